@@ -66,6 +66,8 @@ class KlaviyoAccount:
     gone: int = 404
     #: Whether look-ups are answered; else they are refused, with their filter in the answer.
     looks_up: bool = True
+    #: Whether profiles can be added to a list by their ids.
+    takes: bool = True
     page_cap: int = 100
     _keys: dict[str, str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -102,7 +104,7 @@ class KlaviyoAccount:
         found = self._require(list_id)
         if len(ids) > 1_000:
             raise Refused("", "more than 1,000 profiles")
-        if unknown := set(ids) - set(self.profiles):
+        if (unknown := set(ids) - set(self.profiles)) or not self.takes:
             raise Refused("", f"unknown profiles {unknown}")
         found.update(ids)
         return 204, None

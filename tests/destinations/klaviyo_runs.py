@@ -27,11 +27,15 @@ def message(number: int, name: str, action: Any = "entered", **changed: Any) -> 
     return Message(action, "winback", address, person, f"c{number}", number, "time", 5, 5, 9, **changed)
 
 
-def run(account: KlaviyoLists, work: Callable[[Klaviyo], Awaitable[_T]], *, key: str = KEY) -> _T:
+def run(
+    account: KlaviyoLists, work: Callable[[Klaviyo], Awaitable[_T]], *, key: str = KEY, few: int = 0
+) -> _T:
+    """Run ``work`` with an adapter; ``few``: the most profiles that it sends one by one."""
+
     async def served() -> _T:
         async with account.serving() as url:
             client = HttpClient("k", Metrics(CollectorRegistry()), timeout_s=5)
-            adapter = Klaviyo(KlaviyoApi(client, url, key), url)
+            adapter = Klaviyo(KlaviyoApi(client, url, key), url, few=few)
             try:
                 return await work(adapter)
             finally:

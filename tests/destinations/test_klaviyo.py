@@ -347,10 +347,10 @@ def test_a_preview_sends_nothing() -> None:
     async def preview(adapter: Klaviyo) -> Any:
         return adapter.preview([message(1, "ann"), message(2, "ben", "exited")], BOTH)
 
-    found = run(account, preview)
-    paths = [each.url.rpartition("/")[2] for each in found]
-    assert paths == ["profile-bulk-import-jobs", "event-bulk-create-jobs"]
-    assert KEY not in repr(found)
+    for few, first in ((75, "profile-import"), (0, "profile-bulk-import-jobs")):
+        found = run(account, preview, few=few)
+        assert [each.url.rpartition("/")[2] for each in found] == [first, "events", "events"]
+        assert KEY not in repr(found)
     assert account.calls == []
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -11,8 +13,9 @@ from pydantic import AfterValidator, Field
 
 from segops.config import Settings
 from segops.destinations.http import HttpClient
-from segops.destinations.klaviyo import api, bodies
-from segops.destinations.klaviyo.api import KlaviyoApi
+from segops.destinations.klaviyo import api, bodies, events
+from segops.destinations.klaviyo.api import KlaviyoApi, all_of
+from segops.destinations.klaviyo.batching import Batching
 from segops.destinations.klaviyo.imports import Imports
 from segops.destinations.model import Form, Secret
 from segops.destinations.port import (
@@ -30,9 +33,12 @@ from segops.destinations.port import (
 )
 from segops.metrics import Metrics
 
-#: Removals take at most 1,000 profiles a request, imports 10,000 and 5 MB.
-_MAX_MESSAGES: Final = 1_000
-_MAX_BYTES: Final = 4_000_000
+#: As many as an import takes; a message is longer than its profile in there.
+_MAX_MESSAGES: Final = 10_000
+_MAX_BYTES: Final = 4_500_000
+#: As many as one second's requests.
+_FEW: Final = 75
+_MOST_REMOVED: Final = 1_000
 _LOOK_UP: Final = 100
 #: Many servers refuse a URL of more than 8 KB; the limit of this one is not documented.
 _LOOK_UP_BYTES: Final = 4_000
@@ -65,18 +71,46 @@ class Klaviyo:
 
     batch = Batch(_MAX_MESSAGES, _MAX_BYTES)
 
-    def __init__(self, account: KlaviyoApi, url: str, *, polls_s: Sequence[float] = _POLLS_S) -> None:
+    def __init__(
+        self, account: KlaviyoApi, url: str, *, polls_s: Sequence[float] = _POLLS_S, few: int = _FEW
+    ) -> None:
         self._api = account
         self._url = url
-        self._imports = Imports(account, polls_s)
+        self._imports = Imports(account, polls_s, few)
+        self._few = few
+        self._batchings: dict[tuple[str, str | None, str | None, bool], Batching] = {}
 
     def address_of(self, person: Person) -> str | None:
         """Return the e-mail address, without spaces around it and in lower case."""
         return None if person.email is None else person.email.strip().lower() or None
 
     async def send(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Outcome]:
-        """Import who has entered, update properties, remove who has left, then record the events."""
+        """Import who has entered, update properties, remove who has left, and record the events.
+
+        What callers send of an audience at the same time goes together. Exits go apart: they may have to
+        wait for imports.
+        """
         list_id, metric = _options(options)
+        leaving = [each for each in messages if each.action == "exited" and list_id is not None]
+        staying = [each for each in messages if each.action != "exited" or list_id is None]
+        groups = [each for each in (staying, leaving) if each]
+        sent = [self._batching(each, list_id, metric).send(each) for each in groups]
+        found: dict[str, Outcome] = {}
+        for group, outcomes in zip(groups, await asyncio.gather(*sent, return_exceptions=True), strict=True):
+            if isinstance(outcomes, BaseException):
+                raise outcomes
+            found |= zip((each.address for each in group), outcomes, strict=True)
+        return [found[each.address] for each in messages]
+
+    def _batching(self, messages: Sequence[Message], list_id: str | None, metric: str | None) -> Batching:
+        first = messages[0]
+        key = (first.audience, list_id, metric, first.action == "exited")
+        deliver = partial(self._deliver, list_id, metric)
+        return self._batchings.setdefault(key, Batching(deliver, self.batch.messages))
+
+    async def _deliver(
+        self, list_id: str | None, metric: str | None, messages: Sequence[Message]
+    ) -> Sequence[Outcome]:
         found: dict[str, Refused | Later] = {}
         for some, into in _imported(messages, list_id):
             found |= await self._imports.bring(some, into)
@@ -85,7 +119,7 @@ class Klaviyo:
             found |= dict.fromkeys(leaving, Later("an import of them has not ended", _IMPORT_S))
         if metric is not None:
             told = [each for each in messages if each.action != "updated" and each.address not in found]
-            found |= await self._record(told, metric)
+            found |= await events.record(self._api, told, metric)
         return [found.get(each.address, _OK) for each in messages]
 
     # -- lists -----------------------------------------------------------------------------------------
@@ -97,47 +131,42 @@ class Klaviyo:
         """
         if not await self._imports.await_into(list_id):
             return False
-        ids: list[str] = []
-        for some in _looked_up(addresses):
-            ids += [each["id"] async for each in self._profiles("email", some)]
-        if not ids:
-            return True
-        answer = await self._api.call(api.REMOVE, list_id, body=bodies.removal(ids))
-        if not answer.is_accepted:
-            await self._api.require_list(list_id)
-            raise DestinationRefuses(f"the list {list_id}: {answer.detail}")
+        looked_up = await all_of(self._ids(some) for some in _looked_up(addresses))
+        ids = [each for some in looked_up for each in some]
+        for begin in range(0, len(ids), _MOST_REMOVED):
+            body = bodies.profile_ids(ids[begin : begin + _MOST_REMOVED])
+            answer = await self._api.call(api.REMOVE, list_id, body=body)
+            if not answer.is_accepted:
+                await self._api.require_list(list_id)
+                raise DestinationRefuses(f"the list {list_id}: {answer.detail}")
         return True
 
-    # -- events ----------------------------------------------------------------------------------------
-
-    async def _record(self, messages: Sequence[Message], metric: str) -> dict[str, Refused]:
-        """Record events, in one request if Klaviyo takes it, else one by one; return what it refuses."""
-        if not messages:
-            return {}
-        if len(messages) > 1:
-            answer = await self._api.call(api.EVENTS, body=bodies.events_job(messages, metric))
-            if answer.is_accepted:
-                return {}
-        refused = {}
-        for each in messages:
-            answer = await self._api.call(api.EVENT, body=bodies.event(each, metric))
-            if not answer.is_accepted:
-                refused[each.address] = Refused(answer.detail)
-        return refused
+    async def _ids(self, addresses: Sequence[str]) -> list[str]:
+        return [each["id"] async for each in self._profiles("email", addresses)]
 
     # -- people ----------------------------------------------------------------------------------------
 
     def preview(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Request]:
-        """Return the imports, and the events; who leaves a list is looked up first, and so not shown."""
+        """Return the imports, and the events; who leaves a list is looked up first, and so not shown.
+
+        Nor is the request that adds profiles to the list which were sent one by one: Klaviyo says their ids.
+        """
         list_id, metric = _options(options)
         told = [each for each in messages if each.action != "updated"]
-        found = [
-            Request("POST", self._url + api.IMPORT.path, bodies.import_job(some, into))
-            for some, into in _imported(messages, list_id)
-        ]
-        if metric is not None and told:
-            found.append(Request("POST", self._url + api.EVENTS.path, bodies.events_job(told, metric)))
+        found = [each for some, into in _imported(messages, list_id) for each in self._previewed(some, into)]
+        if metric is not None and len(told) > api.EVENT.rate.burst:
+            found.append(self._request(api.EVENTS, bodies.events_job(told[: events.MOST_EVENTS], metric)))
+        elif metric is not None:
+            found += [self._request(api.EVENT, bodies.event(each, metric)) for each in told]
         return found
+
+    def _previewed(self, messages: Sequence[Message], list_id: str | None) -> list[Request]:
+        if len(messages) <= self._few:
+            return [self._request(api.PROFILE, bodies.profile(each)) for each in messages]
+        return [self._request(api.IMPORT, bodies.import_job(messages, list_id))]
+
+    def _request(self, endpoint: api.Endpoint, body: Any) -> Request:
+        return Request(endpoint.method, self._url + endpoint.path, body)
 
     async def check(self, options: Mapping[str, Any]) -> Sequence[Finding]:
         """Read the account, and the list if the options name one. Nothing is written."""
@@ -178,6 +207,8 @@ class Klaviyo:
 
     async def close(self) -> None:
         """Close the connections."""
+        for each in self._batchings.values():
+            each.close()
         await self._api.close()
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 from yarl import URL
 
 from segops.destinations.http import Answer, HttpClient
+from segops.destinations.klaviyo.pace import Pace
 from segops.destinations.port import DestinationAway, DestinationRefuses
 from segops.request_rates import Rate, RateLimiter
 
 REVISION: Final = "2026-07-15"
 _TYPE: Final = "application/vnd.api+json"
 _FORBIDDEN: Final = 403
+_T = TypeVar("_T")
 
 
 class Endpoint(NamedTuple):
@@ -39,6 +41,8 @@ LIST: Final = Endpoint("GET", "/api/lists/{}", Rate(75, 700), ("lists:read",))
 MEMBERS: Final = Endpoint("GET", "/api/lists/{}/relationships/profiles", Rate(75, 700), _LISTED)
 REMOVE: Final = Endpoint("DELETE", "/api/lists/{}/relationships/profiles", Rate(10, 150), _LISTING)
 PROFILES: Final = Endpoint("GET", "/api/profiles", Rate(75, 700), ("profiles:read",))
+ADD: Final = Endpoint("POST", "/api/lists/{}/relationships/profiles", Rate(10, 150), _LISTING)
+PROFILE: Final = Endpoint("POST", "/api/profile-import", Rate(75, 700), ("profiles:write",))
 IMPORT: Final = Endpoint("POST", "/api/profile-bulk-import-jobs", Rate(10, 150), _LISTING)
 JOBS: Final = Endpoint("GET", "/api/profile-bulk-import-jobs", Rate(10, 150), _LISTED)
 JOB: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}", Rate(10, 150), _LISTED)
@@ -47,7 +51,10 @@ ERRORS: Final = Endpoint(
 )
 EVENT: Final = Endpoint("POST", "/api/events", Rate(350, 3_500), ("events:write",))
 EVENTS: Final = Endpoint("POST", "/api/event-bulk-create-jobs", Rate(10, 150), ("events:write",))
-ENDPOINTS: Final = (ACCOUNTS, LIST, MEMBERS, REMOVE, PROFILES, IMPORT, JOBS, JOB, ERRORS, EVENT, EVENTS)
+ENDPOINTS: Final = (
+    *(ACCOUNTS, LIST, MEMBERS, ADD, REMOVE, PROFILES, PROFILE),
+    *(IMPORT, JOBS, JOB, ERRORS, EVENT, EVENTS),
+)
 
 
 class KlaviyoApi:
@@ -64,6 +71,15 @@ class KlaviyoApi:
             "user-agent": "segops",
         }
         self._limiters: dict[Endpoint, RateLimiter] = {}
+        self._paces: dict[Endpoint, Pace] = {}
+
+    def spare(self, endpoint: Endpoint) -> int:
+        """Return how many requests of an endpoint may be sent now without a wait."""
+        return self._pace(endpoint).spare()
+
+    def _pace(self, endpoint: Endpoint) -> Pace:
+        now = asyncio.get_running_loop().time
+        return self._paces.setdefault(endpoint, Pace(endpoint.rate, now))
 
     async def call(
         self,
@@ -73,7 +89,7 @@ class KlaviyoApi:
         query: Mapping[str, str] = {},
         body: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """Return the answer to a request, whatever it is, within the rate of the endpoint.
+        """Return the answer to a request, whatever it is, within the rate of the endpoint, at an even pace.
 
         ``of``: the id in the path. Raises DestinationAway and DestinationRefuses as the client does, with the
         scopes that a call needs which the key may not make.
@@ -82,6 +98,7 @@ class KlaviyoApi:
         limiter = self._limiters.setdefault(endpoint, RateLimiter(endpoint.rate, now))
         url = self._url + endpoint.path.format(quote(of, safe="")) + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else msgspec.json.encode(body)
+        await self._pace(endpoint).wait()
         async with limiter.slot():
             try:
                 return await self._client.send(endpoint.method, url, headers=self._headers, body=content)
@@ -123,6 +140,17 @@ class KlaviyoApi:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+async def all_of(calls: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Return the results of calls that are made at the same time, in order. A failure ends the others."""
+    tasks = [asyncio.ensure_future(each) for each in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def document_of(answer: Answer) -> dict[str, Any]:

@@ -9,20 +9,25 @@ from typing import Any, Final
 
 from segops.destinations.http import Answer
 from segops.destinations.klaviyo import api, bodies
-from segops.destinations.klaviyo.api import KlaviyoApi, document_of
+from segops.destinations.klaviyo.api import KlaviyoApi, all_of, document_of
 from segops.destinations.port import DestinationAway, Message, Refused
 
 #: Exits wait for two minutes at most.
 _POLLS_OF_EXITS: Final = 10
+_MOST_PROFILES: Final = 10_000
 #: A record of an import, in an error that refuses it.
 _RECORD: Final = re.compile(r"/data/attributes/profiles/data/(\d{1,5})(?:/.*)?")
 
 
 class Imports:
-    """Imports of one account. ``polls_s``: the pauses before each look at a job."""
+    """Imports of one account.
 
-    def __init__(self, account: KlaviyoApi, polls_s: Sequence[float]) -> None:
+    ``polls_s``: the pauses before each look at a job. ``few``: the most profiles that are sent one by one.
+    """
+
+    def __init__(self, account: KlaviyoApi, polls_s: Sequence[float], few: int) -> None:
         self._api = account
+        self._few = few
         self._polls_s = polls_s
         self.waited_for: set[str] = set()
         #: Jobs that may still end: what they hold is sent again.
@@ -33,8 +38,32 @@ class Imports:
     async def bring(self, messages: Sequence[Message], list_id: str | None) -> dict[str, Refused]:
         """Create or update profiles, and add them to a list; return those that are refused, by address.
 
-        Raises DestinationRefuses if the list does not exist.
+        A few go one by one, whose answers come at once, as long as the rates allow it. Raises
+        DestinationRefuses if the list does not exist.
         """
+        may_add = list_id is None or self._api.spare(api.ADD) > 0
+        if len(messages) <= min(self._few, self._api.spare(api.PROFILE)) and may_add:
+            return await self._singly(messages, list_id)
+        found: dict[str, Refused] = {}
+        for some in bodies.divided(messages, bodies.profile, _MOST_PROFILES):
+            found |= await self._in_bulk(some, list_id)
+        return found
+
+    async def _singly(self, messages: Sequence[Message], list_id: str | None) -> dict[str, Refused]:
+        calls = (self._api.call(api.PROFILE, body=bodies.profile(each)) for each in messages)
+        answers = [*zip(messages, await all_of(calls), strict=True)]
+        found = {each.address: Refused(answer.detail) for each, answer in answers if not answer.is_accepted}
+        taken = [(each, answer) for each, answer in answers if answer.is_accepted]
+        if list_id is None or not taken:
+            return found
+        ids = [document_of(answer)["data"]["id"] for _, answer in taken]
+        added = await self._api.call(api.ADD, list_id, body=bodies.profile_ids(ids))
+        if added.is_accepted:
+            return found
+        await self._api.require_list(list_id)
+        return found | await self._in_bulk([each for each, _ in taken], list_id)
+
+    async def _in_bulk(self, messages: Sequence[Message], list_id: str | None) -> dict[str, Refused]:
         found: dict[str, Refused] = {}
         while messages:
             answer = await self._start(messages, list_id)
