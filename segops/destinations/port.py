@@ -82,10 +82,18 @@ class Batch(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A result of ``check``: ``ok``, and in words what was looked at and found."""
+    """A result of ``check``: ``ok``, and in words what was looked at and found.
+
+    ``ok_for_existing``: also if those who are members at the activation are sent.
+    """
 
     ok: bool
     text: str
+    ok_for_existing: bool = True
+
+    def is_ok(self, existing: str) -> bool:
+        """Return whether it is, for an audience with this value of ``existing``."""
+        return self.ok and (self.ok_for_existing or existing != "send")
 
 
 class Request(NamedTuple):

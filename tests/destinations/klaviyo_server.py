@@ -67,7 +67,8 @@ class KlaviyoLists(KlaviyoAccount):
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve on loopback; yield the address."""
+        """Serve on loopback; yield the address. Each loop has a clock of its own."""
+        self._arrivals.clear()
         application = web.Application(client_max_size=6 << 20)
         application.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)

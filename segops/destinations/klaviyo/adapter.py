@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from segops.config import Settings
 from segops.destinations.http import HttpClient
-from segops.destinations.klaviyo import api, bodies, events
+from segops.destinations.klaviyo import api, bodies, checks, events
 from segops.destinations.klaviyo.api import KlaviyoApi, all_of
 from segops.destinations.klaviyo.batching import Batching
 from segops.destinations.klaviyo.imports import Imports
@@ -21,7 +21,6 @@ from segops.destinations.model import Form, Secret
 from segops.destinations.port import (
     Accepted,
     Batch,
-    DestinationAway,
     DestinationRefuses,
     Finding,
     Later,
@@ -169,18 +168,8 @@ class Klaviyo:
         return Request(endpoint.method, self._url + endpoint.path, body)
 
     async def check(self, options: Mapping[str, Any]) -> Sequence[Finding]:
-        """Read the account, and the list if the options name one. Nothing is written."""
-        found = [await self._checked("the account", api.ACCOUNTS, "")]
-        if (list_id := options.get("list")) is not None:
-            found.append(await self._checked(f"the list {list_id}", api.LIST, str(list_id)))
-        return found
-
-    async def _checked(self, what: str, endpoint: api.Endpoint, of: str) -> Finding:
-        try:
-            answer = await self._api.call(endpoint, of)
-        except (DestinationAway, DestinationRefuses) as error:
-            return Finding(False, f"{what}: {error}")
-        return Finding(answer.is_accepted, f"{what}: {'found' if answer.is_accepted else answer.detail}")
+        """Read the account, and try what the options need. Nothing is written."""
+        return await checks.check(self._api, options.get("list"), options.get("metric"))
 
     def members(self, options: Mapping[str, Any]) -> AsyncIterator[str] | None:
         """Return the addresses of the profiles in the list; None without a list."""
