@@ -69,6 +69,8 @@ class KlaviyoAccount:
     #: Whether profiles can be added to a list by their ids.
     takes: bool = True
     page_cap: int = 100
+    #: Of events that came together: whether their entry is marked as backfill, by ``unique_id``.
+    entries: dict[str, bool] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -279,6 +281,7 @@ class KlaviyoAccount:
             if (why := self.refuses.get(of["profile"]["data"]["attributes"]["email"])) is not None:
                 raise Refused("", why)
         for of, event in events:
+            self.entries[event["attributes"]["unique_id"]] = of["backfill"]
             self.record({**event["attributes"], "profile": of["profile"]})
         return 202, None
 
@@ -292,5 +295,5 @@ def _profile(key: str, email: str) -> dict[str, Any]:
 
 
 def _flow(name: str, status: str) -> dict[str, Any]:
-    attributes = {"name": name, "status": status, "archived": status == "archived"}
+    attributes = {"name": name, "status": status.split()[-1], "archived": status.startswith("archived")}
     return {"type": "flow", "id": name, "attributes": attributes, "links": _links("flows")}

@@ -61,6 +61,8 @@ class KlaviyoLists(KlaviyoAccount):
         self.refused: list[str] = []
         self.calls: list[str] = []
         self.latency_s = 0.0
+        #: What faults ask to wait.
+        self.retry_after_s = 0
         #: Whether forms are verified: that of 10,000 profiles takes seconds.
         self.validates = True
         self._arrivals: dict[Endpoint, deque[float]] = defaultdict(deque)
@@ -84,8 +86,9 @@ class KlaviyoLists(KlaviyoAccount):
         path, method = PATHS.get(endpoint.path, endpoint.path), endpoint.method.lower()
         self.calls.append(f"{endpoint.method} {endpoint.path}")
         fault = self.faults.pop(0) if self.faults else ""
+        wait_s = self.retry_after_s if fault else 1
         if fault in ("429", "500") or self._is_over(endpoint, path, method):
-            return web.Response(status=int(fault or 429), headers={"Retry-After": "0" if fault else "1"})
+            return web.Response(status=int(fault or 429), headers={"Retry-After": str(wait_s)})
         if fault == "reset":
             return _cut(request)
         try:

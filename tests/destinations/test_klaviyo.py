@@ -13,7 +13,7 @@ from segops.destinations.kinds import open_adapter
 from segops.destinations.klaviyo import api
 from segops.destinations.klaviyo.adapter import Klaviyo
 from segops.destinations.model import Destination
-from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Later, Person, Refused
+from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Person, Refused
 from segops.metrics import Metrics
 from tests.klaviyo.contract import operation, rates
 
@@ -149,85 +149,18 @@ def test_a_job_that_does_not_end_is_tried_again_later() -> None:
         run(account, send)
 
 
-def test_an_exit_waits_for_an_import_that_was_given_up() -> None:
+def test_retry_after_closes_the_endpoint_for_all_callers() -> None:
     account = KlaviyoLists("L1")
-
-    async def send(adapter: Klaviyo) -> None:
-        adapter._imports._polls_s = [0.0]
-        with pytest.raises(DestinationAway):
-            await adapter.send([message(1, "ann")], LIST)
-        adapter._imports._polls_s = [0.0] * 5
-        assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
-
-    run(account, send)
-    account.end_imports()
-    assert account.members("L1") == set()
-
-
-def test_an_exit_waits_for_an_import_of_a_killed_process() -> None:
-    account = KlaviyoLists("L1")
-    sent(account, [message(1, "ann")])
-    account.put_job(["L1"], [*account.lists["L1"]], looks=6)
-    assert sent(account, [message(2, "ann", "exited")]) == [Accepted()]
-    account.end_imports()
-    assert account.members("L1") == set()
-
-
-def test_an_exit_is_tried_later_while_an_import_that_was_given_up_lasts() -> None:
-    account = KlaviyoLists("L1")
-
-    async def send(adapter: Klaviyo) -> None:
-        account.looks = 500
-        with pytest.raises(DestinationAway, match="has not ended"):
-            await adapter.send([message(1, "ann")], LIST)
-        assert (
-            await adapter.send([message(2, "ann", "exited"), message(3, "ben", "exited")], BOTH)
-            == [Later("an import of them has not ended", 30.0)] * 2
-        )
-        assert account.events == {}
-        account.end_imports()
-        assert await adapter.send([message(2, "ann", "exited")], BOTH) == [Accepted()]
-
-    run(account, send)
-    assert account.members("L1") == set()
-
-
-@pytest.mark.parametrize("lists", [["L2"], []])
-def test_imports_of_others_into_other_lists_delay_no_exit(lists: list[str]) -> None:
-    account = KlaviyoLists("L1", "L2")
-    sent(account, [message(1, "ann")])
-    account.put_job(lists, [], looks=10_000)
+    account.faults, account.retry_after_s = ["429"], 40
 
     async def send(adapter: Klaviyo) -> float:
-        began = asyncio.get_running_loop().time()
-        assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
-        return asyncio.get_running_loop().time() - began
+        with pytest.raises(DestinationAway) as failed:
+            await adapter.send([message(1, "ann")], LIST)
+        assert failed.value.retry_after_s == 40
+        await adapter.send([message(2, "ben")], LIST)
+        return asyncio.get_running_loop().time()
 
-    assert run(account, send) < 1
-    assert account.members("L1") == set()
-
-
-@pytest.mark.parametrize("looks", [3, 10_000])
-def test_imports_of_others_that_begin_all_the_time_delay_exits_for_a_bounded_time(looks: int) -> None:
-    account = KlaviyoLists("L1")
-    sent(account, [message(1, "ann")])
-
-    async def others() -> None:
-        while True:
-            account.put_job(["L1"], [], looks=looks)
-            await asyncio.sleep(0.5)
-
-    async def send(adapter: Klaviyo) -> float:
-        importing = asyncio.create_task(others())
-        await asyncio.sleep(5)
-        began = asyncio.get_running_loop().time()
-        assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
-        importing.cancel()
-        return asyncio.get_running_loop().time() - began
-
-    # Those that end do so at the third look; the others are awaited as long as any import is.
-    assert run(account, send) < (10 if looks == 3 else 150)
-    assert account.members("L1") == set()
+    assert run(account, send) > 40
 
 
 def test_the_addresses_in_a_list_can_be_read() -> None:

@@ -68,7 +68,7 @@ def test_a_check_finds_that_a_list_is_gone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "lives"), [("live", True), ("draft", False), ("manual", False), ("archived", False)]
+    ("status", "lives"), [("live", True), ("draft", False), ("manual", False), ("archived live", False)]
 )
 def test_a_live_flow_is_bad_for_existing_members_only(status: str, lives: bool) -> None:
     account = KlaviyoLists("L1")

@@ -13,6 +13,8 @@ from segops.destinations.port import DestinationAway, Message, Outcome
 #: How many calls may be under way, and after which time one that lasts holds up no other.
 _AT_ONCE: Final = 4
 _LONG_S: Final = 5.0
+#: After a call, those whose messages it held send the next ones; so that they need not wait for a whole call.
+_GATHER_S: Final = 0.05
 
 Send = Callable[[Sequence[Message]], Coroutine[Any, Any, Sequence[Outcome]]]
 
@@ -39,8 +41,9 @@ class Batching:
     """Sends the messages of its callers together, as a service with few requests demands.
 
     ``most``: messages of a call, and of a caller. A call begins at once if none is under way, when a full
-    batch waits, or when those under way have lasted for 5 s; at most four are under way. A caller that is
-    cancelled ends the call that it is part of: for the others, it begins again.
+    batch waits, or when those under way have lasted for 5 s; at most four are under way. After its end, the
+    next one gathers messages for 50 ms. A caller that is cancelled ends the call that it is part of: for the
+    others, it begins again.
     """
 
     def __init__(self, send: Send, most: int) -> None:
@@ -48,6 +51,7 @@ class Batching:
         self._most = most
         self._waiting: list[_Asked] = []
         self._calls: list[_Call] = []
+        self._gathering = 0
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         """Return an outcome per message, in order. Raises what the call raises."""
@@ -88,7 +92,7 @@ class Batching:
 
     def _may_begin(self) -> bool:
         is_full = sum(len(each.messages) for each in self._waiting) >= self._most
-        may = is_full or all(each.is_long for each in self._calls)
+        may = is_full or (not self._gathering and all(each.is_long for each in self._calls))
         return bool(self._waiting) and len(self._calls) < _AT_ONCE and may
 
     def _take(self) -> list[_Asked]:
@@ -103,6 +107,10 @@ class Batching:
         call.is_long = True
         self._begin()
 
+    def _note_gathered(self) -> None:
+        self._gathering -= 1
+        self._begin()
+
     def _end(self, call: _Call, _task: object) -> None:
         if call.timer is not None:
             call.timer.cancel()
@@ -111,6 +119,8 @@ class Batching:
             self._waiting[:0] = [each for each in call.asked if not each.answer.done()]
         else:
             _answer(call)
+        self._gathering += 1
+        asyncio.get_running_loop().call_later(_GATHER_S, self._note_gathered)
         self._begin()
 
 

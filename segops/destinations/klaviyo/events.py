@@ -16,15 +16,18 @@ async def record(account: KlaviyoApi, messages: Sequence[Message], metric: str) 
     """Record an event for each message; return those that Klaviyo refuses, by address.
 
     Events go one by one as long as the rate allows it, since the answer to a request of several names none;
-    else in requests of at most 1,000, and one by one those of a request that is refused.
+    else in requests of at most 1,000. One that is refused as a whole is sent again in halves: it may hold an
+    event that is known already.
     """
-    if len(messages) <= account.spare(api.EVENT):
+    if len(messages) <= max(1, account.spare(api.EVENT)):
         return await _singly(account, messages, metric)
     refused: dict[str, Refused] = {}
     for some in bodies.divided(messages, lambda each: bodies.event(each, metric), MOST_EVENTS):
         answer = await account.call(api.EVENTS, body=bodies.events_job(some, metric))
         if not answer.is_accepted:
-            refused |= await _singly(account, some, metric)
+            half = (len(some) + 1) // 2
+            refused |= await record(account, some[:half], metric)
+            refused |= await record(account, some[half:], metric)
     return refused
 
 

@@ -13,7 +13,7 @@ from segops.destinations.klaviyo.api import KlaviyoApi, all_of, document_of
 from segops.destinations.port import DestinationAway, Message, Refused
 
 #: Exits wait for two minutes at most.
-_POLLS_OF_EXITS: Final = 10
+_POLLS_OF_EXITS: Final = 43
 _MOST_PROFILES: Final = 10_000
 #: A record of an import, in an error that refuses it.
 _RECORD: Final = re.compile(r"/data/attributes/profiles/data/(\d{1,5})(?:/.*)?")
