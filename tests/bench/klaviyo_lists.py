@@ -105,7 +105,8 @@ class _Partition:
 async def _changes(rate: int, options: Mapping[str, str], job_s: float) -> tuple[list[float], int]:
     """Return how late each change was accepted, in order, and the requests over a limit.
 
-    From the fourth part of the time on, every second change is an exit.
+    A change that another of the same person replaces before it is sent is not counted. From a quarter of the
+    time on, every second change is an exit.
     """
     account, now = _account(job_s), asyncio.get_running_loop().time
     async with account.serving() as url:

@@ -199,6 +199,14 @@ def test_an_error_that_repeats_an_address_in_another_form_names_it() -> None:
     assert account.calls.count("POST /api/profile-bulk-import-jobs") == 1
 
 
+def test_an_error_with_an_unknown_address_is_read_by_its_pointer() -> None:
+    account = KlaviyoLists("L1")
+    account.shown, account.pointers = (lambda _: "hidden@shop.example"), True
+    account.refuses = {"u1@shop.example": "role address"}
+    found = sent(account, [message(n, f"u{n}") for n in range(3)])
+    assert found == [Accepted(), Refused("role address", "job-1"), Accepted()]
+
+
 def test_answers_in_pages_are_read_to_the_last() -> None:
     account = KlaviyoLists("L1")
     account.page_cap = 2

@@ -245,6 +245,24 @@ def test_a_caller_that_is_cancelled_while_it_waits_is_not_sent() -> None:
     assert (service.batches, service.cancelled) == ([["c0"], ["c2"]], 0)
 
 
+def test_a_caller_that_is_cancelled_as_its_call_ends_does_not_take_the_others_along() -> None:
+    callers: list[asyncio.Task[Sequence[Outcome]]] = []
+
+    async def send(messages: Sequence[Message]) -> list[Outcome]:
+        await asyncio.sleep(1)
+        if len(messages) == 2:
+            callers[1].cancel()
+        return [Accepted(each.change_id) for each in messages]
+
+    async def work() -> Sequence[Outcome]:
+        batching = Batching(send, 100)
+        callers.extend(asyncio.create_task(batching.send(entries(1, n))) for n in range(3))
+        async with asyncio.timeout(60):
+            return await callers[2]
+
+    assert virtual_time.run(work()) == [Accepted("c2")]
+
+
 def test_all_callers_of_a_call_that_fails_get_its_error() -> None:
     async def fail(messages: Sequence[Message]) -> list[Outcome]:
         await asyncio.sleep(1)
@@ -269,6 +287,43 @@ def test_closing_ends_all_calls() -> None:
 
     assert [type(each) for each in virtual_time.run(work())] == [DestinationAway] * 2
     assert (service.batches, service.cancelled) == ([["c0"]], 1)
+
+
+def test_closing_the_adapter_ends_what_is_under_way() -> None:
+    account = KlaviyoLists("L1")
+    account.stuck = 1
+
+    async def work(adapter: Klaviyo) -> float:
+        sending = asyncio.create_task(adapter.send(entries(1), LIST))
+        await asyncio.sleep(5)
+        await adapter.close()
+        with pytest.raises(DestinationAway, match="was closed"):
+            await sending
+        return now()
+
+    assert run(account, work) < 10
+
+
+def test_a_request_that_fails_ends_those_beside_it() -> None:
+    ended: list[str] = []
+
+    async def lasting() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("lasting")
+
+    async def failing() -> None:
+        await asyncio.sleep(1)
+        raise DestinationAway("away")
+
+    async def work() -> float:
+        with pytest.raises(DestinationAway):
+            await api.all_of([lasting(), failing()])
+        assert ended == ["lasting"]
+        return now()
+
+    assert virtual_time.run(work()) < 2
 
 
 def test_audiences_and_exits_go_apart() -> None:

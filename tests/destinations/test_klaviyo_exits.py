@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from segops.destinations.klaviyo.adapter import Klaviyo
-from segops.destinations.port import Accepted, DestinationAway, Later
+from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Later
 
 from .klaviyo_runs import BOTH, LIST, message, run, sent
 from .klaviyo_server import KlaviyoLists
@@ -123,3 +123,11 @@ def test_imports_of_others_that_begin_all_the_time_delay_exits_for_a_bounded_tim
     # Those that end do so at the third look; the others are awaited as long as any import is.
     assert run(account, send) < (10 if looks == 3 else 150)
     assert account.members("L1") == set()
+
+
+def test_an_exit_that_fails_leaves_no_entry_under_way() -> None:
+    account = KlaviyoLists("L1")
+    account.looks_up, account.looks, account.job_s = False, None, 3.0
+    with pytest.raises(DestinationRefuses, match="status 400"):
+        sent(account, [message(1, "ann"), message(2, "ben", "exited")])
+    assert account.members("L1") == {"ann@shop.example"}
