@@ -188,6 +188,22 @@ def test_callers_that_wait_are_sent_together_and_get_their_own_outcomes() -> Non
     assert service.batches == [["c0", "c1"], [f"c{n}" for n in range(2, 8)]]
 
 
+def test_callers_that_go_on_stay_together() -> None:
+    service = Service()
+
+    async def work() -> None:
+        batching = Batching(service.send, 100)
+
+        async def go_on(first: int) -> None:
+            for number in range(4):
+                await batching.send(entries(1, first + number))
+
+        await asyncio.gather(go_on(0), go_on(10), go_on(20))
+
+    virtual_time.run(work())
+    assert [len(each) for each in service.batches] == [1, 3, 3, 3, 2]
+
+
 def test_full_batches_wait_for_no_other_up_to_four() -> None:
     service = Service()
 
