@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from segops.cli._audiences import details, funnel_table, list_table, print_audit, print_plan
 from segops.cli._changes import print_resource_changes
@@ -22,9 +23,12 @@ from segops.core.audiences.model import Audience, Moves, Rate, Reach
 from segops.core.audiences.states import Action
 from segops.core.errors import UserError
 from segops.core.segments import Definition
-from segops.destinations.published import topic_of as destinations_topic
+from segops.destinations import published
+from segops.destinations.kinds import refuse_for_existing
 from segops.kafka.definitions import read
+from segops.metrics import Metrics
 from segops.operations.audiences import actions, reach
+from segops.operations.audiences.store import topic_of
 from segops.operations.audiences.views import read_audit, views
 from segops.operations.plans import Wait
 from segops.schemas.segments import load_drafts
@@ -73,7 +77,7 @@ def apply(paths: Sequence[Path], dry_run: bool) -> None:
 
 async def _unpublished(settings: Settings, audiences: Sequence[Audience]) -> list[str]:
     """Return a warning for each destination that an audience names and that is not published."""
-    known = await destinations_topic(settings).read()
+    known = await published.topic_of(settings).read()
     return [
         f"{audience.key}: the destination {each.to} is not published; see `segops destinations apply`"
         for audience in audiences
@@ -167,16 +171,36 @@ def submit(key: str) -> None:
 @command.command(epilog="Example: segops audiences approve winback-email --plan 3f9a1c0b77de")
 @_KEY
 @click.option("--plan", "plan_id", required=True, metavar="ID", help="The plan that you have seen.")
+@click.option("--yes", is_flag=True, help="Send existing members also where that begins live flows.")
 @WAIT
-def approve(key: str, plan_id: str, wait: float) -> None:
+def approve(key: str, plan_id: str, wait: float, *, yes: bool) -> None:
     """Approve an audience that waits for it, with the plan that you have seen. It is active then.
 
     The reach is measured again: if it has moved by more than 5 %, or anything that decides who is in was
     edited, or the plan is older than 24 hours, plan again. With SEGOPS_APPROVAL=other, those who edited or
-    submitted the audience may not approve it; an AI never may.
+    submitted the audience may not approve it; an AI never may. With `existing: send`, a list that begins a
+    live flow is refused without --yes, and so is one that cannot be verified here.
     """
+    if not yes:
+        run(lambda settings: _refuse_flows(settings, key))
     found = run(lambda settings: _reporting(wait, lambda each: actions.approve(settings, key, plan_id, each)))
     say(f"{found.audience.key} is active: approved with the plan {plan_id}")
+
+
+async def _refuse_flows(settings: Settings, key: str) -> None:
+    """Raise UserError if sending those who are members already may begin live flows."""
+    record = (await topic_of(settings).read()).get(key)
+    if record is None or record.audience.existing != "send":
+        return
+    known, metrics = await published.topic_of(settings).read(), Metrics(CollectorRegistry())
+    for each in record.audience.deliver:
+        if each.to not in known:
+            continue
+        try:
+            await refuse_for_existing(known[each.to], each.options, settings, metrics)
+        except UserError as error:
+            reason = f"{key} has existing: send, and {error}"
+            raise UserError(f"not approved: {reason}. To approve it all the same: --yes") from None
 
 
 def _acting(action: Action, summary: str) -> None:

@@ -90,31 +90,35 @@ def _row(destination: Destination) -> tuple[str, ...]:
 def check(name: str, *, audience: str | None) -> None:
     """Verify that the published destination NAME can be reached with its secrets, by harmless requests.
 
-    Exit status: 1 if a finding is bad.
+    Bad is also what would happen to those who are members at the activation, if the audience has
+    `existing: send`. Exit status: 1 if a finding is bad.
     """
-    found = run(lambda settings: _check(settings, name, audience))
+    found, existing = run(lambda settings: _check(settings, name, audience))
     for each in found:
-        say(f"{'ok' if each.ok else 'bad'}  {each.text}")
-    sys.exit(0 if all(each.ok for each in found) else 1)
+        say(f"{'ok' if each.is_ok(existing) else 'bad'}  {each.text}")
+    sys.exit(0 if all(each.is_ok(existing) for each in found) else 1)
 
 
-async def _check(settings: Settings, name: str, audience: str | None) -> Sequence[Finding]:
+async def _check(settings: Settings, name: str, audience: str | None) -> tuple[Sequence[Finding], str]:
     known = await published.topic_of(settings).read()
     if name not in known:
         raise UserError(f"unknown destination {name!r}; published: {', '.join(sorted(known)) or 'none'}")
-    options: Mapping[str, Any] = {} if audience is None else await _options(settings, name, audience)
+    options: Mapping[str, Any] = {}
+    existing = ""
+    if audience is not None:
+        options, existing = await _options(settings, name, audience)
     adapter = open_adapter(known[name], settings, Metrics(CollectorRegistry()))
     try:
-        return await adapter.check(options)
+        return await adapter.check(options), existing
     finally:
         await adapter.close()
 
 
-async def _options(settings: Settings, name: str, audience: str) -> Mapping[str, Any]:
+async def _options(settings: Settings, name: str, audience: str) -> tuple[Mapping[str, Any], str]:
     records = await audiences_topic(settings).read()
     if audience not in records:
         raise UserError(f"unknown audience {audience!r}; published: {', '.join(sorted(records)) or 'none'}")
     for each in records[audience].audience.deliver:
         if each.to == name:
-            return each.options
+            return each.options, records[audience].audience.existing
     raise UserError(f"the audience {audience} does not deliver to {name}")

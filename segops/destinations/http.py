@@ -142,7 +142,7 @@ def _checked(found: Answer) -> Answer:
             found.detail, retry_after_s=retry_after_s(found.headers, now_s=wall_ms() / 1000)
         )
     if found.status in _REFUSES or 300 <= found.status < 400:
-        raise DestinationRefuses(found.detail)
+        raise DestinationRefuses(found.detail, status=found.status)
     return found
 
 

@@ -26,10 +26,14 @@ from segops.schemas.issues import form_issues
 
 
 class Kind(NamedTuple):
-    """A kind: the model of what is written, and what opens its adapter from that."""
+    """A kind: the model of what is written, and what opens its adapter from that.
+
+    ``begins``: the option by which entries may begin something there, such as a flow that sends messages.
+    """
 
     form: type[Form]
     open: Callable[[Any, Settings, Metrics], Adapter]
+    begins: str | None = None
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -38,7 +42,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "google": Kind(GoogleForm, open_google),
     "hubspot": Kind(HubSpotForm, open_hubspot),
     "iterable": Kind(IterableForm, open_iterable),
-    "klaviyo": Kind(KlaviyoForm, open_klaviyo),
+    "klaviyo": Kind(KlaviyoForm, open_klaviyo, begins="list"),
     "meta": Kind(MetaForm, open_meta),
     "segment": Kind(SegmentForm, open_segment),
     "slack": Kind(SlackForm, open_slack),
@@ -61,6 +65,26 @@ def form_of(written: Mapping[str, Any], name: str, path: str) -> Form:
     known = ", ".join(sorted(KINDS))
     reason = f"expected one of {known}, got {written['kind']!r}"
     raise DefinitionError([Issue(name, f"{path}.kind", reason)])
+
+
+async def refuse_for_existing(
+    destination: Destination, options: Mapping[str, Any], settings: Settings, metrics: Metrics
+) -> None:
+    """Raise UserError if sending the existing members of an audience there begins what only entries should.
+
+    Also raises it if that cannot be verified.
+    """
+    kind = KINDS.get(destination.kind)
+    if kind is None or kind.begins is None or kind.begins not in options:
+        return
+    adapter = open_adapter(destination, settings, metrics)
+    try:
+        found = await adapter.check(options)
+    finally:
+        await adapter.close()
+    bad = [each.text for each in found if not each.is_ok("send")]
+    if bad:
+        raise UserError(f"{destination.name}: {'; '.join(bad)}")
 
 
 def open_adapter(destination: Destination, settings: Settings, metrics: Metrics) -> Adapter:

@@ -64,7 +64,14 @@ class DestinationAway(SegopsError):
 
 
 class DestinationRefuses(SegopsError):
-    """The destination takes nothing before a person has acted: wrong credentials, or a list that is gone."""
+    """The destination takes nothing before a person has acted: wrong credentials, or a list that is gone.
+
+    ``status``: that of the answer that says so, or 0.
+    """
+
+    def __init__(self, reason: str, *, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Batch(NamedTuple):
@@ -75,10 +82,18 @@ class Batch(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A result of ``check``: ``ok``, and in words what was looked at and found."""
+    """A result of ``check``: ``ok``, and in words what was looked at and found.
+
+    ``ok_for_existing``: also if those who are members at the activation are sent.
+    """
 
     ok: bool
     text: str
+    ok_for_existing: bool = True
+
+    def is_ok(self, existing: str) -> bool:
+        """Return whether it is, for an audience with this value of ``existing``."""
+        return self.ok and (self.ok_for_existing or existing != "send")
 
 
 class Request(NamedTuple):

@@ -24,6 +24,7 @@ from . import (
     identity,
     kafka,
     klaviyo,
+    klaviyo_lists,
     planned,
     recovery,
     scans,
@@ -72,6 +73,7 @@ def _core(made: list[tuple[str, bytes]]) -> None:
     _show(backfill.measure(made))
     _show(sizes.measure(made))
     _show(klaviyo.measure())
+    _show(klaviyo_lists.measure())
 
 
 def _on_broker(

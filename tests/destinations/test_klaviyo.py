@@ -1,69 +1,24 @@
-"""Klaviyo as a destination: its lists equal the members after any faults, and no limit is exceeded."""
+"""Klaviyo as a destination: what is sent to it, and what each of its answers leads to."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
-from segops.destinations.http import HttpClient
 from segops.destinations.kinds import open_adapter
 from segops.destinations.klaviyo import api
 from segops.destinations.klaviyo.adapter import Klaviyo
-from segops.destinations.klaviyo.api import KlaviyoApi
 from segops.destinations.model import Destination
-from segops.destinations.port import (
-    Accepted,
-    DestinationAway,
-    DestinationRefuses,
-    Message,
-    Outcome,
-    Person,
-    Refused,
-)
+from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Person, Refused
 from segops.metrics import Metrics
-from tests.klaviyo.contract import rates
-from tests.rest import examples
+from tests.klaviyo.contract import operation, rates
 
-from .klaviyo_server import FAULTS, KEY, PATHS, KlaviyoLists
-
-LIST, METRIC = {"list": "L1"}, {"metric": "Entered win-back"}
-BOTH = LIST | METRIC
-T = TypeVar("T")
-
-
-def message(number: int, name: str, action: Any = "entered", **changed: Any) -> Message:
-    address = changed.pop("address", f"{name}@shop.example")
-    person = Person(f"user_id:{name}", name, email=address)
-    return Message(action, "winback", address, person, f"c{number}", number, "time", 5, 5, 9, **changed)
-
-
-def run(account: KlaviyoLists, work: Callable[[Klaviyo], Awaitable[T]], *, key: str = KEY) -> T:
-    async def served() -> T:
-        async with account.serving() as url:
-            client = HttpClient("k", Metrics(CollectorRegistry()), timeout_s=5)
-            adapter = Klaviyo(KlaviyoApi(client, url, key), url, polls_s=[0.0] * 5)
-            try:
-                return await work(adapter)
-            finally:
-                await adapter.close()
-
-    return asyncio.run(served())
-
-
-def sent(
-    account: KlaviyoLists, messages: Sequence[Message], options: Any = LIST, **more: Any
-) -> list[Outcome]:
-    async def send(adapter: Klaviyo) -> list[Outcome]:
-        return [*await adapter.send(messages, options)]
-
-    return run(account, send, **more)
+from .klaviyo_runs import BOTH, LIST, METRIC, message, run, sent
+from .klaviyo_server import KEY, PATHS, KlaviyoLists
 
 
 def test_members_are_imported_into_the_list_and_removed_from_it() -> None:
@@ -97,10 +52,35 @@ def test_a_metric_is_recorded_once_per_change() -> None:
     }
 
 
-def test_updates_are_properties_alone() -> None:
+def test_properties_overwrite_neither_fields_of_klaviyo_nor_of_the_event() -> None:
     account = KlaviyoLists("L1")
-    sent(account, [message(1, "ann", "updated", properties={"aov": 8})], METRIC)
-    assert [each["properties"] for each in account.profiles.values()] == [{"aov": 8}]
+    named = {"$value": 9, "$consent": ["email"], "reason": "late", "since": "June", "plan": "gold"}
+    sent(account, [message(1, "ann", properties=named)], BOTH)
+    assert account.properties() == {"ann@shop.example": {"reason": "late", "since": "June", "plan": "gold"}}
+    assert account.events["c1"]["properties"] == {
+        "audience": "winback",
+        "change": "entered",
+        "reason": "time",
+        "since": "1970-01-01T00:00:00.005Z",
+        "until": "1970-01-01T00:00:00.009Z",
+        "property_reason": "late",
+        "property_since": "June",
+        "plan": "gold",
+    }
+
+
+@pytest.mark.parametrize("options", [LIST, METRIC, BOTH])
+def test_updates_are_properties_alone(options: Any) -> None:
+    account = KlaviyoLists("L1")
+    messages = [message(1, "ann", properties={"aov": 7}), message(2, "ben", properties={"aov": 1})]
+    sent(account, messages, options)
+    for each in account.lists.values():
+        each.clear()  # by hand, in Klaviyo
+    account.events.clear()
+    sent(
+        account, [message(3, "ann", "updated", properties={"aov": 8}), message(4, "cid", "updated")], options
+    )
+    assert account.properties() == {"ann@shop.example": {"aov": 8}, "ben@shop.example": {"aov": 1}}
     assert (account.events, account.lists["L1"]) == ({}, set())
 
 
@@ -114,13 +94,33 @@ def test_a_record_that_is_refused_does_not_hold_up_the_others() -> None:
     assert set(account.events) == {"c1", "c3"}
 
 
+@pytest.mark.parametrize("status", [400, 404])
 @pytest.mark.parametrize("change", ["entered", "exited"])
-def test_a_list_that_is_gone_stops_the_delivery(change: str) -> None:
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_list_that_is_gone_stops_the_delivery(status: int, change: str, others: int) -> None:
     account = KlaviyoLists("L1")
+    account.gone = status
     sent(account, [message(1, "ann")])
     del account.lists["L1"]
+    messages = [message(2, "ann", change), *(message(3 + n, f"u{n}", change) for n in range(others))]
     with pytest.raises(DestinationRefuses, match="the list L1 does not exist"):
-        sent(account, [message(2, "ann", change)])
+        sent(account, messages)
+
+
+@pytest.mark.parametrize("pointers", [True, False])
+def test_an_import_that_is_refused_as_a_whole_goes_on_without_the_wrong_records(pointers: bool) -> None:
+    account = KlaviyoLists("L1")
+    account.checks_at_once, account.pointers = True, pointers
+    wrong = {3, 4, 8}
+    messages = [
+        message(n, f"u{n}", address=f"u{n}" if n in wrong else f"u{n}@shop.example") for n in range(9)
+    ]
+    found = sent(account, messages)
+    assert {n for n, each in enumerate(found) if isinstance(each, Refused)} == wrong
+    assert all("Invalid email" in each.reason for each in found if isinstance(each, Refused))
+    assert len(account.members("L1")) == 6
+    if pointers:
+        assert account.calls.count("POST /api/profile-bulk-import-jobs") == 1 + len(wrong)
 
 
 def test_wrong_keys_and_scopes_stop_the_delivery() -> None:
@@ -128,9 +128,12 @@ def test_wrong_keys_and_scopes_stop_the_delivery() -> None:
     with pytest.raises(DestinationRefuses, match="status 401") as failed:
         sent(account, [message(1, "ann")], key="pk_wrong_key")
     assert "pk_wrong_key" not in str(failed.value)
-    account.scopes = ("accounts:read",)
-    with pytest.raises(DestinationRefuses, match="status 403"):
+    account.scopes = ("lists:read", "profiles:read")
+    needed = "POST /api/profile-bulk-import-jobs needs lists:write and profiles:write of the key: status 403"
+    with pytest.raises(DestinationRefuses, match=needed):
         sent(account, [message(1, "ann")])
+    with pytest.raises(DestinationRefuses, match=r"/api/event.* needs events:write of the key"):
+        sent(account, [message(1, "ann")], METRIC)
     with pytest.raises(DestinationRefuses, match="neither a list nor a metric"):
         sent(account, [message(1, "ann")], {})
 
@@ -139,37 +142,25 @@ def test_a_job_that_does_not_end_is_tried_again_later() -> None:
     account = KlaviyoLists("L1")
 
     async def send(adapter: Klaviyo) -> Any:
-        adapter._polls_s = [0.0]
+        adapter._imports._polls_s = [0.0]
         return await adapter.send([message(1, "ann")], LIST)
 
     with pytest.raises(DestinationAway, match="has not ended within 0 s"):
         run(account, send)
 
 
-def test_an_exit_waits_for_an_import_that_was_given_up() -> None:
+def test_retry_after_closes_the_endpoint_for_all_callers() -> None:
     account = KlaviyoLists("L1")
+    account.faults, account.retry_after_s = ["429"], 40
 
-    async def send(adapter: Klaviyo) -> None:
-        adapter._polls_s = [0.0]
-        with pytest.raises(DestinationAway):
+    async def send(adapter: Klaviyo) -> float:
+        with pytest.raises(DestinationAway) as failed:
             await adapter.send([message(1, "ann")], LIST)
-        adapter._polls_s = [0.0] * 5
-        assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
+        assert failed.value.retry_after_s == 40
+        await adapter.send([message(2, "ben")], LIST)
+        return asyncio.get_running_loop().time()
 
-    run(account, send)
-    account.end_imports()
-    assert account.members("L1") == set()
-
-
-def test_a_check_reads_the_account_and_the_list() -> None:
-    account = KlaviyoLists("L1")
-
-    async def check(adapter: Klaviyo) -> list[bool]:
-        return [each.ok for each in (*await adapter.check({}), *await adapter.check({"list": "L2"}))]
-
-    # The account's rate is one request a second: the second check waits for it.
-    assert run(account, check) == [True, True, False]
-    assert account.refused == []
+    assert run(account, send) > 40
 
 
 def test_the_addresses_in_a_list_can_be_read() -> None:
@@ -184,6 +175,71 @@ def test_the_addresses_in_a_list_can_be_read() -> None:
         return {each async for each in found}
 
     assert run(account, read) == account.members("L1") - {None} != set()
+
+
+@pytest.mark.parametrize("pointers", [True, False])
+def test_errors_without_their_record_refuse_that_record_alone(pointers: bool) -> None:
+    account = KlaviyoLists("L1")
+    account.payloads, account.pointers = False, pointers
+    account.refuses = {f"u{n}@shop.example": "role address" for n in (1, 2, 6)}
+    found = sent(account, [message(n, f"u{n}") for n in range(9)], BOTH)
+    assert [n for n, each in enumerate(found) if isinstance(each, Refused)] == [1, 2, 6]
+    assert account.members("L1") == {f"u{n}@shop.example" for n in (0, 3, 4, 5, 7, 8)}
+    assert set(account.events) == {f"c{n}" for n in (0, 3, 4, 5, 7, 8)}
+    if pointers:
+        assert account.calls.count("POST /api/profile-bulk-import-jobs") == 1
+
+
+def test_an_error_that_repeats_an_address_in_another_form_names_it() -> None:
+    account = KlaviyoLists("L1")
+    account.shown = str.upper
+    account.refuses = {"u1@shop.example": "role address"}
+    found = sent(account, [message(n, f"u{n}") for n in range(3)])
+    assert found == [Accepted(), Refused("role address", "job-1"), Accepted()]
+    assert account.calls.count("POST /api/profile-bulk-import-jobs") == 1
+
+
+def test_an_error_with_an_unknown_address_is_read_by_its_pointer() -> None:
+    account = KlaviyoLists("L1")
+    account.shown, account.pointers = (lambda _: "hidden@shop.example"), True
+    account.refuses = {"u1@shop.example": "role address"}
+    found = sent(account, [message(n, f"u{n}") for n in range(3)])
+    assert found == [Accepted(), Refused("role address", "job-1"), Accepted()]
+
+
+def test_answers_in_pages_are_read_to_the_last() -> None:
+    account = KlaviyoLists("L1")
+    account.page_cap = 2
+    wrong = [message(number, f"w{number}", address=f"wrong{number}") for number in range(5)]
+    right = [message(number, f"u{number}") for number in range(5, 10)]
+    found = sent(account, [*wrong, *right])
+    assert [type(each) for each in found] == [Refused] * 5 + [Accepted] * 5
+    assert len(account.members("L1")) == 5
+
+    async def read(adapter: Klaviyo) -> set[str]:
+        return {each async for each in adapter._members("L1")}
+
+    assert run(account, read) == account.members("L1")
+    gone = [message(number, f"u{number}", "exited") for number in range(5, 10)]
+    assert set(sent(account, gone)) == {Accepted()}
+    assert account.members("L1") == set()
+
+
+def test_a_job_that_is_cancelled_is_tried_again_later() -> None:
+    account = KlaviyoLists("L1")
+    account.cancels = 1
+    with pytest.raises(DestinationAway, match="the import job-1 was cancelled"):
+        sent(account, [message(1, "ann")])
+    assert account.members("L1") == set()
+    assert sent(account, [message(1, "ann")]) == [Accepted()]
+    assert account.members("L1") == {"ann@shop.example"}
+
+
+def test_a_slow_job_is_awaited() -> None:
+    account = KlaviyoLists("L1")
+    account.looks = 9
+    assert sent(account, [message(1, "ann")]) == [Accepted()]
+    assert account.members("L1") == {"ann@shop.example"}
 
 
 def test_long_addresses_are_looked_up_in_parts() -> None:
@@ -211,8 +267,9 @@ def test_the_id_of_a_list_leads_nowhere_else() -> None:
     async def check(adapter: Klaviyo) -> bool:
         return (await adapter.check({"list": "../accounts"}))[1].ok
 
+    account.calls.clear()
     assert run(account, check)
-    assert account.calls[-1] == "GET /api/lists/{}"
+    assert account.calls[1] == "GET /api/lists/{}"
 
 
 def test_a_preview_sends_nothing() -> None:
@@ -221,10 +278,10 @@ def test_a_preview_sends_nothing() -> None:
     async def preview(adapter: Klaviyo) -> Any:
         return adapter.preview([message(1, "ann"), message(2, "ben", "exited")], BOTH)
 
-    found = run(account, preview)
-    paths = [each.url.rpartition("/")[2] for each in found]
-    assert paths == ["profile-bulk-import-jobs", "event-bulk-create-jobs"]
-    assert KEY not in repr(found)
+    for few, first in ((75, "profile-import"), (0, "profile-bulk-import-jobs")):
+        found = run(account, preview, few=few)
+        assert [each.url.rpartition("/")[2] for each in found] == [first, "events", "events"]
+        assert KEY not in repr(found)
     assert account.calls == []
 
 
@@ -234,47 +291,14 @@ def test_the_rates_are_those_of_the_contract() -> None:
         assert each.rate.burst <= burst and each.rate.steady <= steady, each
 
 
+def test_the_scopes_are_those_of_the_contract() -> None:
+    for each in api.ENDPOINTS:
+        documented = operation(PATHS.get(each.path, each.path), each.method.lower())["x-klaviyo-scopes"]
+        assert each.scopes == tuple(documented), each
+
+
 def test_addresses_are_normalised() -> None:
     destination = Destination("k", "klaviyo", {"name": "k", "kind": "klaviyo", "key": {"env": "PATH"}})
     adapter = open_adapter(destination, load(), Metrics(CollectorRegistry()))
     assert adapter.address_of(Person("p", email=" Ann@Shop.example ")) == "ann@shop.example"
     assert adapter.address_of(Person("p")) is None
-
-
-CHANGES = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.sampled_from(["entered", "exited", "updated"])), max_size=4
-)
-
-
-@examples(15, of=150)
-@given(st.lists(CHANGES, max_size=5), st.lists(st.sampled_from(FAULTS), max_size=8))
-def test_after_any_faults_the_list_is_the_members(
-    plan: list[list[tuple[str, Any]]], faults: list[str]
-) -> None:
-    account = KlaviyoLists("L1")
-    account.faults = list(faults)
-
-    async def tell(adapter: Klaviyo) -> set[str]:
-        ids, number = set[str](), 0
-        for wave in plan:
-            messages = []
-            for name, action in dict(wave).items():
-                number += 1
-                messages.append(message(number, name, action))
-                ids |= {f"c{number}"} if action != "updated" else set()
-            while messages:
-                try:
-                    assert set(await adapter.send(messages, BOTH)) == {Accepted()}
-                    break
-                except DestinationAway:
-                    continue
-        return ids
-
-    ids = run(account, tell)
-    account.end_imports()
-    last = {name: action for wave in plan for name, action in dict(wave).items()}
-    # An update is told of a member; told of someone else, as here, it makes one.
-    staying = {name for name, action in last.items() if action != "exited"}
-    assert account.members("L1") == {f"{name}@shop.example" for name in staying}
-    assert set(account.events) == ids
-    assert account.refused == []

@@ -79,9 +79,9 @@ def check_filter(path: str, text: str | None) -> list[tuple[str, str, Any]]:
 
 
 @cache
-def answers(path: str) -> Draft202012Validator:
+def answers(path: str, method: str = "get", status: str = "200") -> Draft202012Validator:
     """Return the validator of successful answers; it refuses unknown properties."""
-    content = operation(path)["responses"]["200"]["content"]
+    content = operation(path, method)["responses"][status]["content"]
     return Draft202012Validator(_closed(content["application/vnd.api+json"]["schema"]))
 
 

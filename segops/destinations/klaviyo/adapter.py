@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
-from yarl import URL
 
 from segops.config import Settings
-from segops.destinations.http import Answer, HttpClient
-from segops.destinations.klaviyo import api, bodies
-from segops.destinations.klaviyo.api import KlaviyoApi, document_of
+from segops.destinations.http import HttpClient
+from segops.destinations.klaviyo import api, bodies, checks, events
+from segops.destinations.klaviyo.api import KlaviyoApi, all_of
+from segops.destinations.klaviyo.batching import Batching
+from segops.destinations.klaviyo.imports import Imports
 from segops.destinations.model import Form, Secret
 from segops.destinations.port import (
     Accepted,
     Batch,
-    DestinationAway,
     DestinationRefuses,
     Finding,
+    Later,
     Message,
     Outcome,
     Person,
@@ -30,17 +32,23 @@ from segops.destinations.port import (
 )
 from segops.metrics import Metrics
 
-#: Removals take at most 1,000 profiles a request, imports 10,000 and 5 MB.
-_MAX_MESSAGES: Final = 1_000
-_MAX_BYTES: Final = 4_000_000
+#: As many as an import takes; a message is longer than its profile in there.
+_MAX_MESSAGES: Final = 10_000
+_MAX_BYTES: Final = 4_500_000
+#: As many as one second's requests.
+_FEW: Final = 75
+_MOST_REMOVED: Final = 1_000
 _LOOK_UP: Final = 100
 #: Many servers refuse a URL of more than 8 KB; the limit of this one is not documented.
 _LOOK_UP_BYTES: Final = 4_000
-_POLLS_S: Final = (0.3, 0.7, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
+#: Four jobs at once are looked at twice a second in all, as the rate allows.
+_POLLS_S: Final = (0.3, *[0.2] * 4, 0.5, 1.0, *[2.0] * 30, *[10.0] * 54)
 _URL: Final = re.compile(
     r"https://[A-Za-z0-9.-]{1,253}(:\d{1,5})?|http://(127\.0\.0\.1|localhost)(:\d{1,5})?"
 )
 _OK: Final = Accepted()
+#: When exits are tried again that wait for an import.
+_IMPORT_S: Final = 30.0
 
 
 def _url(text: str) -> str:
@@ -63,163 +71,106 @@ class Klaviyo:
 
     batch = Batch(_MAX_MESSAGES, _MAX_BYTES)
 
-    def __init__(self, account: KlaviyoApi, url: str, *, polls_s: Sequence[float] = _POLLS_S) -> None:
+    def __init__(
+        self, account: KlaviyoApi, url: str, *, polls_s: Sequence[float] = _POLLS_S, few: int = _FEW
+    ) -> None:
         self._api = account
         self._url = url
-        self._polls_s = polls_s
+        self._imports = Imports(account, polls_s, few)
+        self._few = few
+        self._batchings: dict[tuple[str, str | None, str | None, bool], Batching] = {}
 
     def address_of(self, person: Person) -> str | None:
         """Return the e-mail address, without spaces around it and in lower case."""
         return None if person.email is None else person.email.strip().lower() or None
 
     async def send(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Outcome]:
-        """Import those who are members, remove those who are not, then record the events."""
+        """Import who has entered, update properties, remove who has left, and record the events.
+
+        What callers send of an audience at the same time goes together. Exits go apart: they may have to
+        wait for imports.
+        """
         list_id, metric = _options(options)
-        staying = [each for each in messages if each.action != "exited"]
-        if list_id is None:
-            staying = [each for each in staying if each.properties]
-        refused = await self._import(staying, list_id) if staying else {}
+        leaving = [each for each in messages if each.action == "exited" and list_id is not None]
+        staying = [each for each in messages if each.action != "exited" or list_id is None]
+        groups = [each for each in (staying, leaving) if each]
+        sent = [self._batching(each, list_id, metric).send(each) for each in groups]
+        found: dict[str, Outcome] = {}
+        for group, outcomes in zip(groups, await asyncio.gather(*sent, return_exceptions=True), strict=True):
+            if isinstance(outcomes, BaseException):
+                raise outcomes
+            found |= zip((each.address for each in group), outcomes, strict=True)
+        return [found[each.address] for each in messages]
+
+    def _batching(self, messages: Sequence[Message], list_id: str | None, metric: str | None) -> Batching:
+        first = messages[0]
+        key = (first.audience, list_id, metric, first.action == "exited")
+        deliver = partial(self._deliver, list_id, metric)
+        return self._batchings.setdefault(key, Batching(deliver, self.batch.messages))
+
+    async def _deliver(
+        self, list_id: str | None, metric: str | None, messages: Sequence[Message]
+    ) -> Sequence[Outcome]:
+        found: dict[str, Refused | Later] = {}
+        for some, into in _imported(messages, list_id):
+            found |= await self._imports.bring(some, into)
         leaving = [each.address for each in messages if each.action == "exited"]
-        if list_id is not None and leaving:
-            await self._remove(leaving, list_id)
+        if list_id is not None and leaving and not await self._remove(leaving, list_id):
+            found |= dict.fromkeys(leaving, Later("an import of them has not ended", _IMPORT_S))
         if metric is not None:
-            told = [each for each in messages if each.action != "updated" and each.address not in refused]
-            refused |= await self._record(told, metric)
-        return [refused.get(each.address, _OK) for each in messages]
+            told = [each for each in messages if each.action != "updated" and each.address not in found]
+            found |= await events.record(self._api, told, metric)
+        return [found.get(each.address, _OK) for each in messages]
 
     # -- lists -----------------------------------------------------------------------------------------
 
-    async def _import(self, messages: Sequence[Message], list_id: str | None) -> dict[str, Refused]:
-        """Import profiles; return those that are refused. What is refused as a whole is tried in halves."""
-        answer = await self._api.call(api.IMPORT, body=bodies.import_job(messages, list_id))
-        if answer.is_accepted:
-            job = document_of(answer)["data"]["id"]
-            return await self._errors(job) if await self._has_errors(job) else {}
-        self._check_list(answer, list_id)
-        if len(messages) == 1:
-            return {messages[0].address: Refused(answer.detail)}
-        half = len(messages) // 2
-        first = await self._import(messages[:half], list_id)
-        return first | await self._import(messages[half:], list_id)
+    async def _remove(self, addresses: Sequence[str], list_id: str) -> bool:
+        """Remove profiles from a list; return False if an import could add them again, so that none was.
 
-    @staticmethod
-    def _check_list(answer: Answer, list_id: str | None) -> None:
-        if answer.status == 404:
-            raise DestinationRefuses(f"the list {list_id} does not exist: {answer.detail}")
-
-    async def _has_errors(self, job: str) -> bool:
-        """Wait for the end of a job; return whether records of it failed."""
-        for pause_s in self._polls_s:
-            await asyncio.sleep(pause_s)
-            answer = await self._api.call(api.JOB, job)
-            if not answer.is_accepted:
-                raise DestinationAway(f"the import {job}: {answer.detail}")
-            attributes = document_of(answer)["data"]["attributes"]
-            if attributes["status"] == "complete":
-                return bool(attributes.get("failed_count"))
-            if attributes["status"] == "cancelled":
-                raise DestinationAway(f"the import {job} was cancelled")
-        raise DestinationAway(f"the import {job} has not ended within {sum(self._polls_s):g} s")
-
-    async def _errors(self, job: str) -> dict[str, Refused]:
-        """Return the records of a job that failed, by address."""
-        found: dict[str, Refused] = {}
-        async for each in self._pages(api.ERRORS, job, {"page[size]": "100"}):
-            attributes = each["attributes"]
-            email = _email_in(attributes.get("original_payload") or {})
-            if email is None:
-                raise DestinationRefuses(f"the import {job}: {attributes['detail']}")
-            found[email] = Refused(str(attributes["detail"]), job)
-        return found
-
-    async def _remove(self, addresses: Sequence[str], list_id: str) -> None:
-        """Remove profiles from a list. An address without a profile is in no list.
-
-        An import that is under way could add them afterwards, also one of whose job nothing is known here.
+        An address without a profile is in no list.
         """
-        await self._await_imports()
-        ids: list[str] = []
-        for some in _looked_up(addresses):
-            ids += [each["id"] async for each in self._profiles("email", some)]
-        if not ids:
-            return
-        answer = await self._api.call(api.REMOVE, list_id, body=bodies.removal(ids))
-        self._check_list(answer, list_id)
-        if not answer.is_accepted:
-            raise DestinationRefuses(f"the list {list_id}: {answer.detail}")
-
-    async def _await_imports(self) -> None:
-        """Wait until no import of the account is under way."""
-        query = {"filter": bodies.any_of("status", ["queued", "processing"])}
-        for pause_s in self._polls_s:
-            if not [each async for each in self._pages(api.JOBS, "", query)]:
-                return
-            await asyncio.sleep(pause_s)
-        raise DestinationAway(f"imports have not ended within {sum(self._polls_s):g} s: exits wait for them")
-
-    async def _pages(self, endpoint: api.Endpoint, of: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
-        cursor: dict[str, str] = {}
-        while True:
-            answer = await self._api.call(endpoint, of, query={**query, **cursor})
+        if not await self._imports.await_into(list_id):
+            return False
+        looked_up = await all_of(self._ids(some) for some in _looked_up(addresses))
+        ids = [each for some in looked_up for each in some]
+        for begin in range(0, len(ids), _MOST_REMOVED):
+            body = bodies.profile_ids(ids[begin : begin + _MOST_REMOVED])
+            answer = await self._api.call(api.REMOVE, list_id, body=body)
             if not answer.is_accepted:
-                # Without the server's words: they may repeat the addresses that were asked for.
-                raise DestinationRefuses(f"{endpoint.path.format(of)}: status {answer.status}")
-            document = document_of(answer)
-            for each in document["data"]:
-                yield each
-            following = (document.get("links") or {}).get("next")
-            if following is None:
-                return
-            if not (after := _cursor_in(following)):
-                raise DestinationRefuses(
-                    f"{endpoint.path.format(of)}: the link to the next page has no cursor"
-                )
-            cursor = {"page[cursor]": after}
+                await self._api.require_list(list_id)
+                raise DestinationRefuses(f"the list {list_id}: {answer.detail}")
+        return True
 
-    # -- events ----------------------------------------------------------------------------------------
-
-    async def _record(self, messages: Sequence[Message], metric: str) -> dict[str, Refused]:
-        """Record events, in one request if Klaviyo takes it, else one by one; return what it refuses."""
-        if not messages:
-            return {}
-        if len(messages) > 1:
-            answer = await self._api.call(api.EVENTS, body=bodies.events_job(messages, metric))
-            if answer.is_accepted:
-                return {}
-        refused = {}
-        for each in messages:
-            answer = await self._api.call(api.EVENT, body=bodies.event(each, metric))
-            if not answer.is_accepted:
-                refused[each.address] = Refused(answer.detail)
-        return refused
+    async def _ids(self, addresses: Sequence[str]) -> list[str]:
+        return [each["id"] async for each in self._profiles("email", addresses)]
 
     # -- people ----------------------------------------------------------------------------------------
 
     def preview(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Request]:
-        """Return the import, and the events; who leaves a list is looked up first, and so not shown."""
+        """Return the imports, and the events; who leaves a list is looked up first, and so not shown.
+
+        Nor is the request that adds profiles to the list which were sent one by one: Klaviyo says their ids.
+        """
         list_id, metric = _options(options)
-        staying = [each for each in messages if each.action != "exited"]
         told = [each for each in messages if each.action != "updated"]
-        found = []
-        if staying and (list_id is not None or any(each.properties for each in staying)):
-            found.append(Request("POST", self._url + api.IMPORT.path, bodies.import_job(staying, list_id)))
-        if metric is not None and told:
-            found.append(Request("POST", self._url + api.EVENTS.path, bodies.events_job(told, metric)))
+        found = [each for some, into in _imported(messages, list_id) for each in self._previewed(some, into)]
+        if metric is not None and len(told) > api.EVENT.rate.burst:
+            found.append(self._request(api.EVENTS, bodies.events_job(told[: events.MOST_EVENTS], metric)))
+        elif metric is not None:
+            found += [self._request(api.EVENT, bodies.event(each, metric)) for each in told]
         return found
+
+    def _previewed(self, messages: Sequence[Message], list_id: str | None) -> list[Request]:
+        if len(messages) <= self._few:
+            return [self._request(api.PROFILE, bodies.profile(each)) for each in messages]
+        return [self._request(api.IMPORT, bodies.import_job(messages, list_id))]
+
+    def _request(self, endpoint: api.Endpoint, body: Any) -> Request:
+        return Request(endpoint.method, self._url + endpoint.path, body)
 
     async def check(self, options: Mapping[str, Any]) -> Sequence[Finding]:
-        """Read the account, and the list if the options name one. Nothing is written."""
-        found = [await self._checked("the account", api.ACCOUNTS, "")]
-        if (list_id := options.get("list")) is not None:
-            found.append(await self._checked(f"the list {list_id}", api.LIST, str(list_id)))
-        return found
-
-    async def _checked(self, what: str, endpoint: api.Endpoint, of: str) -> Finding:
-        try:
-            answer = await self._api.call(endpoint, of)
-        except (DestinationAway, DestinationRefuses) as error:
-            return Finding(False, f"{what}: {error}")
-        return Finding(answer.is_accepted, f"{what}: {'found' if answer.is_accepted else answer.detail}")
+        """Read the account, and try what the options need. Nothing is written."""
+        return await checks.check(self._api, options.get("list"), options.get("metric"))
 
     def members(self, options: Mapping[str, Any]) -> AsyncIterator[str] | None:
         """Return the addresses of the profiles in the list; None without a list."""
@@ -227,7 +178,9 @@ class Klaviyo:
         return None if list_id is None else self._members(list_id)
 
     async def _members(self, list_id: str) -> AsyncIterator[str]:
-        ids = [each["id"] async for each in self._pages(api.MEMBERS, list_id, {"page[size]": str(_LOOK_UP)})]
+        ids = [
+            each["id"] async for each in self._api.pages(api.MEMBERS, list_id, {"page[size]": str(_LOOK_UP)})
+        ]
         for some in _looked_up(ids):
             async for profile in self._profiles("id", some):
                 if (email := profile["attributes"].get("email")) is not None:
@@ -240,10 +193,12 @@ class Klaviyo:
             "fields[profile]": "email",
             "page[size]": str(_LOOK_UP),
         }
-        return self._pages(api.PROFILES, "", query)
+        return self._api.pages(api.PROFILES, "", query)
 
     async def close(self) -> None:
         """Close the connections."""
+        for each in self._batchings.values():
+            each.close()
         await self._api.close()
 
 
@@ -261,6 +216,21 @@ def _options(options: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return (None if list_id is None else str(list_id)), (None if metric is None else str(metric))
 
 
+def _imported(messages: Sequence[Message], list_id: str | None) -> Iterator[tuple[list[Message], str | None]]:
+    """Yield the messages that are imported, with the list that they go into.
+
+    An update goes into none, so that it adds no one whom a person has removed there.
+    """
+    entered = [each for each in messages if each.action == "entered"]
+    updated = [each for each in messages if each.action == "updated"]
+    if list_id is None:
+        updated = [*entered, *updated]
+    elif entered:
+        yield entered, list_id
+    if updated := [each for each in updated if bodies.properties_of(each)]:
+        yield updated, None
+
+
 def _looked_up(values: Sequence[str]) -> Iterator[list[str]]:
     """Yield values in parts that fit into the filter of one request, by number and by encoded bytes."""
     part: list[str] = []
@@ -274,19 +244,3 @@ def _looked_up(values: Sequence[str]) -> Iterator[list[str]]:
         length += encoded
     if part:
         yield part
-
-
-def _email_in(payload: Mapping[str, Any]) -> str | None:
-    """Return the address in a record as it was sent, or in its attributes."""
-    attributes = payload.get("attributes")
-    found = payload.get("email") or (attributes.get("email") if isinstance(attributes, dict) else None)
-    return found if isinstance(found, str) else None
-
-
-def _cursor_in(url: str) -> str:
-    """Return the cursor of a link to the next page.
-
-    >>> _cursor_in("https://a.klaviyo.com/api/profiles?page%5Bcursor%5D=abc&x=1")
-    'abc'
-    """
-    return URL(url).query.get("page[cursor]", "")

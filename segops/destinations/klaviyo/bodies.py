@@ -1,17 +1,25 @@
 """The bodies of requests to Klaviyo.
 
 Source: Klaviyo's OpenAPI document, revision 2026-07-15, operations ``bulk_import_profiles``,
-``remove_profiles_from_list``, ``bulk_create_events`` and ``create_event``.
+``create_or_update_profile``, ``add_profiles_to_list``, ``remove_profiles_from_list``, ``bulk_create_events``
+and ``create_event``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
 
 from segops.core.delivery.messages import Message
 from segops.core.values import format_instant
+
+#: A request takes 5 MB; the rest is for what stands around the records.
+_MAX_BYTES: Final = 4_500_000
+#: The properties that each event has, whatever the audience sends along.
+_OF_EVENT: Final = frozenset(("audience", "change", "reason", "since", "until"))
 
 
 def import_job(messages: Iterable[Message], list_id: str | None) -> dict[str, Any]:
@@ -23,16 +31,26 @@ def import_job(messages: Iterable[Message], list_id: str | None) -> dict[str, An
     return {"data": data}
 
 
+def profile(message: Message) -> dict[str, Any]:
+    """Return one profile that is created or updated by itself."""
+    return {"data": _profile(message)}
+
+
 def _profile(message: Message) -> dict[str, Any]:
     attributes: dict[str, Any] = {"email": message.address}
-    if message.properties:
-        attributes["properties"] = dict(message.properties)
+    if properties := properties_of(message):
+        attributes["properties"] = properties
     return {"type": "profile", "attributes": attributes}
 
 
-def removal(profile_ids: Iterable[str]) -> dict[str, Any]:
-    """Return the profiles that leave a list."""
-    return {"data": [{"type": "profile", "id": each} for each in profile_ids]}
+def properties_of(message: Message) -> dict[str, Any]:
+    """Return the properties that are written to a profile: names that begin with ``$`` are Klaviyo's own."""
+    return {name: value for name, value in message.properties.items() if not name.startswith("$")}
+
+
+def profile_ids(ids: Iterable[str]) -> dict[str, Any]:
+    """Return the profiles that are added to a list, or removed from it."""
+    return {"data": [{"type": "profile", "id": each} for each in ids]}
 
 
 def events_job(messages: Iterable[Message], metric: str) -> dict[str, Any]:
@@ -62,8 +80,9 @@ def _event(message: Message, metric: str) -> dict[str, Any]:
         "change": message.action,
         "reason": message.reason,
         **{name: format_instant(at) for name, at in instants.items() if at is not None},
-        **message.properties,
     }
+    for name, value in properties_of(message).items():
+        properties[f"property_{name}" if name in _OF_EVENT else name] = value
     return {
         "properties": properties,
         "time": format_instant(message.occurred_ms),
@@ -75,6 +94,23 @@ def _event(message: Message, metric: str) -> dict[str, Any]:
 
 def _who(message: Message) -> dict[str, Any]:
     return {"data": {"type": "profile", "attributes": {"email": message.address}}}
+
+
+def divided(
+    messages: Iterable[Message], body_of: Callable[[Message], dict[str, Any]], most: int
+) -> Iterator[list[Message]]:
+    """Yield messages in groups of at most ``most`` whose bodies fit into one request of 5 MB."""
+    group: list[Message] = []
+    size = 0
+    for each in messages:
+        length = len(msgspec.json.encode(body_of(each)))
+        if group and (len(group) == most or size + length > _MAX_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += length
+    if group:
+        yield group
 
 
 def any_of(field: str, values: Sequence[str]) -> str:
