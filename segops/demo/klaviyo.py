@@ -155,6 +155,10 @@ class KlaviyoAccount:
         _check_list(of)
         return 200, _page([{"type": "profile", "id": each} for each in sorted(self._list)])
 
+    def _found_list(self, of: str, _query: Any, _body: bytes) -> tuple[int, Any]:
+        _check_list(of)
+        return 200, {"data": {"type": "list", "id": of, "attributes": {"name": "VIPs"}}}
+
     def _add(self, of: str, _query: Any, body: bytes) -> tuple[int, Any]:
         self._list |= self._references(of, body)
         return 204, None
@@ -202,7 +206,10 @@ class KlaviyoAccount:
         return 200, {"data": self._job(of)}
 
     _handlers: Final[dict[Endpoint, Callable[..., tuple[int, Any]]]] = {
+        api.LIST: _found_list,
         api.MEMBERS: _listed,
+        api.PROFILE: _import_one,
+        api.ADD: _add,
         api.REMOVE: _remove,
         api.PROFILES: _found,
         api.IMPORT: _import,

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from segops.core.audiences.budgets import LONGEST_MS
-from segops.core.audiences.compiling import TRAIT
+from segops.core.audiences.compiling import TRAIT, goal_window_ms
 from segops.core.audiences.model import (
     CHANNELS,
     EXISTING,
@@ -24,7 +24,7 @@ from segops.core.audiences.model import (
     Rate,
 )
 from segops.core.errors import DefinitionError, Issue
-from segops.core.rules.parsing import PERCENTAGE, Context, Reader, read_alerts, read_rule
+from segops.core.rules.parsing import PERCENTAGE, Context, Reader, read_alerts
 from segops.schemas.written import check_bounds
 
 #: As long as the key of a segment, and shown with ``audience.`` before it.
@@ -206,9 +206,9 @@ def _option(reader: Reader) -> None:
 
 
 def _goal(reader: Reader) -> Any:
-    if not isinstance(reader.raw, dict) or "did" not in reader.raw:
-        reader.fail("expected a did node, such as {did: Order Completed, within: 7d}")
-    read_rule(reader.raw, reader.path, reader.context)
+    is_did = isinstance(reader.raw, dict) and "did" in reader.raw
+    if not is_did or goal_window_ms(reader.raw, reader.path, reader.context) is None:
+        reader.fail("expected a did node with within, such as {did: Order Completed, within: 7d}")
     return reader.raw
 
 

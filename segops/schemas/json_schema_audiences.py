@@ -41,7 +41,7 @@ def _keys() -> dict[str, Schema]:
         "limits": {**limits, "minProperties": 1},
         "deliver": _listed(_delivery()),
         "properties": _listed({"type": "string", "pattern": f"^{SENT_ALONG}$"}),
-        "goal": ref("node.did"),
+        "goal": {"allOf": [ref("node.did"), {"required": ["within"], "not": {"required": ["refresh"]}}]},
         "alert": ref("alerts"),
         "name": _text(0, 200),
         "description": _text(0, 2_000),

@@ -242,7 +242,7 @@ def definition_from_record(
     key = str(raw.get("key"))
     form = {name: item for name, item in raw.items() if name not in _BESIDE_FORM}
     if key.startswith(PREFIX):  # of an audience, which compiles to a definition
-        form["key"] = key.removeprefix(PREFIX)
+        form["key"] = key.removeprefix(PREFIX).partition(".")[0]
     definition = reading.segment(form, key if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)

@@ -61,6 +61,12 @@ SEEN: list[tuple[dict[str, Any], str]] = [
     ({"properties": ["rfm.tier"]}, "properties[0]: expected indicator.KEY or trait.PATH (publish"),
     ({"goal": {"trait": "x"}}, "goal: expected a did node"),
     ({"goal": {"did": "x", "within": "0d"}}, "goal.within: expected a duration above 0"),
+    ({"goal": {"did": "x"}}, "goal: expected a did node with within"),
+    ({"goal": {"did": "x", "since": "2026-01-01"}}, "goal: expected a did node with within"),
+    (
+        {"goal": {"did": "x", "within": "7d", "refresh": {"every": "day"}}},
+        "goal: expected a did node with within",
+    ),
     ({"alert": {"size": "0%"}}, "alert: expected"),
     ({"name": "x" * 201}, "name: expected at most 200 characters, got 201"),
     ({"extra": 1}, "extra: unknown key; expected one of key, segment, channel"),

@@ -173,6 +173,7 @@ CALLS: dict[str, list[str]] = {
     "audiences-plan-file": ["audiences", "plan", "audiences.yaml"],
     "audiences-approve": ["audiences", "approve", "a", "--plan", "1"],
     "audiences-list": ["audiences", "list"],
+    "audiences-lift": ["audiences", "lift"],
     "audiences-audit": ["audiences", "audit"],
     **{f"audiences-{name}": ["audiences", name, "a"] for name in ("show", "submit", *STATES)},
     "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],

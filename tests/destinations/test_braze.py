@@ -195,7 +195,7 @@ def test_a_check_tells_a_known_key_from_an_unknown_one() -> None:
     workspace = BrazeStandIn()
 
     async def check(adapter: Adapter) -> list[tuple[bool, str]]:
-        return [tuple(each) for each in await adapter.check(EVENT)]
+        return [(each.ok, each.text) for each in await adapter.check(EVENT)]
 
     assert run(workspace, BY_ID, KEY, check) == [(True, "the workspace: the key is known")]
     ((ok, text),) = run(workspace, BY_ID, "wrong", check)

@@ -190,7 +190,7 @@ def test_a_check_tells_a_known_key_from_an_unknown_one() -> None:
     workspace = CustomerIoStandIn(7)
 
     async def check(adapter: Adapter) -> list[tuple[bool, str]]:
-        return [tuple(each) for each in await adapter.check(BOTH)]
+        return [(each.ok, each.text) for each in await adapter.check(BOTH)]
 
     assert run(workspace, WRITTEN, KEY, check) == [(True, "the workspace: the key is known")]
     ((ok, text),) = run(workspace, WRITTEN, "wrong", check)

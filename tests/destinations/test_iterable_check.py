@@ -49,7 +49,7 @@ def test_a_check_reads_the_lists() -> None:
 
     async def check(adapter: Adapter) -> list[tuple[bool, str]]:
         options: list[Any] = [{}, LIST, {"list": "8"}, {"list": 9}, {"list": "x"}]
-        return [tuple(each) for some in options for each in await adapter.check(some)]
+        return [(each.ok, each.text) for some in options for each in await adapter.check(some)]
 
     assert run(project, WRITTEN, KEY, check) == [
         (True, "the project: found"),

@@ -9,6 +9,11 @@ import msgspec
 
 #: The keys of definitions that belong to audiences begin with it; no segment's key has a dot.
 PREFIX: Final = "audience."
+#: The ends of the keys of the definitions that measure the lift of an audience: who entered it, who entered
+#: its hold-out, and who of both reached its goal. No audience's key has a dot.
+SENT: Final = ".sent"
+HELD_OUT: Final = ".held-out"
+GOAL: Final = ".goal"
 Channel = Literal["email", "sms", "push", "ads", "webhook"]
 CHANNELS: Final[tuple[str, ...]] = get_args(Channel)
 Existing = Literal["only_new", "send"]
@@ -87,6 +92,12 @@ class Audience(msgspec.Struct, frozen=True, omit_defaults=True):
     def definition_key(self) -> str:
         """The key of the definition that it compiles to."""
         return PREFIX + self.key
+
+    @property
+    def measuring_keys(self) -> tuple[str, str, str]:
+        """The keys of the definitions that measure its lift: sent, hold-out, goal."""
+        own = self.definition_key
+        return own + SENT, own + HELD_OUT, own + GOAL
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -191,6 +202,7 @@ class AudienceRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     asked for approval. ``plan``: the latest plan. ``approval``: the signed entry of the approval.
     ``approved``: the definitions that were approved, by key. ``note``: why it is held or was rejected.
     ``activated_ms``: when it was approved first. ``released``: how it went on after the latest hold.
+    ``measured_ms``: when the definitions that measure its lift were published last.
     ``latest``: the audit entry of this record, with the same state, whose number is ``version``.
     """
 
@@ -208,3 +220,4 @@ class AudienceRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     latest: Signed | None = None
     activated_ms: int | None = None
     released: Release | None = None
+    measured_ms: int | None = None

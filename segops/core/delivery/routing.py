@@ -123,11 +123,15 @@ def person_of(change: Change) -> Person:
 def audience_of(key: bytes) -> tuple[str, str] | None:
     """Return the profile and the audience of a record of the state topic; None for that of a segment.
 
+    What measures the lift of an audience is not delivered.
+
     >>> audience_of(b"user_id:u|1|audience.winback"), audience_of(b"user_id:u1|at-risk")
     (('user_id:u|1', 'winback'), None)
+    >>> audience_of(b"user_id:u1|audience.winback.sent")
     """
     profile_id, _, name = key.decode(errors="replace").rpartition("|")
-    return (profile_id, name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+    audience = name.removeprefix(PREFIX)
+    return (profile_id, audience) if name.startswith(PREFIX) and "." not in audience else None
 
 
 def _member(change: Change, person: Person, properties: Mapping[str, Any]) -> Target:

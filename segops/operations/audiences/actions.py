@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ import msgspec
 from segops.config import Settings
 from segops.core.audiences.approval import differences, editions_of, meaning_of
 from segops.core.audiences.audit import entry_of
-from segops.core.audiences.compiling import definition_of
+from segops.core.audiences.compiling import definition_of, measuring_of
 from segops.core.audiences.model import (
     Act,
     Audience,
@@ -80,31 +80,53 @@ def _checked(known: Known, audiences: Sequence[Audience], settings: Settings, ac
 
 
 def _edits(known: Known, audiences: Sequence[Audience], settings: Settings, act: Act) -> list[Decision]:
-    definitions = [definition_of(each, settings.audiences.consents) for each in audiences]
-    changes = {each.key: each for each in plan(known.log, definitions, prune=False)}
+    compiled = [_compiled(known, each, settings.audiences.consents) for each in audiences]
+    planned = plan(known.log, [each for own in compiled for each in own], prune=False)
+    changes = {each.key: each for each in planned}
     later = known.log.after({key.encode(): each.record for key, each in changes.items() if each.record})
     editions = [editions_of(each, in_use(later.live)) for each in audiences]
-    found = (_edit(known, each, changes[each.definition_key], act) for each in audiences)
+    found = (
+        _edit(known, each, [changes[definition.key] for definition in own], act)
+        for each, own in zip(audiences, compiled, strict=True)
+    )
     return [each._replace(editions=of) for each, of in zip(found, editions, strict=True) if each is not None]
 
 
-def _edit(known: Known, audience: Audience, change: DefinitionChange, act: Act) -> Decision | None:
-    """Return what publishing an audience does; None if nothing changes."""
+def _compiled(known: Known, audience: Audience, consent: Sequence[str]) -> list[Definition]:
+    """Return the definition of an audience, and what measures its lift once it has been approved."""
     former = known.records.get(audience.key)
-    ai = act.origin == "ai"
+    was_active = former is not None and former.activated_ms is not None
+    return [definition_of(audience, consent), *(measuring_of(audience, consent) if was_active else ())]
+
+
+def _edit(known: Known, audience: Audience, changes: Sequence[DefinitionChange], act: Act) -> Decision | None:
+    """Return what publishing an audience does; None if nothing changes.
+
+    ``changes``: of its definition, then of those that measure its lift.
+    """
+    former = known.records.get(audience.key)
+    ai, change = act.origin == "ai", changes[0]
     if former is None:
         record = AudienceRecord(audience, "draft", act.at_ms, authors=(act.actor,), by_ai=ai)
-        return Decision("apply", None, record, "added", change)
-    if former.audience.written == audience.written and change.action == "unchanged":
+        return Decision("apply", None, record, "added", changes)
+    if former.audience.written == audience.written and all(each.action == "unchanged" for each in changes):
         return None
+    measured_ms = _measured_ms(former, changes[1:], act.at_ms)
     if meaning_of(former.audience) == meaning_of(audience) and change.action in ("unchanged", "described"):
-        record = msgspec.structs.replace(former, audience=audience)
-        return Decision("apply", former, record, "described", change)
+        record = msgspec.structs.replace(former, audience=audience, measured_ms=measured_ms)
+        return Decision("apply", former, record, "described", changes)
     state, goes_on = after(audience.key, former.state, "apply"), former.state not in APPROVED
     authors = {*(former.authors if goes_on else ()), act.actor}
     record = _moved(former, state, act, audience=audience, authors=tuple(sorted(authors)), submitted=None)
-    record = msgspec.structs.replace(record, by_ai=ai or (goes_on and former.by_ai))
-    return Decision("apply", former, record, "changed", change)
+    by_ai = ai or (goes_on and former.by_ai)
+    record = msgspec.structs.replace(record, by_ai=by_ai, measured_ms=measured_ms)
+    return Decision("apply", former, record, "changed", changes)
+
+
+def _measured_ms(record: AudienceRecord, changes: Iterable[DefinitionChange], now_ms: int) -> int | None:
+    """Return since when the lift of an audience is measured, given the changes of what measures it."""
+    same = all(each.action in ("unchanged", "described") for each in changes)
+    return record.measured_ms if same else now_ms
 
 
 # -- approval ----------------------------------------------------------------------------------------------
@@ -177,6 +199,8 @@ async def approve(settings: Settings, key: str, plan_id: str, wait: Wait) -> Aud
             raise PlanVoid(latest.audience.key, [moved])
         approved = raw_records(_used(now, latest))
         first_ms = act.at_ms if latest.activated_ms is None else latest.activated_ms
+        measuring = measuring_of(latest.audience, settings.audiences.consents)
+        changes = plan(now.log, measuring, prune=False)[: len(measuring)]
         changed = _moved(
             latest,
             "active",
@@ -186,8 +210,10 @@ async def approve(settings: Settings, key: str, plan_id: str, wait: Wait) -> Aud
             by_ai=False,
             activated_ms=first_ms,
             released=None,
+            measured_ms=_measured_ms(latest, changes, act.at_ms),
         )
-        return Decision("approve", latest, changed, editions=found.editions, seen=found, reach=reach.members)
+        decision = Decision("approve", latest, changed, changes=changes)
+        return decision._replace(editions=found.editions, seen=found, reach=reach.members)
 
     return await _acted(settings, key, "approve", change)
 
@@ -233,12 +259,16 @@ async def act_on(
         if action in ("hold", "release"):
             released = Release(act.at_ms, rate, discard) if action == "release" else None
             changed = msgspec.structs.replace(changed, released=released)
-        ended = known.log.live.get(record.audience.definition_key) if action == "retire" else None
-        edit = None if ended is None else retirement(ended)
         seen, editions = record.plan, known.editions(record)
-        return Decision(action, record, changed, change=edit, editions=editions, seen=seen, note=note)
+        edits = _retirements(known, record.audience) if action == "retire" else ()
+        return Decision(action, record, changed, changes=edits, editions=editions, seen=seen, note=note)
 
     return await _acted(settings, key, action, change)
+
+
+def _retirements(known: Known, audience: Audience) -> list[DefinitionChange]:
+    keys = (*audience.measuring_keys, audience.definition_key)
+    return [retirement(known.log.live[key]) for key in keys if key in known.log.live]
 
 
 def _moved(record: AudienceRecord, state: State, act: Act, **changed: object) -> AudienceRecord:

@@ -59,15 +59,15 @@ class Known(NamedTuple):
 class Decision(NamedTuple):
     """What an action does to an audience: its ``record`` afterwards, and what the audit says of it.
 
-    ``before``: None for a new audience. ``effect``: of an edit, in a word. ``change``: what becomes of its
-    definition.
+    ``before``: None for a new audience. ``effect``: of an edit, in a word. ``changes``: what becomes of its
+    definition, and of those that measure its lift.
     """
 
     action: Action
     before: AudienceRecord | None
     record: AudienceRecord
     effect: resources.Action = "changed"
-    change: DefinitionChange | None = None
+    changes: Sequence[DefinitionChange] = ()
     editions: Mapping[str, str] = {}
     seen: ReachPlan | None = None
     reach: int | None = None
@@ -95,7 +95,7 @@ async def commit(settings: Settings, act: Act, decide: Decide) -> Sequence[Decis
     async with publisher(settings.kafka, settings.topics.segments) as publish_all:
         known = await read_known(settings, now_ms=act.at_ms)
         decisions = decide(known)
-        changes = [each.change for each in decisions if each.change is not None]
+        changes = [change for each in decisions for change in each.changes]
         records, beside = await records_of(settings, known.log, changes)
         written = [_written(each, act, settings.audiences.signing_key) for each in decisions]
         audiences = [(each.audience.key.encode(), encode_record(each)) for each, _, _ in written]
