@@ -22,6 +22,8 @@ from segops import config
 from segops.cli import cli
 from segops.kafka.clients import running_admin, running_producer
 from tests.conftest import REQUESTED
+from tests.destinations.klaviyo_server import KEY as KLAVIYO_KEY
+from tests.destinations.klaviyo_server import KlaviyoLists
 from tests.rest import rest
 from tests.streaming.helpers import wait_until
 
@@ -106,6 +108,14 @@ def test_live_section_works_as_written(
 
 _TEN = re.compile(r"<!-- ten: (\w+) -->\n```\w*\n(.*?)```", re.DOTALL)
 _PORTS = [name for name, _, _ in config.variables() if name.endswith("_PORT")]
+_SECRETS = {
+    "SEGOPS_SHOPIFY_SECRETS": "shpss_secret",
+    "SEGOPS_SHOPIFY_SHOPS": "my-shop.myshopify.com",
+    "KLAVIYO_PRIVATE_KEY": KLAVIYO_KEY,
+    "SEGOPS_ACTOR": "ann@shop.example",
+}
+_KLAVIYO_FILE = re.compile(r"<!-- klaviyo file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+_PLAN = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b")
 _ORDERS = [
     {"order_id": n, "customer_id": "cem", "revenue": 50 + n, "created_at": f"2026-11-2{n}"} for n in (1, 2)
 ]
@@ -130,8 +140,7 @@ def test_ten_minutes_work_as_written(tmp_path: Path, reserve: Callable[[int], li
     ports = dict(zip(_PORTS, others, strict=True))
     bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    shop = {"SEGOPS_SHOPIFY_SECRETS": "shpss_secret", "SEGOPS_SHOPIFY_SHOPS": "my-shop.myshopify.com"}
-    environment = {**bare, **ports, **shop, "PATH": path}
+    environment = {**bare, **ports, **_SECRETS, "PATH": path}
     kind = "jvm" if REQUESTED == "jvm" else "embedded"
     first, second = tmp_path / "first.out", tmp_path / "second.out"
 
@@ -155,9 +164,46 @@ def test_ten_minutes_work_as_written(tmp_path: Path, reserve: Callable[[int], li
                 120,
             )
             assert shell.poll() is None, diagnosis()
-    said = second.read_text()
-    assert re.search("^cart-abandoned +0 +0.0% ", said, re.MULTILINE), said
-    assert "+ repeat-buyers  version 1  added" in said
+        said = second.read_text()
+        assert re.search("^cart-abandoned +0 +0.0% ", said, re.MULTILINE), said
+        assert "+ repeat-buyers  version 1  added" in said
+        asyncio.run(_reach_klaviyo(tmp_path, environment))
+
+
+async def _reach_klaviyo(folder: Path, environment: dict[str, str]) -> None:
+    """Run the session about Klaviyo against a stand-in: it prints what the README shows."""
+    account = KlaviyoLists("XyZ123")
+    (session,) = re.findall(r"<!-- klaviyo session -->\n```console\n(.*?)```", README, re.DOTALL)
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
+    async with account.serving() as url:
+        for name, text in _KLAVIYO_FILE.findall(README):
+            (folder / name).write_text(text.replace("kind: klaviyo\n", f"kind: klaviyo\n    url: {url}\n"))
+        plan = ""
+        for command, shown in steps:
+            while command == "segops deliveries list" and account.members("XyZ123") != {"ann@shop.example"}:
+                await asyncio.sleep(0.1)
+            said = await _said(_PLAN.sub(plan, command), folder, environment)
+            plan = next(iter(_PLAN.findall(said)), plan)
+            assert [*map(_nameless, said.splitlines())] == [*map(_nameless, shown.splitlines())], said
+
+
+async def _said(command: str, folder: Path, environment: dict[str, str]) -> str:
+    """Return what a command prints that must succeed."""
+    script = f"cd {folder}; . .segops/environment; {command}"
+    shell = await asyncio.create_subprocess_exec(
+        *("bash", "-c", script),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(shell.communicate(), 120)
+    assert shell.returncode == 0, said.decode()
+    return said.decode()
+
+
+def _nameless(line: str) -> str:
+    """Return a line without instants, names of plans, and the spaces that align columns."""
+    return " ".join(_PLAN.sub("<plan>", _INSTANT.sub("<instant>", line)).split())
 
 
 def _timeless(text: str) -> list[str]:
