@@ -47,6 +47,14 @@ def test_a_check_says_what_was_verified_and_writes_nothing() -> None:
     assert bad(checked(account, METRIC)) == bad(checked(account, {})) == []
 
 
+def test_a_check_waits_while_others_have_used_up_the_rate() -> None:
+    account = KlaviyoLists("L1")
+    account.faults, account.retry_after_s = ["429"], 7
+    assert bad(checked(account, METRIC)) == []
+    account.faults, account.retry_after_s = ["429"], 600
+    assert bad(checked(account, METRIC)) == ["the account: status 429"]
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("options", [LIST, METRIC, BOTH])
 def test_a_check_finds_each_scope_that_is_missing_and_needed(scope: str, options: dict[str, str]) -> None:

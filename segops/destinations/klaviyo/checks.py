@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from segops.destinations.http import Answer
 from segops.destinations.klaviyo import api
 from segops.destinations.klaviyo.api import Endpoint, KlaviyoApi, document_of
 from segops.destinations.port import DestinationAway, DestinationRefuses, Finding
 
 _INVALID: Final = 400
+_PATIENCE_S: Final = 60.0
 #: Bodies that lack what each request needs, so that nothing is written: 400 says that the key may call.
 _INCOMPLETE: Final[Mapping[Endpoint, Mapping[str, Any]]] = {
     api.IMPORT: {"data": {"type": "profile-bulk-import-job", "attributes": {}}},
@@ -38,9 +40,19 @@ def _written(list_id: str | None, metric: str | None) -> Iterator[Endpoint]:
         yield api.EVENT
 
 
+async def _call(account: KlaviyoApi, endpoint: Endpoint, of: str = "", **more: Any) -> Answer:
+    """Return the answer to a request; ask once more if other programs have used up the rate for a while."""
+    try:
+        return await account.call(endpoint, of, **more)
+    except DestinationAway as error:
+        if not 0 < error.retry_after_s <= _PATIENCE_S:
+            raise
+        return await account.call(endpoint, of, **more)
+
+
 async def _read(account: KlaviyoApi, what: str, endpoint: Endpoint, of: str = "") -> Finding:
     try:
-        answer = await account.call(endpoint, of)
+        answer = await _call(account, endpoint, of)
     except (DestinationAway, DestinationRefuses) as error:
         return Finding(False, f"{what}: {error}")
     return Finding(answer.is_accepted, f"{what}: {'found' if answer.is_accepted else answer.detail}")
@@ -49,7 +61,7 @@ async def _read(account: KlaviyoApi, what: str, endpoint: Endpoint, of: str = ""
 async def _tried(account: KlaviyoApi, endpoint: Endpoint) -> Finding:
     """Send a request that lacks what it needs: it is invalid for a key that may call, else forbidden."""
     try:
-        answer = await account.call(endpoint, body=_INCOMPLETE[endpoint])
+        answer = await _call(account, endpoint, body=_INCOMPLETE[endpoint])
     except (DestinationAway, DestinationRefuses) as error:
         return Finding(False, str(error))
     if answer.status == _INVALID:
@@ -60,7 +72,7 @@ async def _tried(account: KlaviyoApi, endpoint: Endpoint) -> Finding:
 async def _list(account: KlaviyoApi, list_id: str) -> AsyncIterator[Finding]:
     """Yield what is known of a list: that it exists, and its live flows, which entries begin."""
     try:
-        answer = await account.call(api.LIST, list_id, query={"include": "flow-triggers"})
+        answer = await _call(account, api.LIST, list_id, query={"include": "flow-triggers"})
     except DestinationAway as error:
         yield Finding(False, f"the list {list_id}: {error}")
         return
