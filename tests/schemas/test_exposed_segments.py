@@ -1,4 +1,4 @@
-"""The key ``expose`` of a segment: what is read, refused, published, and that it is no part of the meaning."""
+"""The key ``expose`` of a segment: what is read, refused and published; it is no part of the meaning."""
 
 from __future__ import annotations
 
