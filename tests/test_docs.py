@@ -37,6 +37,8 @@ from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.repairs import REPAIRS
 from segops.schemas.segments import load_checked
+from segops.serve.metrics import ServeMetrics
+from segops.serve.server import MEMBERS, MEMBERSHIPS
 from segops.sources.conversions import CONVERSIONS
 from segops.sources.copying import SOURCE_REJECTIONS
 from segops.sources.parsing import load as load_sources
@@ -86,7 +88,7 @@ def setting_rows() -> Iterator[list[str]]:
 def metric_rows() -> Iterator[list[str]]:
     registry = CollectorRegistry()
     worker = Metrics(registry)
-    sections = worker, worker.delivery, CollectorMetrics(registry)
+    sections = worker, worker.delivery, CollectorMetrics(registry), ServeMetrics(registry)
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
@@ -180,8 +182,9 @@ def test_every_route_is_documented() -> None:
     routes = pages.routes
     collector = [f"POST {path}" for path in (*EVENT_PATHS, SHOPIFY_PATH)]
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
+    reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS)]
     written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
-    assert {*routes, *collector} == written
+    assert {*routes, *collector, *reads} == written
 
 
 def test_every_reject_reason_and_conversion_is_documented() -> None:

@@ -126,9 +126,10 @@ async def _write_orders(servers: str) -> None:
 def test_ten_minutes_work_as_written(tmp_path: Path, reserve: Callable[[int], list[int]]) -> None:
     blocks = dict(_TEN.findall(README))
     assert list(blocks) == ["up", "sdk", "topic", "shop", "segment"]
-    broker, sources, catalogue, *others = map(str, reserve(3 + len(_PORTS)))
+    broker, sources, catalogue, serve, web, *others = map(str, reserve(5 + len(_PORTS)))
     ports = dict(zip(_PORTS.values(), others, strict=True))
     ports |= {"SEGOPS_SOURCES_WEB_PORT": sources, "SEGOPS_CATALOGUE_WEB_PORT": catalogue}
+    ports |= {"SEGOPS_SERVE_PORT": serve, "SEGOPS_SERVE_WEB_PORT": web}
     bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shop = {"SEGOPS_SHOPIFY_SECRETS": "shpss_secret", "SEGOPS_SHOPIFY_SHOPS": "my-shop.myshopify.com"}

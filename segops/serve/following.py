@@ -21,8 +21,10 @@ from segops.wall_clock import wall_ms
 
 log = logging.getLogger(__name__)
 
-#: How long a broker waits for records before it says that there are none: how often ``as_of_ms`` grows.
+#: How long a broker waits for records before it says that there are none.
 _WAIT_MS: Final = 250
+#: How often it is looked whether a broker has answered that there are none.
+_LOOK_S: Final = 0.1
 #: Records taken over at once: no request waits for more of them.
 _SLICE: Final = 250
 #: Half of the time for which compaction keeps the records that say what was deleted.
@@ -69,7 +71,7 @@ class Follower:
             connected()
             while True:
                 try:
-                    found = await fetch(consumer, _WAIT_MS / 1000)
+                    found = await fetch(consumer, _LOOK_S)
                 except OffsetOutOfRangeError as error:
                     raise LostRecords(f"{error}") from error
                 await self._take_over(found, await _current(consumer, partitions))

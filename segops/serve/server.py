@@ -19,7 +19,7 @@ from segops.api.refusals import RequestRefused, refused_page
 from segops.config import ServeSettings
 from segops.serve.keys import ReadKey, ReadKeys
 from segops.serve.metrics import ServeMetrics
-from segops.serve.view import Member, Span, View
+from segops.serve.view import Member, Stay, View
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class _Memberships(msgspec.Struct, omit_defaults=True):
     profile: str | None = None
 
 
-class _Span(msgspec.Struct):
+class _Stay(msgspec.Struct):
     since: int
     until: int | None
 
@@ -171,9 +171,9 @@ class ReadServer(BoundedServer):
             if secret:
                 raise RequestRefused(404, "unknown", "unknown identifier")
             return _json(_Memberships({}, {}, as_of_ms))
-        spans = {key: _shown(span) for key, span in found.memberships.items()}
+        stays = {key: _shown(stay) for key, stay in found.memberships.items()}
         profile_id = found.profile_id if secret else None
-        return _json(_Memberships(spans, found.indicators, as_of_ms, profile_id))
+        return _json(_Memberships(stays, found.indicators, as_of_ms, profile_id))
 
     def _members(self, call: _Call, as_of_ms: int) -> Page:
         if not call.key.secret:
@@ -232,12 +232,12 @@ def _limit_in(query: Mapping[str, str]) -> int:
     return limit
 
 
-def _shown(span: Span) -> _Span:
-    return _Span(span.since, span.until)
+def _shown(stay: Stay) -> _Stay:
+    return _Stay(stay.since, stay.until)
 
 
 def _member(member: Member) -> _Member:
-    return _Member(member.profile_id, member.span.since, member.span.until)
+    return _Member(member.profile_id, member.stay.since, member.stay.until)
 
 
 def _json(found: _Memberships | _Members) -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -64,6 +65,8 @@ class ServeService:
         """Answer until ``stop``. Raises UserError if the address is not available, and LostRecords."""
         settings = self._settings.serve
         check_address(settings.host, settings.port, variable="SEGOPS_SERVE_PORT")
+        gc.collect()
+        gc.freeze()  # to collect what was imported takes 20 ms, for which no request would be answered
         with self._stores() as stores:
             view = View(stores.open(0))
             self._follower = follower = Follower(self._settings, view, self._metrics)

@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 Records = Mapping[bytes, bytes | None]
 
 
-class Span(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Stay(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Since when a profile is a member, and until when if nothing more happens (ms UTC; None: no end)."""
 
     since: int
@@ -44,9 +44,9 @@ class Span(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Stored(msgspec.Struct, array_like=True, gc=False):
-    """What is stored of a profile: segment -> span, indicator -> value as published."""
+    """What is stored of a profile: segment -> stay, indicator -> value as published."""
 
-    memberships: dict[str, Span] = {}
+    memberships: dict[str, Stay] = {}
     indicators: dict[str, msgspec.Raw] = {}
 
 
@@ -54,14 +54,14 @@ class Member(NamedTuple):
     """A member of a segment."""
 
     profile_id: str
-    span: Span
+    stay: Stay
 
 
 class Found(NamedTuple):
     """The profile that an identifier leads to: exposed memberships, and published indicators."""
 
     profile_id: str
-    memberships: Mapping[str, Span]
+    memberships: Mapping[str, Stay]
     indicators: Mapping[str, msgspec.Raw]
 
 
@@ -104,7 +104,7 @@ class Shown(NamedTuple):
 _row = msgspec.json.Decoder(_Row)
 _value = msgspec.json.Decoder(_Value)
 _stored = msgspec.json.Decoder(Stored)
-_span = msgspec.json.Decoder(Span)
+_stay = msgspec.json.Decoder(Stay)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -132,7 +132,7 @@ class View:
         stored, shown = _stored.decode(data), self.shown
         return Found(
             profile_id,
-            {key: span for key, span in stored.memberships.items() if key in shown.exposed},
+            {key: stay for key, stay in stored.memberships.items() if key in shown.exposed},
             {name: value for name, value in stored.indicators.items() if name in shown.indicators},
         )
 
@@ -145,11 +145,11 @@ class View:
         ids = self._store.profile_ids(prefix + after, limit + 1)
         listed = [each for each in ids if each.startswith(prefix)]
         page = listed[:limit]
-        spans = self._store.get_many(page)
+        stays = self._store.get_many(page)
         members = [
-            Member(each.removeprefix(prefix), _span.decode(span))
-            for each, span in zip(page, spans, strict=True)
-            if span is not None
+            Member(each.removeprefix(prefix), _stay.decode(stay))
+            for each, stay in zip(page, stays, strict=True)
+            if stay is not None
         ]
         return Page(members, members[-1].profile_id if len(listed) > limit else None)
 
@@ -157,15 +157,15 @@ class View:
 
     def take_memberships(self, records: Records) -> None:
         """Take over rows of the state topic."""
-        found: dict[str, dict[str, Span | None]] = {}
-        for profile_id, segment, value in _by_profile(records, _span_of):
+        found: dict[str, dict[str, Stay | None]] = {}
+        for profile_id, segment, value in _by_profile(records, _stay_of):
             found.setdefault(profile_id, {})[segment] = value
         writes = []
         for profile_id, stored in self._read([*found]):
-            for segment, span in found[profile_id].items():
-                if _set(stored.memberships, segment, span):
+            for segment, stay in found[profile_id].items():
+                if _set(stored.memberships, segment, stay):
                     row_id = f"{_MEMBER}{segment}|{profile_id}"
-                    writes.append(Write(row_id, None if span is None else _encode(span)))
+                    writes.append(Write(row_id, None if stay is None else _encode(stay)))
             writes.append(_write_of(profile_id, stored))
         self._store.write(writes, {})
 
@@ -230,9 +230,9 @@ def _by_profile(records: Records, read: Callable[[bytes], _T | None]) -> Iterabl
             log.error("skipping the record %r: %s", key, error)
 
 
-def _span_of(value: bytes) -> Span | None:
+def _stay_of(value: bytes) -> Stay | None:
     row = _row.decode(value)
-    return Span(row.occurred_at, row.flips_at) if row.member else None
+    return Stay(row.occurred_at, row.flips_at) if row.member else None
 
 
 def _value_of(value: bytes) -> msgspec.Raw | None:

@@ -87,13 +87,13 @@ class Reference:
                 return None
             seen.add(identifier)
             identifier = into
-        spans = {s: (of[1], of[2]) for p, s, of in self.rows("memberships") if p == identifier and of[0]}
+        stays = {s: (of[1], of[2]) for p, s, of in self.rows("memberships") if p == identifier and of[0]}
         values = {i: of for p, i, of in self.rows("indicators") if p == identifier}
-        if into is None and not spans and not values:
+        if into is None and not stays and not values:
             return None
         return (
             identifier,
-            {s: span for s, span in spans.items() if s in SHOWN.exposed},
+            {s: stay for s, stay in stays.items() if s in SHOWN.exposed},
             {i: of for i, of in values.items() if i in SHOWN.indicators},
         )
 
@@ -102,8 +102,8 @@ def found_in(view: View, identifier: str) -> tuple[str, dict[str, Any], dict[str
     found = view.find(identifier)
     if found is None:
         return None
-    spans = {key: (span.since, span.until) for key, span in found.memberships.items()}
-    return found.profile_id, spans, plain(found.indicators)
+    stays = {key: (stay.since, stay.until) for key, stay in found.memberships.items()}
+    return found.profile_id, stays, plain(found.indicators)
 
 
 @given(
@@ -127,7 +127,7 @@ def paged(view: View, segment: str, limit: int) -> list[tuple[str, int, int | No
     while True:
         page = view.members(segment, after, limit)
         assert len(page.members) <= limit
-        members += [(each.profile_id, each.span.since, each.span.until) for each in page.members]
+        members += [(each.profile_id, each.stay.since, each.stay.until) for each in page.members]
         if page.after is None:
             return members
         after = page.after

@@ -80,7 +80,7 @@ class ReadApi:
         assert found.pop("as_of") > 0
         return found
 
-    def person(self, identifier: str, key: str = SECRET, **headers: str) -> Any:
+    def answer_about(self, identifier: str, key: str = SECRET, **headers: str) -> Any:
         return self.get(f"/v1/memberships/{quote(identifier, safe='')}", key, **headers)
 
     def members(self, segment: str) -> list[str] | int:
@@ -147,7 +147,7 @@ def agrees(api: ReadApi) -> bool:
         return False
     shown = {"viewers", "spenders"} & {*keys}
     for identifier, profile_id in survivors(api.stack).items():
-        found = api.person(identifier)
+        found = api.answer_about(identifier)
         segments = {key for key in shown if profile_id in of_topics.get(key, ())}
         if found == 404 or (found["profile"], set(found["segments"])) != (profile_id, segments):
             return False
@@ -176,8 +176,8 @@ def test_published_memberships_are_answered_through_merges_kills_and_erasures(
     api: ReadApi, story: Story
 ) -> None:
     await_that(api, lambda: agrees(api), "all that is published is answered")
-    assert {api.person(each)["profile"] for each in ("user_id:u1", "anonymous_id:a1")} == {"user_id:u1"}
-    found = api.person("anonymous_id:a1", KEY, Origin=ORIGIN)
+    assert {api.answer_about(each)["profile"] for each in ("user_id:u1", "anonymous_id:a1")} == {"user_id:u1"}
+    found = api.answer_about("anonymous_id:a1", KEY, Origin=ORIGIN)
     assert set(found) == {"segments", "indicators"}
     assert set(found["segments"]) == {"viewers", "spenders"} and found["indicators"] == {"orders": 1}
     for name in ("Product Viewed", "Product Viewed", "Order Completed"):
@@ -191,8 +191,10 @@ def test_published_memberships_are_answered_through_merges_kills_and_erasures(
     assert agrees(api)
     assert api.stack.segops("erase", "--profile", "anonymous_id:a1").exit_code == 0
     erased = ["user_id:u1", "anonymous_id:a1", "email:m1@shop.example"]
-    await_that(api, lambda: [api.person(each) for each in erased] == [404] * 3, "nothing is left of them")
-    assert api.person("user_id:u1", KEY) == {"segments": {}, "indicators": {}}
+    await_that(
+        api, lambda: [api.answer_about(each) for each in erased] == [404] * 3, "nothing is left of them"
+    )
+    assert api.answer_about("user_id:u1", KEY) == {"segments": {}, "indicators": {}}
     await_that(api, lambda: agrees(api), "the others are left")
     assert SECRET not in api.log.read_text() and KEY not in api.log.read_text()
 
@@ -200,18 +202,18 @@ def test_published_memberships_are_answered_through_merges_kills_and_erasures(
 @rest
 def test_definitions_decide_what_is_shown_at_once(api: ReadApi, story: Story) -> None:
     await_that(api, lambda: agrees(api), "all that is published is answered")
-    assert "quiet" not in api.person("user_id:u1")["segments"]
+    assert "quiet" not in api.answer_about("user_id:u1")["segments"]
     before = expected(api.stack)
     api.stack.publish(DEFINED.replace("key: viewers\n    expose: true", "key: viewers"))
-    await_that(api, lambda: set(api.person("user_id:u1")["segments"]) == {"spenders"}, "it is hidden")
+    await_that(api, lambda: set(api.answer_about("user_id:u1")["segments"]) == {"spenders"}, "it is hidden")
     assert expected(api.stack) == before
     file = api.stack.folder / "segments.yaml"
     file.write_text(DEFINED)
     assert api.stack.segops("apply", str(file)).exit_code == 0
-    await_that(api, lambda: "viewers" in api.person("user_id:u1")["segments"], "it is shown again")
+    await_that(api, lambda: "viewers" in api.answer_about("user_id:u1")["segments"], "it is shown again")
     assert api.stack.segops("retire", "spenders").exit_code == 0
     await_that(
-        api, lambda: set(api.person("user_id:u1")["segments"]) == {"viewers"}, "a retired one vanishes"
+        api, lambda: set(api.answer_about("user_id:u1")["segments"]) == {"viewers"}, "a retired one vanishes"
     )
     assert api.members("spenders") == 404
 
