@@ -15,6 +15,7 @@ from segops.schemas.indicators import value_key
 from segops.schemas.state import encode_quarantined_head
 from segops.serve.view import Shown, View
 from segops.stores.memory import MemoryStores
+from tests.rest import examples
 
 from .helpers import ids, plain, row, row_key, stored, value
 
@@ -106,6 +107,7 @@ def found_in(view: View, identifier: str) -> tuple[str, dict[str, Any], dict[str
     return found.profile_id, stays, plain(found.indicators)
 
 
+@examples(30, of=300)
 @given(
     batches=st.lists(st.lists(memberships | indicators | profiles, min_size=1, max_size=12), max_size=6),
     limit=st.integers(1, 3),
@@ -128,6 +130,7 @@ def paged(view: View, segment: str, limit: int) -> list[tuple[str, int, int | No
         page = view.members(segment, after, limit)
         assert len(page.members) <= limit
         members += [(each.profile_id, each.stay.since, each.stay.until) for each in page.members]
+        assert page.members or not after  # no cursor leads to an empty page
         if page.after is None:
             return members
         after = page.after

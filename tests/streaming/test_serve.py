@@ -17,6 +17,7 @@ import pytest
 
 from segops.brokers.network import reserve_ports
 from segops.schemas.state import decode_profile
+from tests.faults.proxy import FaultyNetwork
 from tests.rest import rest
 from tests.serve.helpers import KEY, ORIGIN, SECRET, SITES
 
@@ -26,6 +27,7 @@ from .test_identity import Story
 
 pytestmark = pytest.mark.broker
 
+_MAIN = ["-P", "-c", "from segops.cli import main; main()"]
 #: Two of the segments are exposed.
 DEFINED = PEOPLE.replace("  - key: viewers\n", "  - key: viewers\n    expose: true\n").replace(
     "  - key: spenders\n", "  - key: spenders\n    expose: true\n"
@@ -35,8 +37,9 @@ DEFINED = PEOPLE.replace("  - key: viewers\n", "  - key: viewers\n    expose: tr
 class ReadApi:
     """Processes of ``segops serve``, one after the other, on one port."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, **variables: str) -> None:
         self.stack = stack
+        self.variables = variables
         self.reserved = reserve_ports(2)
         self.port, self.web_port = self.reserved.numbers
         self.log = stack.folder / "serve.log"
@@ -56,9 +59,11 @@ class ReadApi:
             "SEGOPS_SERVE_KEYS": f"website={KEY}",
             "SEGOPS_SERVE_SITES": str(self.stack.folder / "sites.yaml"),
             "SEGOPS_SERVE_SECRET_KEYS": f"backend={SECRET}",
+            **self.variables,
         }
+        main = ["-m", "tests.faults.hooks"] if "FAULTS_REDIRECT" in self.variables else _MAIN
         with self.log.open("ab") as log:
-            command = [sys.executable, "-P", "-c", "from segops.cli import main; main()", "serve"]
+            command = [sys.executable, *main, "serve"]
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self.stack.workers.append(process)
         return process
@@ -232,3 +237,24 @@ def test_replicas_of_a_transactional_worker_agree(stack: Stack) -> None:
         api.await_ready()
         await_that(api, lambda api=api: agrees(api), "all that is published is answered")
         api.reserved.release()
+
+
+@rest
+def test_an_outage_ends_answers_that_are_too_old_and_is_waited_out(
+    stack: Stack, story: Story, network: FaultyNetwork
+) -> None:
+    slow = {"SEGOPS_KAFKA_REQUEST_TIMEOUT": "2s", "SEGOPS_SERVE_MAX_AGE": "3s"}
+    api = ReadApi(stack, FAULTS_REDIRECT=network.redirection, **slow)
+    api.await_ready()
+    await_that(api, lambda: agrees(api), "all that is published is answered")
+    network.down = True
+    await_that(api, lambda: api.answer_about("user_id:u1") == 503, "answers are too old")
+    assert api.page("/readyz")[0] == 503 and api.page("/healthz")[0] == 200
+    story.event("Product Viewed", "u3 a3", properties={"total": 1})
+    story.publish()
+    network.down = False
+    await_that(api, lambda: api.page("/readyz")[0] == 200 and agrees(api), "what was missed is answered")
+    assert api.process.poll() is None
+    api.process.terminate()  # before the network, which it is connected through
+    api.process.wait()
+    api.reserved.release()
