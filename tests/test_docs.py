@@ -57,7 +57,13 @@ SPEC = ROOT / "segops/core/rules/SPEC.md"
 #: Pages without examples; here only their links are held.
 OTHER_PAGES = [
     ROOT / name
-    for name in ("CONTRIBUTING.md", "segops/GLOSSARY.md", "tests/README.md", "deploy/connect/README.md")
+    for name in (
+        "CONTRIBUTING.md",
+        "segops/GLOSSARY.md",
+        "segops/serve.md",
+        "tests/README.md",
+        "deploy/connect/README.md",
+    )
 ]
 PAGES = [FRONT, ARCHITECTURE, GUIDE, AUDIENCES, OPERATING, ROOT / "CHANGELOG.md", *DECISIONS]
 
