@@ -31,12 +31,15 @@ from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
 from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.core.skips import FOUND
+from segops.destinations.published import load as load_destinations
 from segops.imports.model import load_map
 from segops.kafka.topics import topic_specs
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.repairs import REPAIRS
 from segops.schemas.segments import load_checked
+from segops.serve.metrics import ServeMetrics
+from segops.serve.server import MEMBERS, MEMBERSHIPS
 from segops.sources.conversions import CONVERSIONS
 from segops.sources.copying import SOURCE_REJECTIONS
 from segops.sources.parsing import load as load_sources
@@ -55,7 +58,13 @@ SPEC = ROOT / "segops/core/rules/SPEC.md"
 #: Pages without examples; here only their links are held.
 OTHER_PAGES = [
     ROOT / name
-    for name in ("CONTRIBUTING.md", "segops/GLOSSARY.md", "tests/README.md", "deploy/connect/README.md")
+    for name in (
+        "CONTRIBUTING.md",
+        "segops/GLOSSARY.md",
+        "segops/serve.md",
+        "tests/README.md",
+        "deploy/connect/README.md",
+    )
 ]
 PAGES = [FRONT, ARCHITECTURE, GUIDE, AUDIENCES, OPERATING, ROOT / "CHANGELOG.md", *DECISIONS]
 
@@ -86,7 +95,7 @@ def setting_rows() -> Iterator[list[str]]:
 def metric_rows() -> Iterator[list[str]]:
     registry = CollectorRegistry()
     worker = Metrics(registry)
-    sections = worker, worker.delivery, CollectorMetrics(registry)
+    sections = worker, worker.delivery, CollectorMetrics(registry), ServeMetrics(registry)
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
@@ -180,8 +189,9 @@ def test_every_route_is_documented() -> None:
     routes = pages.routes
     collector = [f"POST {path}" for path in (*EVENT_PATHS, SHOPIFY_PATH)]
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
+    reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS)]
     written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
-    assert {*routes, *collector} == written
+    assert {*routes, *collector, *reads} == written
 
 
 def test_every_reject_reason_and_conversion_is_documented() -> None:
@@ -221,21 +231,28 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text(page), flags=re.S | re.M)
 
 
+OTHERS: dict[str, Callable[[Path], Any]] = {
+    "sources": load_sources,
+    "plans": load_plans,
+    "map": load_map,
+    "destinations": load_destinations,
+}
+
+
 def examples() -> Iterator[Any]:
     for page in PAGES:
         for number, block in enumerate(blocks(page, "yaml"), 1):
-            if any(f"\n{key}:" in block for key in ("scenarios", "sources", "map", "plans", "audiences")):
+            if any(f"\n{key}:" in block for key in (*OTHERS, "scenarios", "audiences")):
                 continue  # run by test_scenarios; below
             yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
 
 
-@pytest.mark.parametrize(
-    ("key", "read"), [("sources", load_sources), ("plans", load_plans), ("map", load_map)]
-)
+@pytest.mark.parametrize(("key", "read"), OTHERS.items())
 def test_every_example_of_other_files_is_valid(key: str, read: Callable[[Path], Any], tmp_path: Path) -> None:
     found = [block for page in PAGES for block in blocks(page, "yaml") if f"\n{key}:" in block]
     assert found
     for block in found:
+        block = block.partition("audiences:")[0]
         path = tmp_path / f"{key}.yaml"
         path.write_text(block, "utf-8")
         assert read(path)

@@ -13,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from segops.collector.metrics import CollectorMetrics
 from segops.metrics import Metrics
+from segops.serve.metrics import ServeMetrics
 
 PACKAGE = Path(__file__).parents[1] / "segops"
 WRITERS = {"inc", "dec", "set", "observe", "info"}
@@ -71,7 +72,10 @@ def text_arguments(tree: ast.AST) -> Iterator[object]:
             yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
 
 
-def unwritten(metrics: Metrics | CollectorMetrics, shell: Iterable[str], core: Iterable[str]) -> set[str]:
+Declared = Metrics | CollectorMetrics | ServeMetrics
+
+
+def unwritten(metrics: Declared, shell: Iterable[str], core: Iterable[str]) -> set[str]:
     """Return the names of the declared metrics that none of these sources writes.
 
     An entry of ``metrics.identities`` counts as written if the shell writes the table and the core its name.
@@ -90,8 +94,8 @@ def sources(of_core: bool) -> list[str]:
     return [path.read_text("utf-8") for path in paths]
 
 
-@pytest.mark.parametrize("declaring", [Metrics, CollectorMetrics])
-def test_every_declared_metric_is_written(declaring: type[Metrics | CollectorMetrics]) -> None:
+@pytest.mark.parametrize("declaring", [Metrics, CollectorMetrics, ServeMetrics])
+def test_every_declared_metric_is_written(declaring: type[Declared]) -> None:
     metrics = declaring(CollectorRegistry())
     assert unwritten(metrics, sources(of_core=False), sources(of_core=True)) == set()
 

@@ -49,6 +49,7 @@ COMMANDS = {
     "resume": "End the pause of segments.",
     "retire": "End segments; their keys stay reserved.",
     "segments": "List the published segments.",
+    "serve": "Answer over HTTP who is in which segments.",
     "sizes": "Show the sizes and trends of segments, live.",
     "sources": "Map topics that exist already to events.",
     "split": "Undo the merge of a profile.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import Callable
 from typing import Protocol
@@ -27,6 +28,12 @@ class Service(Protocol):
     @property
     def waits_for(self) -> str | None: ...
     async def run(self, stop: asyncio.Event) -> None: ...
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open connections as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 Start = Callable[[Metrics, Callable[[str], None]], Service]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import signal
 
 import click
@@ -15,6 +14,7 @@ from segops import __version__
 from segops.api.health import Health
 from segops.api.server import Pages
 from segops.cli._say import say
+from segops.cli._service import raise_descriptor_limit
 from segops.collector.service import CollectorService
 from segops.collector.sources import load_sources
 from segops.config import Settings, load
@@ -59,15 +59,9 @@ def command(*, check: bool, port: int | None, web_port: int | None) -> None:
             say(name)
         return
     start_logging(settings.worker.log_level)
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many open connections as the system lets this process have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings) -> None:

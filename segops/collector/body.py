@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from segops.collector.refusals import RequestRefused
+from segops.api.refusals import RequestRefused
 from segops.schemas.batches import Body, read_body
 from segops.schemas.repairs import BYTE_ORDER_MARK
 

@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
+from segops.api.refusals import RequestRefused
 from segops.collector.body import divide, unpack, write_key_of
 from segops.collector.delivery import Delivery
 from segops.collector.metrics import CollectorMetrics
 from segops.collector.plans import Plans
-from segops.collector.refusals import RequestRefused, unavailable
+from segops.collector.refusals import unavailable
 from segops.collector.sources import Source, Sources
 from segops.collector.stamping import ADDED_BYTES, Stamper, without_key
 from segops.collector.writer import Outgoing

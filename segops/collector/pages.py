@@ -10,7 +10,6 @@ import msgspec
 from segops.api.health import Page
 from segops.collector.ingest import Accepted
 from segops.collector.plans import VIOLATION
-from segops.collector.refusals import RequestRefused
 from segops.collector.sources import Source
 from segops.tracking.violations import ViolationTally
 
@@ -35,12 +34,6 @@ def accepted_page(accepted: Accepted) -> Page:
         return _page(200, {"success": True, **fields})
     first = shown[0]
     return _page(400, {"code": first.reason, "message": f"{first.path}: {first.detail}", **fields})
-
-
-def refused_page(refused: RequestRefused) -> Page:
-    """Return the response to a request that is not accepted; the SDKs for Python read both fields."""
-    headers = {} if refused.retry_after_s is None else {"Retry-After": str(refused.retry_after_s)}
-    return _page(refused.status, {"code": refused.code, "message": refused.message}, headers)
 
 
 def segment_settings(key: str, url: str) -> Page:
@@ -86,5 +79,5 @@ def violations_page(tally: ViolationTally) -> Page:
     return _page(200, {"violations": tally.totals()})
 
 
-def _page(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Page:
-    return Page(status, msgspec.json.encode(content), _JSON, headers or {})
+def _page(status: int, content: Mapping[str, Any]) -> Page:
+    return Page(status, msgspec.json.encode(content), _JSON)

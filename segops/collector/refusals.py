@@ -1,26 +1,11 @@
-"""Why a request is not accepted: a status, a code for programs and a message for people."""
+"""Why the collector does not accept a request.
+
+SDKs drop their events at a status below 500 other than 408 and 429, and retry at all others.
+"""
 
 from __future__ import annotations
 
-from segops.core.errors import SegopsError
-
-
-class RequestRefused(SegopsError):
-    """A request that the collector does not accept; ``retry_after_s`` when the same one may succeed later.
-
-    SDKs drop their events at a status below 500 other than 408 and 429, and retry at all others.
-    """
-
-    def __init__(
-        self, status: int, code: str, message: str, *, retry_after_s: int | None = None, close: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.retry_after_s = retry_after_s
-        #: Whether the connection must end, because the body was not read.
-        self.close = close
+from segops.api.refusals import RequestRefused
 
 
 def busy(message: str, *, close: bool = False) -> RequestRefused:

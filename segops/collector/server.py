@@ -14,12 +14,12 @@ from aiohttp.web import BaseRequest, Response
 
 from segops.api.connections import BoundedServer, last, response
 from segops.api.health import Page
+from segops.api.refusals import RequestRefused, refused_page
 from segops.collector.body import MAX_BODY_BYTES, too_large
 from segops.collector.headers import cors, public_url, sender_address, write_key
 from segops.collector.ingest import Accepted, Call, Ingest
 from segops.collector.metrics import CollectorMetrics
-from segops.collector.pages import SUCCESS, accepted_page, refused_page, rudder_settings, segment_settings
-from segops.collector.refusals import RequestRefused
+from segops.collector.pages import SUCCESS, accepted_page, rudder_settings, segment_settings
 from segops.collector.webhooks import MAX_WEBHOOK_BYTES, SHOPIFY_PATH, Delivered, Webhooks
 from segops.config import CollectSettings
 

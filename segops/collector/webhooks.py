@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from segops.api.refusals import RequestRefused
 from segops.collector.body import unpack
 from segops.collector.delivery import Delivery
 from segops.collector.ingest import Accepted, Rejection
 from segops.collector.metrics import CollectorMetrics
-from segops.collector.refusals import RequestRefused
 from segops.collector.stamping import ADDED_BYTES
 from segops.collector.writer import Outgoing
 from segops.config import Settings

@@ -21,6 +21,7 @@ from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.klaviyo import KlaviyoSettings
 from segops.config.output import OWN_FORMAT, OutputSettings
+from segops.config.serve import ServeSettings
 from segops.config.shopify import ShopifySettings
 from segops.config.sources import SourceSettings
 from segops.config.unknown import Unknown, unknown
@@ -42,6 +43,7 @@ __all__ = [
     "KafkaSettings",
     "KlaviyoSettings",
     "OutputSettings",
+    "ServeSettings",
     "Settings",
     "ShopifySettings",
     "SourceSettings",
@@ -79,6 +81,7 @@ class Settings(BaseModel):
     shopify: ShopifySettings
     audiences: AudienceSettings
     activate: ActivateSettings
+    serve: ServeSettings
     output: OutputSettings
     accept_topics: bool = False
 
@@ -114,6 +117,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "activate": ActivateSettings,
     "shopify": ShopifySettings,
     "audiences": AudienceSettings,
+    "serve": ServeSettings,
     "output": OutputSettings,
 }
 

@@ -65,6 +65,8 @@ class Definition(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
+    #: Members may be shown to browsers (``segops serve``). Not part of the meaning either.
+    expose: bool = False
     #: The memberships are frozen. An operator sets this; it is not part of the meaning.
     paused: bool = False
 

@@ -56,10 +56,10 @@ def plan(
 ) -> list[DefinitionChange]:
     """Return what publishing would change, without publishing.
 
-    A change of the rule's meaning increments the version; a change of only the name, the description or the
-    alerts is ``described``, with the same version. A paused segment stays paused. ``prune`` retires all
-    segments that are not in ``definitions``, ``retire`` the given keys; those of audiences stay. A published
-    segment with a broken reference is ``left out`` and blocks nothing.
+    A change of the rule's meaning increments the version; a change of only the name, the description, the
+    alerts or ``expose`` is ``described``, with the same version. A paused segment stays paused. ``prune``
+    retires all segments that are not in ``definitions``, ``retire`` the given keys; those of audiences stay.
+    A published segment with a broken reference is ``left out`` and blocks nothing.
 
     Raises DefinitionError for retired keys and for references that would be broken afterwards; UserError for
     a key to retire that is not published, is also in ``definitions``, belongs to an audience, or is referred
@@ -189,7 +189,7 @@ def _change(former: Definition | None, definition: Definition) -> DefinitionChan
 
 def _about(definition: Definition) -> object:
     """Return what a definition says beside its meaning."""
-    return definition.name, definition.description, definition.alerts
+    return definition.name, definition.description, definition.alerts, definition.expose
 
 
 def _record(definition: Definition, version: int, *, paused: bool = False) -> bytes:

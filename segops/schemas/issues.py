@@ -47,6 +47,7 @@ _REASONS = {
     "dict_type": "expected a map, got {input!r:.40}",
     "list_type": "expected a list, got {input!r:.40}",
     "string_type": "expected a string, got {input!r:.40}",
+    "bool_type": "expected true or false, got {input!r:.40}",
     "literal_error": "expected {expected}, got {input!r:.40}",
     "too_short": "expected a non-empty list",
     "string_pattern_mismatch": "expected at most 64 lower-case letters, digits and hyphens, such as vip-2",

@@ -52,6 +52,7 @@ class SegmentForm(BaseModel):
     when: dict[Any, Any]
     membership: Any = None
     alert: Any = None
+    expose: bool = False
 
 
 class Reading:
@@ -182,6 +183,7 @@ class Reading:
             **self._blocks(node),
             policy=policy,
             alerts=alerts or (),
+            expose=form.expose,
         )
 
     def _blocks(self, node: Node) -> dict[str, Any]:

@@ -211,6 +211,7 @@ def definition_to_record(definition: Definition) -> bytes:
             **written_blocks(definition),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
+            **({"expose": True} if definition.expose else {}),
             **({"paused": True} if definition.paused else {}),
         }
     )

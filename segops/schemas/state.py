@@ -247,6 +247,20 @@ def head_of(data: bytes) -> Head:
     return head
 
 
+def redirect_of(data: bytes) -> str | None:
+    """Return the profile into which a stored one was merged; None if it is a profile of its own.
+
+    >>> redirect_of(encode_profile(Profile("anonymous_id:a", merged_into="user_id:u")))
+    'user_id:u'
+
+    Raises StateError like ``decode_profile``.
+    """
+    # A redirect has no activity: profiles with events, which are the large ones, are not decoded.
+    if data[:1] == bytes([QUARANTINED]) or head_of(data)[2] is not None:
+        return None
+    return decode_profile(data).merged_into
+
+
 def _whole_head(data: bytes) -> Head:
     _, due_ms, length, moves, activity = _HEAD.unpack_from(data)
     begin = _HEAD.size + length

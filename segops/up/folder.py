@@ -1,4 +1,4 @@
-"""The data folder of ``segops up``: locked by one at a time, with a write key of its own."""
+"""The data folder of ``segops up``: locked by one at a time, with keys of its own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from segops.core.errors import UserError
 
 _PROCESSES: Final = "processes.json"
 _KEYS: Final = "write-keys"
+_READ_KEYS: Final = "read-keys"
 #: The source whose write key a new folder gets.
 SOURCE: Final = "website"
+#: The server whose secret key of the read API a new folder gets.
+SERVER: Final = "backend"
 
 
 class FolderInUse(UserError):
@@ -41,6 +44,11 @@ class DataFolder:
     def keys_file(self) -> Path:
         """The file of the write key, in the form of SEGOPS_COLLECT_KEYS_FILE."""
         return self.path / _KEYS
+
+    @property
+    def read_keys_file(self) -> Path:
+        """The file of the secret key, in the form of SEGOPS_SERVE_SECRET_KEYS_FILE."""
+        return self.path / _READ_KEYS
 
     @property
     def environment_file(self) -> Path:
@@ -70,12 +78,20 @@ class DataFolder:
 
     def write_key(self) -> str:
         """Return the write key of this folder, made at its first use and readable by its owner only."""
-        with suppress(FileExistsError):
-            descriptor = os.open(self.keys_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{SOURCE}=wk-{secrets.token_hex(12)}\n")
-        pair = self.keys_file.read_text().partition("\n")[0]
-        return pair.partition("=")[2].strip()
+        return _key_in(self.keys_file, f"{SOURCE}=wk-")
+
+    def read_key(self) -> str:
+        """Return the secret key of the read API, made as the write key is."""
+        return _key_in(self.read_keys_file, f"{SERVER}=sk-")
+
+
+def _key_in(path: Path, begin: str) -> str:
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{begin}{secrets.token_hex(12)}\n")
+    pair = path.read_text().partition("\n")[0]
+    return pair.partition("=")[2].strip()
 
 
 @contextmanager

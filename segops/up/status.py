@@ -41,6 +41,9 @@ def announcement(components: Sequence[Component], folder: DataFolder, settings: 
             f"  const analytics = AnalyticsBrowser.load({{ writeKey: '{key}', cdnURL: '{collector}' }})",
             "  analytics.track('Product Viewed', { sku: 'shoe-1' })",
             *_webhooks(collector, settings.shopify),
+            "\nAsk who is in which exposed segment, with the secret key in a file of its own:",
+            f'  curl -H "Authorization: Bearer $(cut -d= -f2 {shlex.quote(str(folder.read_keys_file))})" '
+            f"http://127.0.0.1:{settings.serve.port}/v1/memberships/user_id:ann",
             "\nThen, in another terminal in this folder:",
             f"  . {shlex.quote(str(folder.environment_file))}",
             "  segops templates --measure               # ready-made segments, and how large they would be",

@@ -116,7 +116,7 @@ async def _prepare(settings: Settings, processes: int) -> None:
 
 
 def _overrides(folder: DataFolder, broker: LocalBroker) -> dict[str, dict[str, object]]:
-    given = config.load().collect
+    given, serve = config.load().collect, config.load().serve
     kafka: dict[str, object] = {"bootstrap_servers": broker.bootstrap_servers}
     found: dict[str, dict[str, object]] = {
         "kafka": kafka,
@@ -128,6 +128,9 @@ def _overrides(folder: DataFolder, broker: LocalBroker) -> dict[str, dict[str, o
     if given.keys is None and given.keys_file is None:
         folder.write_key()
         found["collect"] = {"keys_file": str(folder.keys_file.resolve())}
+    if not any((serve.keys, serve.keys_file, serve.secret_keys, serve.secret_keys_file)):
+        folder.read_key()
+        found["serve"] = {"secret_keys_file": str(folder.read_keys_file.resolve())}
     return found
 
 

@@ -28,12 +28,13 @@ from . import (
     planned,
     recovery,
     scans,
+    serving,
     sizes,
 )
 from .workload import events
 
 #: The parts of the benchmark; ``--core-only`` and so on run one of them.
-PARTS = ("core", "scans", "kafka", "collector", "delivery", "beside", "recovery")
+PARTS = ("core", "scans", "kafka", "collector", "delivery", "serve", "beside", "recovery")
 
 
 def main() -> None:
@@ -60,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if "scans" in chosen:
             _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))
-        if {"kafka", "collector", "delivery", "beside", "recovery"} & {*chosen}:
+        if {"kafka", "collector", "delivery", "serve", "beside", "recovery"} & {*chosen}:
             with choose(Path(folder) / "broker", prefer=options.broker) as broker:
                 print(f"\nbroker: {broker.name}")
                 _on_broker(broker, made, Path(folder), chosen, options)
@@ -93,6 +94,8 @@ def _on_broker(
         _show(planned.measure(broker, made[:20_000], folder))
     if "delivery" in chosen:
         _show(delivering.measure(broker))
+    if "serve" in chosen:
+        _show(serving.measure(broker))
     if "beside" in chosen:
         _show(beside.measure(broker, folder, events=options.events, profiles=options.profiles))
     if "recovery" in chosen:

@@ -220,6 +220,7 @@ CALLS: dict[str, list[str]] = {
     "resume": ["resume", "a"],
     "retire": ["retire", "a"],
     "segments": ["segments"],
+    "serve": ["serve"],
     "sizes": ["sizes"],
     "sources-apply": ["sources", "apply", "sources.yaml"],
     "sources-infer": ["sources", "infer", "orders"],
@@ -267,7 +268,7 @@ KAFKA += [
 KAFKA += ["sizes", "population", "plan", "plan-list", "plan-watch", "alerts", "templates-measure", "up"]
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
-KAFKA += ["catalogue", "catalogue-run"]
+KAFKA += ["catalogue", "catalogue-run", "serve"]
 KAFKA += ["lists-put", "lists-show", "lists-remove"]
 _OF_AUDIENCES = ("audiences-", "activate", "deliveries-", "destinations-")
 KAFKA += [name for name in CALLS if name.startswith(_OF_AUDIENCES)]
@@ -276,7 +277,7 @@ KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantin
 #: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and
 #: test_service.py (klaviyo).
 PATIENT = ["produce", "worker", "archive", "collect", "import"]
-PATIENT += ["sources-run", "output", "pull-klaviyo", "catalogue-run", "activate"]
+PATIENT += ["sources-run", "output", "pull-klaviyo", "catalogue-run", "activate", "serve"]
 
 
 def test_the_table_calls_every_command() -> None:

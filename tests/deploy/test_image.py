@@ -158,6 +158,7 @@ _PORTS = {
     "sources": "SEGOPS_SOURCES_WEB_PORT",
     "catalogue": "SEGOPS_CATALOGUE_WEB_PORT",
     "activate": "SEGOPS_ACTIVATE_WEB_PORT",
+    "serve": "SEGOPS_SERVE_WEB_PORT",
     "archive": "SEGOPS_ARCHIVE_WEB_PORT",
     "klaviyo": "SEGOPS_KLAVIYO_WEB_PORT",
 }

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segops.collector.refusals import RequestRefused
+from segops.api.refusals import RequestRefused
 from segops.collector.webhooks import MAX_WEBHOOK_BYTES, Delivered
 from segops.config import load
 from segops.core.errors import UserError

@@ -105,7 +105,8 @@ def test_a_broker_of_others_is_only_named() -> None:
 
 def test_parts_follow_from_settings_and_options(tmp_path: Path) -> None:
     plain = components_of(load(), Options(tmp_path))
-    assert [each.name for each in plain] == ["worker", "sources", "catalogue", "activate", "collector"]
+    names = ["worker", "sources", "catalogue", "activate", "serve", "collector"]
+    assert [each.name for each in plain] == names
     settings = load(archive={"url": "file:///a"}, worker={"web_port": 7000}, output={"format": "segment"})
     full = components_of(settings, Options(tmp_path, processes=2, klaviyo=True))
     assert [each.name for each in full] == [
@@ -114,6 +115,7 @@ def test_parts_follow_from_settings_and_options(tmp_path: Path) -> None:
         "sources",
         "catalogue",
         "activate",
+        "serve",
         "output",
         "klaviyo",
         "collector",

@@ -14,6 +14,7 @@ import pytest
 from segops.collector.sources import load_sources
 from segops.config import KafkaSettings, load
 from segops.core.errors import UserError
+from segops.serve.keys import load_keys
 from segops.up.folder import FolderInUse, data_folder
 from segops.up.options import Options
 from segops.up.status import shell_file
@@ -30,6 +31,17 @@ def test_write_key_is_made_once_for_its_owner_and_the_collector_reads_it(tmp_pat
     sources = load_sources(load(collect={"keys_file": str(file)}).collect, now_s=0)
     found = sources.get(key)
     assert found is not None and found.name == "website"
+
+
+def test_secret_key_is_made_once_for_its_owner_and_the_read_api_reads_it(tmp_path: Path) -> None:
+    with data_folder(tmp_path / "data") as folder:
+        key = folder.read_key()
+        file = folder.read_keys_file
+    with data_folder(tmp_path / "data") as folder:
+        assert folder.read_key() == key
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = load_keys(load(serve={"secret_keys_file": str(file)}).serve, now_s=0).get(key)
+    assert found is not None and found.secret and found.client == "backend"
 
 
 def test_a_second_system_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ PORTS = (
     "SEGOPS_COLLECT_WEB_PORT",
     "SEGOPS_SOURCES_WEB_PORT",
     "SEGOPS_CATALOGUE_WEB_PORT",
+    "SEGOPS_SERVE_PORT",
+    "SEGOPS_SERVE_WEB_PORT",
 )
 UP = "Then, in another terminal"
 SEGMENTS = "version: 1\nsegments: [{key: viewers, when: {did: Product Viewed}}]\n"

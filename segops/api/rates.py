@@ -1,10 +1,10 @@
-"""Rate limits: a token bucket per source."""
+"""Rate limits: a token bucket per client."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """Allows ``rate`` events per second, and as many at once after a pause.
+    """Allows ``rate`` events or requests per second, and as many at once after a pause.
 
     One request may take more than there is; the next one then waits until that is made up for. So a batch of
     any size passes, and the rate holds on average.
@@ -19,11 +19,11 @@ class TokenBucket:
         self._tokens = rate
         self._at_s = now_s
 
-    def take(self, events: int, *, now_s: float) -> float:
+    def take(self, count: int, *, now_s: float) -> float:
         """Take tokens and return 0, or take none and return the seconds after which it can succeed."""
         self._tokens = min(self._rate, self._tokens + (now_s - self._at_s) * self._rate)
         self._at_s = now_s
         if self._tokens < 0:
             return -self._tokens / self._rate
-        self._tokens -= events
+        self._tokens -= count
         return 0.0
