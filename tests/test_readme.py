@@ -210,22 +210,24 @@ def _as_actor(command: str) -> dict[str, str]:
 
 
 async def _said(command: str, folder: Path, environment: dict[str, str]) -> str:
-    """Return what a command prints, whatever comes of it."""
+    """Return what a command prints, or why it fails. On a slow machine it also reports its progress."""
     environment = {**environment, **_as_actor(command)}
     script = f"cd {folder}; . .segops/environment; {command}"
     shell = await asyncio.create_subprocess_exec(
         *("bash", "-c", script),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=asyncio.subprocess.PIPE,
     )
-    said, _ = await asyncio.wait_for(shell.communicate(), 120)
-    return said.decode()
+    said, failed = await asyncio.wait_for(shell.communicate(), 120)
+    return (failed if shell.returncode else said).decode()
 
 
 def _nameless(line: str) -> str:
     """Return a line without instants, names of plans and machines, and the spaces that align columns."""
     named = _PLAN.sub("<plan>", _INSTANT.sub("<instant>", line))
+    # The partitions are evaluated at one instant, or not, as it happens.
+    named = named.replace("each profile as of its turn from <instant> to <instant>", "as of <instant>")
     return " ".join(re.sub(r"segops on \S+", "segops on <machine>", named).split())
 
 

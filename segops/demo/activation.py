@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from time import monotonic
 from typing import Final
@@ -39,12 +39,6 @@ destinations:
   - {{name: shop-hook, kind: webhook, url: "http://127.0.0.1:{hook}/hook", secrets: [{{env: SHOP_SECRET}}]}}
   - {{name: klaviyo, kind: klaviyo, url: "http://127.0.0.1:{klaviyo}", key: {{env: KLAVIYO_PRIVATE_KEY}}}}
 """
-#: The secrets of the two, which listen on loopback for the time of a run.
-SECRETS: Final[Mapping[str, str]] = {
-    "SHOP_SECRET": receiver.SECRET,
-    "KLAVIYO_PRIVATE_KEY": klaviyo.KEY,
-    "SEGOPS_WEBHOOK_ALLOW": "127.0.0.1",
-}
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -89,12 +83,13 @@ class Activation:
             raise SegopsError(f"segops audiences submit names no command to approve:\n{submitted}")
         await run(*suggested[1].split())
         say("")
+        self._account.refused.clear()  # the approval has tried an incomplete request
         self._child = children.enter_context(
             Child(
                 "activate",
                 "--web-port",
                 str(web),
-                environment={**environment.variables, **SECRETS},
+                environment=environment.variables,
                 log=environment.folder / "activate.log",
             )
         )

@@ -13,6 +13,7 @@ from segops.config import Settings
 from segops.core.audiences.compiling import definition_of
 from segops.core.audiences.model import Audience
 from segops.core.segments import Definition
+from segops.demo import klaviyo, receiver
 from segops.demo.options import Options
 from segops.schemas.segments import load, load_drafts
 
@@ -22,6 +23,12 @@ HALF_WAY = Path(__file__).with_name("half-way")
 #: An audience of one of them, and its key.
 _AUDIENCES = Path(__file__).with_name("audiences") / "vip-offer.yaml"
 AUDIENCE = "vip-offer"
+#: The secrets of its destinations, which listen on loopback for the time of a run.
+SECRETS: Mapping[str, str] = {
+    "SHOP_SECRET": receiver.SECRET,
+    "KLAVIYO_PRIVATE_KEY": klaviyo.KEY,
+    "SEGOPS_WEBHOOK_ALLOW": "127.0.0.1",
+}
 #: Of the people, so many may enter the audience before the breaker holds it.
 _ENTRIES_SHARE = 20
 #: Of the collector, which listens on loopback for the time of a run.
@@ -86,7 +93,7 @@ def make_environment(
     file.write_text(_AUDIENCES.read_text("utf-8").replace("at_most: 800", f"at_most: {limit}"), "utf-8")
     (audience,) = load_drafts([file]).audiences
     hook, klaviyo, pages = delivery
-    settings, variables = config.load(**overrides), config.as_variables(overrides)
+    settings, variables = config.load(**overrides), {**config.as_variables(overrides), **SECRETS}
     return Environment(folder, settings, variables, load([SEGMENTS]), audience, (hook, klaviyo, pages))
 
 

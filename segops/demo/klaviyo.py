@@ -155,6 +155,9 @@ class KlaviyoAccount:
         _check_list(of)
         return 200, _page([{"type": "profile", "id": each} for each in sorted(self._list)])
 
+    def _accounts(self, _of: str, _query: Any, _body: bytes) -> tuple[int, Any]:
+        return 200, _page([{"type": "account", "id": "DEMO01"}])
+
     def _found_list(self, of: str, _query: Any, _body: bytes) -> tuple[int, Any]:
         _check_list(of)
         return 200, {"data": {"type": "list", "id": of, "attributes": {"name": "VIPs"}}}
@@ -206,6 +209,7 @@ class KlaviyoAccount:
         return 200, {"data": self._job(of)}
 
     _handlers: Final[dict[Endpoint, Callable[..., tuple[int, Any]]]] = {
+        api.ACCOUNTS: _accounts,
         api.LIST: _found_list,
         api.MEMBERS: _listed,
         api.PROFILE: _import_one,

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from segops.brokers.network import reserve_ports
 from segops.config import load
 from segops.demo import klaviyo, receiver
-from segops.demo.activation import SECRETS
+from segops.demo.environment import SECRETS
 from segops.demo.klaviyo import LIST, KlaviyoAccount
 from segops.demo.receiver import Receiver
 from segops.destinations.kinds import open_adapter
