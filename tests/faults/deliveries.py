@@ -36,7 +36,7 @@ audiences:
     limits: {entries: {at_most: ENTRIES, per: 1h}, exits: {at_most: EXITS, per: 1h}}
     deliver: [{to: crm-hook}]
 """
-_NO_CONSENT = {"SEGOPS_AUDIENCE_CONSENT": "none"}
+NO_CONSENT = {"SEGOPS_AUDIENCE_CONSENT": "none"}
 _TOGETHER = ("kill", "kill", "freeze", "add", "outage", "worker")
 
 
@@ -81,6 +81,26 @@ def limited(case: Case) -> None:
     delivered.finish(members=False)
 
 
+def publish(case: Case, audience: str, destinations: str) -> None:
+    """Publish an audience that asks for no consent, and the destinations that it names."""
+    cluster = case.cluster
+    done(cluster, "apply", written(cluster, audience), **NO_CONSENT)
+    (found,) = load_drafts([cluster.folder / "audiences.yaml"]).audiences
+    definition = definition_of(found, ())
+    cluster.definitions = [*cluster.definitions, definition]
+    case.circumstances.true_segments.add(definition.key)
+    file = written(cluster, destinations, "destinations.yaml")
+    assert cluster.segops("destinations", "apply", file).exit_code == 0
+
+
+def approve(case: Case) -> None:
+    """Start the workers, and approve the audience. A plan needs to know what time it is."""
+    case.start(0, 1)
+    case.wait_ready(0, 1)
+    case.cluster.send([], final_ms=BASE_MS)
+    approved(case.cluster)
+
+
 class _Delivered:
     """An audience of a case, the processes that deliver it, and its destination."""
 
@@ -98,25 +118,11 @@ class _Delivered:
         self._network = network_of(case)
         self._delivery = Delivery(case.cluster, self.receiver)
         self._running: list[subprocess.Popen[bytes]] = []
-        self._publish()
-
-    def _publish(self) -> None:
-        cluster = self._case.cluster
-        file = written(cluster, self._text)
-        done(cluster, "apply", file, **_NO_CONSENT)
-        (audience,) = load_drafts([cluster.folder / "audiences.yaml"]).audiences
-        definition = definition_of(audience, ())
-        cluster.definitions = [*cluster.definitions, definition]
-        self._case.circumstances.true_segments.add(definition.key)
-        destinations = written(cluster, DESTINATIONS.replace("URL", self.receiver.url), "destinations.yaml")
-        assert cluster.segops("destinations", "apply", destinations).exit_code == 0
+        publish(case, self._text, DESTINATIONS.replace("URL", self.receiver.url))
 
     def approve(self) -> None:
-        """Start the workers, and approve the audience. A plan needs to know what time it is."""
-        self._case.start(0, 1)
-        self._case.wait_ready(0, 1)
-        self._case.cluster.send([], final_ms=BASE_MS)
-        approved(self._case.cluster)
+        """Start the workers, and approve the audience."""
+        approve(self._case)
 
     def start(self) -> None:
         """Start two processes; one dies after a request, before that is written."""
@@ -125,7 +131,7 @@ class _Delivered:
 
     def _start(self, **variables: str) -> subprocess.Popen[bytes]:
         redirected = {"FAULTS_REDIRECT": self._network.redirection, "SEGOPS_KAFKA_REQUEST_TIMEOUT": "2s"}
-        return self._delivery.start(**redirected, **_NO_CONSENT, **variables)
+        return self._delivery.start(**redirected, **NO_CONSENT, **variables)
 
     def break_down(self, name: str) -> None:
         """Break a process that delivers, or its connections, or a worker."""

@@ -16,6 +16,7 @@ from . import (
     logs,
     outages,
     plans,
+    refusals,
     workers,
 )
 from .cluster import Case
@@ -147,6 +148,13 @@ FAULTS = [
         "more entries and exits than the limits allow, and kill -9 of processes that share them",
         deliveries.limited,
         shape=Shape(events=420, users=16),
+    ),
+    Fault(
+        "F42",
+        "a service that refuses the key, fails, loses the list and refuses people",
+        refusals.refused,
+        shape=Shape(events=300, users=24, per_second=20.0, logins=True, endless=True),
+        budget_s=90,
     ),
     Fault("F28", "a long random mix of faults", None, "Run it with `make soak`."),
 ]
