@@ -47,10 +47,10 @@ class Gate:
 
     def refuses(self, reason: str) -> None:
         """Close it until it may have been mended."""
-        self._close(reason, _REFUSED_S)
+        self._close(reason, _REFUSED_S, is_new=self.reason != reason)
 
-    def _close(self, reason: str, seconds: float) -> None:
-        if self.reason is None:
+    def _close(self, reason: str, seconds: float, *, is_new: bool = False) -> None:
+        if self.reason is None or is_new:  # a person has to know what is to be mended
             log.error("the destination %s takes nothing: %s", self._name, reason)
         self.reason = reason
         self._until = max(self._until, self._now() + seconds)

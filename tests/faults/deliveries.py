@@ -93,12 +93,12 @@ def publish(case: Case, audience: str, destinations: str) -> None:
     assert cluster.segops("destinations", "apply", file).exit_code == 0
 
 
-def approve(case: Case) -> None:
+def approve(case: Case, **more: str) -> None:
     """Start the workers, and approve the audience. A plan needs to know what time it is."""
     case.start(0, 1)
     case.wait_ready(0, 1)
     case.cluster.send([], final_ms=BASE_MS)
-    approved(case.cluster)
+    approved(case.cluster, **more)
 
 
 class _Delivered:

@@ -27,6 +27,7 @@ audiences:
   - key: winback
     segment: seldom
     channel: email
+    existing: send
     limits: {exits: {at_most: 1000000, per: 1h}}
     deliver: [{to: klaviyo, list: L1}]
 """
@@ -41,7 +42,7 @@ _FAILURES = ("429", "500", "reset", "lost", "slow", "")
 def refused(case: Case) -> None:
     """Let a service refuse the key, fail in every way, lose the list, and refuse some people for good."""
     service = _Service(case)
-    approve(case)
+    approve(case, KLAVIYO_KEY=KEY)
     case.load.start()
     fault = time.monotonic()
     service.with_wrong_key()
@@ -97,7 +98,11 @@ class _Service:
         self._running = [self._delivery.start(KLAVIYO_KEY=key, **NO_CONSENT)]
 
     def _wait_said(self, text: str) -> None:
-        wait_until(lambda: text in self._delivery.diagnosis(), text, self._delivery.diagnosis)
+        wait_until(lambda: text in self._delivery.diagnosis(), text, self._diagnosis)
+
+    def _diagnosis(self) -> str:
+        account = self._account
+        return f"{account.calls[-30:]} {account.refused} {account.faults}\n{self._delivery.diagnosis()}"
 
     def with_wrong_key(self) -> None:
         """Deliver with a key that the service does not know; nothing may be dead by that."""
@@ -109,7 +114,7 @@ class _Service:
         """Deliver while requests fail, are slow, or are carried out without an answer."""
         self._account.faults = [self._case.rng.choice(_FAILURES) for _ in range(12)]
         self._restart()
-        wait_until(lambda: not self._account.faults, "all have failed", self._delivery.diagnosis)
+        wait_until(lambda: not self._account.faults, "all have failed", self._diagnosis)
 
     def without_the_list(self) -> None:
         """Delete the list for a while."""
@@ -139,11 +144,13 @@ class _Service:
     def finish(self) -> None:
         """Have refused people tried again, wait until the list is right, and add the check of it."""
         self._account.refuses = {}
-        assert self._case.cluster.segops("deliveries", "retry", "winback").exit_code == 0
         expected = self._expected()
-        wait_until(
-            lambda: self._account.members(_LIST) == expected, "the list is right", self._delivery.diagnosis
-        )
+
+        def is_right() -> bool:
+            self._case.cluster.segops("deliveries", "retry", "winback")  # fails while none is dead
+            return self._account.members(_LIST) == expected
+
+        wait_until(is_right, "the list is right", self._diagnosis)
         for each in self._running:
             each.terminate()
             assert each.wait(60) == 0, self._delivery.diagnosis()

@@ -158,11 +158,11 @@ def plan(stack: Stack, *, actor: str = "ann") -> dict[str, Any]:
     return found
 
 
-def approved(stack: Stack) -> str:
-    """Plan, submit and approve the audience; return the id of the plan."""
+def approved(stack: Stack, **more: str) -> str:
+    """Plan, submit and approve the audience with these variables; return the id of the plan."""
     plan_id: str = plan(stack)["id"]
     done(stack, "submit", "winback")
-    done(stack, "approve", "winback", "--plan", plan_id, actor="bob")
+    done(stack, "approve", "winback", "--plan", plan_id, actor="bob", **more)
     return plan_id
 
 
