@@ -47,8 +47,11 @@ class Answer:
     @property
     def detail(self) -> str:
         """The status and the beginning of the body, for people, without secrets that the server repeats."""
-        text = _shown(self.body.decode(errors="replace"), self.secrets)
-        return f"status {self.status} {text}".rstrip()
+        return f"status {self.status} {self.shown(self.body.decode(errors='replace'))}".rstrip()
+
+    def shown(self, text: str) -> str:
+        """Return the beginning of a text of the answer, likewise."""
+        return _shown(text, self.secrets)
 
 
 class HttpClient:

@@ -1,171 +1,182 @@
-"""A strict stand-in of Braze's ``/users/track``.
+"""A strict stand-in of the part of Braze's API that delivers: ``/users/track``.
 
-Sources, braze.com/docs: "Create and update users" (bearer key, the permission, 75 objects over all arrays,
-``attributes`` and ``events``), "User attributes object" (one of ``external_id``, ``email``;
-``_update_existing_only``), "Event object" (``name``, ISO 8601 ``time``, ``properties``), "API errors" (2xx
-with ``errors``; 400 for a fatal error; 401), "Rate limits" (3,000 requests in three seconds; 429 with
-``X-RateLimit-Reset`` in seconds of Unix time, without ``Retry-After``). The place of an error, by
-``input_array`` and ``index``, is that of Segment's integration. Unverified against the service: 400 for a
-request without objects, and a size of at most 2 MB.
+Sources. Braze's documentation, "Track users": a bearer key, arrays of attributes and events, 75 objects a
+request in all, 50 for contracts by monthly active users; attributes are processed before events; each event
+counts, also a repeated one; a user who is not known is created, unless ``_update_existing_only`` says not to.
+"User attributes object": the fields of profiles, null removes an attribute, an object with ``inc`` is a
+command. "Event object": ``name`` and ``time`` are required; names have at most 255 characters and no leading
+dollar sign. "API errors": 201 with ``message`` and ``errors``, 202 with ``queued``, and the codes of fatal
+errors, after which nothing was taken. "Rate limits": 3,000 requests in three seconds, ``X-RateLimit-Reset``
+in epoch seconds. Answers that public clients of Braze quote: an error has ``type``, ``input_array`` and
+``index`` in that array; 400 if no object is valid; 401 repeats the key.
+
+Unverified against the service: that ``_update_existing_only`` holds for users who are known by e-mail and is
+answered without an error, the answer to an empty array, and the size of 4 MB. That consent and addresses are
+no attributes, and that objects have exactly one identifier, are this stand-in's own rules.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from jsonschema import Draft202012Validator
 
-from .rate_scale import SECOND_S
+from .stand_in import StandInServer
 
 KEY = "braze-stand-in-0123456789"
-FAULTS = ("429", "500", "reset", "lost", "half")
-RATE = 1_000
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
-_WHO = {"oneOf": [{"required": ["external_id"]}, {"required": ["email"]}]}
-_CONSENT = ("email_subscribe", "push_subscribe", "subscription_groups", "phone", "braze_id", "user_alias")
-_ATTRIBUTES = {
-    "type": "object",
-    "properties": {"external_id": _TEXT, "email": _TEXT, "_update_existing_only": {"const": True}},
-    "propertyNames": {"pattern": r"^(_update_existing_only|[^_$].*)$", "not": {"enum": [*_CONSENT]}},
-    **_WHO,
-}
-_EVENT = {
-    "type": "object",
-    "properties": {
-        "external_id": _TEXT,
-        "email": _TEXT,
-        "name": _TEXT,
-        "time": {"type": "string"},
-        "properties": {"type": "object"},
-    },
-    "required": ["name", "time", "properties"],
-    "additionalProperties": False,
-    **_WHO,
-}
-BODY = {
-    "type": "object",
-    "properties": {
-        "attributes": {"type": "array", "items": _ATTRIBUTES},
-        "events": {"type": "array", "items": _EVENT, "minItems": 1},
-    },
-    "additionalProperties": False,
-}
+#: Of each of these the same request succeeds the next time.
+FAULTS = ("429", "500", "reset", "lost", "cut", "queued")
+#: Faults after which the request was carried out, although there was no answer.
+APPLIED = ("lost", "cut")
+_TRACK = "/users/track"
+_IDENTIFIERS = ("external_id", "email")
+_CONSENT = frozenset(
+    (
+        "phone",
+        "braze_id",
+        "user_alias",
+        "push_tokens",
+        "push_token_import",
+        "email_subscribe",
+        "push_subscribe",
+        "subscription_groups",
+    )
+)
+_EVENT_FIELDS = {*_IDENTIFIERS, "name", "time", "properties"}
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-class BrazeStandIn:
-    """A workspace. ``faults``: of the next requests, each used once. ``broken``: who is refused, and how.
+class Fatal(Exception):
+    """A request of which nothing is taken."""
 
-    ``broken`` by address: ``whole`` refuses the request, ``unnamed`` tells an error without a place, anything
-    else is the error at its place.
-    """
+    def __init__(self, status: int, message: str, errors: Any = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errors = [*errors]
 
-    def __init__(self) -> None:
-        self.users: dict[str, dict[str, Any]] = {}
+
+class BrazeStandIn(StandInServer):
+    """A workspace: attributes by identifier and value. ``broken``: users who are refused, and why."""
+
+    def __init__(self, *, objects: int = 50) -> None:
+        super().__init__()
+        self.users: dict[tuple[str, str], dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
+        #: What the attributes of a user were when an event of theirs was processed.
+        self.at_event: list[dict[str, Any]] = []
         self.broken: dict[str, str] = {}
-        self.faults: list[str] = []
+        #: Users whose events are refused -> the error, in a form that the stand-in would not give it.
+        self.unplaced: dict[str, Any] = {}
+        self.rates = {_TRACK: {1: 1_000, 3: 3_000}}
+        self.objects = objects
         self.reset_in_s = 0
-        self.refused: list[str] = []
-        self.requests: list[dict[str, Any]] = []
-        self._arrivals: list[float] = []
+        self.sizes: list[int] = []
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        """Serve on loopback; yield the address."""
-        application = web.Application(client_max_size=4 << 20)
-        application.router.add_post("/users/track", self._answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        fault = self.faults.pop(0) if self.faults else ""
-        if fault == "429" or self._is_over():
+    async def carry_out(self, request: web.Request, fault: str) -> web.Response:
+        """Answer a request that arrives."""
+        limits = {"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "7"}
+        if fault in ("429", "500") or self.is_over(request.path):
             reset = {"X-RateLimit-Reset": str(int(time.time()) + self.reset_in_s)}
-            return web.json_response({"message": "rate limited"}, status=429, headers=reset)
-        if fault == "500":
-            return web.json_response({"message": "try again"}, status=500)
-        if fault == "404":
-            return web.Response(text="not here", status=404)
-        if fault == "reset":
-            return _abort(request)
-        if request.headers.get("authorization") != f"Bearer {KEY}":
-            got = request.headers.get("authorization")
-            return web.json_response({"message": f"Invalid API key: {got}"}, status=401)
+            found = {"message": "try again"}
+            return web.json_response(found, status=int(fault or 429), headers=limits | reset)
+        try:
+            document = self._track(await self._body(request))
+        except Fatal as error:
+            found = {"message": str(error), "errors": error.errors}
+            return web.json_response(found, status=error.status, headers=limits)
+        if fault == "queued":
+            return web.json_response({"message": "queued"}, status=202, headers=limits)
+        return web.json_response(document, status=201, headers=limits)
+
+    async def _body(self, request: web.Request) -> dict[str, Any]:
+        if (request.method, request.path) != ("POST", _TRACK):
+            raise Fatal(404, "Not Found")
+        authorization = request.headers.get("authorization", "")
+        if authorization != f"Bearer {KEY}":
+            raise Fatal(401, f"Invalid API key: {authorization.removeprefix('Bearer ')}")
         content = await request.read()
-        if (problem := self._problem(request, content)) is not None:
-            return web.json_response({"message": problem}, status=400)
-        status, found = self._track(json.loads(content), fault)
-        return _abort(request) if fault == "lost" else web.json_response(found, status=status)
+        if request.content_type != "application/json" or len(content) > 4_000_000:
+            raise self._broken_rule(400, "expected application/json of at most 4 MB")
+        body: dict[str, Any] = json.loads(content)
+        if not body.keys() <= {"attributes", "events"}:
+            raise self._broken_rule(400, f"unknown fields {body.keys()}")
+        self.sizes.append(sum(map(len, body.values())))
+        if self.sizes[-1] > self.objects:
+            raise self._broken_rule(400, "Max Input Length Exceeded")
+        return body
 
-    def _is_over(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        self._arrivals.append(now)
-        over = len([at for at in self._arrivals if at > now - SECOND_S]) > RATE
-        if over:
-            self.refused.append("over the rate")
-        return over
+    def _broken_rule(self, status: int, message: str) -> Fatal:
+        self.refused.append(message)
+        return Fatal(status, message)
 
-    def _problem(self, request: web.Request, content: bytes) -> str | None:
-        """Return what makes a request invalid as a whole."""
-        if request.content_type != "application/json" or len(content) > 2_000_000:
-            self.refused.append("not JSON, or more than 2 MB")
-            return self.refused[-1]
-        body = json.loads(content)
-        objects = len(body.get("attributes", ())) + len(body.get("events", ()))
-        if not objects:
-            return "Must provide attributes, events or purchases"
-        errors = [each.message for each in Draft202012Validator(BODY).iter_errors(body)]
-        errors += ["more than 75 objects"] if objects > 75 else []
-        errors += [each["time"] for each in body.get("events", ()) if not _INSTANT.fullmatch(each["time"])]
-        self.refused += errors
-        return errors[0] if errors else None
-
-    def _track(self, body: dict[str, Any], fault: str) -> tuple[int, dict[str, Any]]:
-        self.requests.append(body)
-        if "whole" in [self.broken.get(_who(each)) for name in body for each in body[name]]:
-            return 400, {"message": "fatal error"}
+    def _track(self, body: dict[str, Any]) -> dict[str, Any]:
         errors: list[Any] = []
-        taken = {"attributes": 0, "events": 0}
-        for array, take in (("attributes", self._write), ("events", self.events.append)):
+        taken: dict[str, list[dict[str, Any]]] = {}
+        for array, check in (("attributes", self._attributes_error), ("events", self._event_error)):
             for index, each in enumerate(body.get(array, ())):
-                kind = self.broken.get(_who(each))
-                if kind is None and not (fault == "half" and index % 2):
-                    take(each)
-                    taken[array] += 1
-                elif kind is None or kind == "unnamed":
-                    errors.append("an object was not processed")
+                if reason := self._who_error(each) or check(each):
+                    placed = {"type": reason, "input_array": array, "index": index}
+                    errors.append(self.unplaced.get(_who(each)[1], placed))
                 else:
-                    errors.append({"type": kind, "input_array": array, "index": index})
-        counts = {f"{array}_processed": number for array, number in taken.items()}
-        return 201, {"message": "success", **counts, **({"errors": errors} if errors else {})}
+                    taken.setdefault(array, []).append(each)
+        if not taken:
+            text = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
+            raise Fatal(400, text, errors)
+        for each in taken.get("attributes", ()):
+            self._set(each)
+        for each in taken.get("events", ()):
+            self.at_event.append(dict(self.users.setdefault(_who(each), {})))
+            self.events.append(each)
+        counts = {f"{array}_processed": len(objects) for array, objects in taken.items()}
+        return {"message": "success", **counts} | ({"errors": errors} if errors else {})
 
-    def _write(self, attributes: dict[str, Any]) -> None:
-        found = dict(attributes)
-        if found.pop("_update_existing_only", False) and _who(attributes) not in self.users:
+    def _who_error(self, each: dict[str, Any]) -> str:
+        found = [name for name in _IDENTIFIERS if name in each]
+        if len(found) != 1 or not isinstance(each[found[0]], str) or not each[found[0]]:
+            self.refused.append(f"expected one identifier, got {found}")
+            return "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
+        if (reason := self.broken.get(each[found[0]], "")) == "whole":
+            raise Fatal(400, "Bad Request")
+        return reason
+
+    def _attributes_error(self, each: dict[str, Any]) -> str:
+        names = each.keys() - {*_IDENTIFIERS, "_update_existing_only"}
+        for name in names:
+            command = isinstance(each[name], dict) and {"inc", "add", "remove"} & each[name].keys()
+            if name in _CONSENT or name.startswith(("$", "_")) or not 0 < len(name) <= 255 or command:
+                self.refused.append(f"not an attribute: {name}")
+                return f"'{name}' is invalid"
+        return ""
+
+    def _event_error(self, each: dict[str, Any]) -> str:
+        if _who(each)[1] in self.unplaced:
+            return "unplaced"
+        text = [each.get("name"), each.get("time")]
+        properties = each.get("properties", {})
+        if (
+            not each.keys() <= _EVENT_FIELDS
+            or not all(isinstance(value, str) and value for value in text)
+            or len(each["name"]) > 255
+            or not _TIME.fullmatch(each["time"])
+            or any(name.startswith("$") or value is None for name, value in properties.items())
+        ):
+            self.refused.append(f"not an event: {each}")
+            return "event is invalid"
+        return ""
+
+    def _set(self, each: dict[str, Any]) -> None:
+        only_known = each.get("_update_existing_only", False)
+        if only_known and _who(each) not in self.users:
             return
-        self.users.setdefault(_who(attributes), {}).update(
-            {name: value for name, value in found.items() if name not in ("external_id", "email")}
-        )
+        user = self.users.setdefault(_who(each), {})
+        for name in each.keys() - {*_IDENTIFIERS, "_update_existing_only"}:
+            user[name] = each[name]
+            if each[name] is None:
+                del user[name]
 
 
-def _who(each: dict[str, Any]) -> str:
-    return str(each.get("external_id") or each.get("email"))
-
-
-def _abort(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
+def _who(each: dict[str, Any]) -> tuple[str, str]:
+    return next((name, each[name]) for name in _IDENTIFIERS if name in each)

@@ -1,1 +1,1 @@
-"""Braze."""
+"""Braze: attributes of users, and events."""

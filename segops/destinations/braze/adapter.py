@@ -1,17 +1,19 @@
-"""The adapter of Braze: attributes of users, and events, by ``/users/track``."""
+"""The adapter of Braze: an attribute per audience, and events of entries."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-import msgspec
 from pydantic import Field
 
 from segops.config import Settings
-from segops.destinations.braze.bodies import attribute_of, told_as_events, track
-from segops.destinations.http import Answer, HttpClient
+from segops.core.text import printable
+from segops.destinations.braze import api, bodies
+from segops.destinations.braze.api import BrazeApi, fields_of
+from segops.destinations.braze.bodies import Naming
+from segops.destinations.braze.failures import named_in, possible_in
+from segops.destinations.http import HttpClient
 from segops.destinations.model import ApiUrl, Form, Secret
 from segops.destinations.port import (
     Accepted,
@@ -26,164 +28,112 @@ from segops.destinations.port import (
     Request,
 )
 from segops.metrics import Metrics
-from segops.request_rates import Rate, RateLimiter
 
-PATH: Final = "/users/track"
-#: A request has at most 75 objects; a message makes one of attributes, and at most one event.
-MAX_OBJECTS: Final = 75
-_MAX_BYTES: Final = 1_000_000
-#: Documented: 3,000 requests in three seconds.
-RATE: Final = Rate(1_000, 60_000)
-_LONGEST_NAME: Final = 255
+#: The contracts with the least take 50 objects a request, others 75; a message makes at most two.
+_MAX_MESSAGES: Final = 25
+_MAX_BYTES: Final = 500_000
 _INVALID: Final = 400
+_IDENTIFIERS: Final = {"user_id": "external_id", "email": "email"}
+_OK: Final = Accepted()
 
 
 class BrazeForm(Form):
-    """What is written of a Braze workspace. ``url``: the REST endpoint of its cluster."""
+    """What is written of a Braze workspace. ``url``: the REST endpoint of its instance."""
 
     kind: Literal["braze"]
     key: Secret
     url: ApiUrl
-    identify_by: Literal["external_id", "email"] = "external_id"
-    timeout_s: float = Field(default=15.0, gt=0, le=60)
+    identify_by: Literal["user_id", "email"] = "user_id"
+    timeout_s: float = Field(default=30.0, gt=0, le=120)
 
 
-class _Error(msgspec.Struct):
-    """An error about one object of a request, by its place; ``index`` None: about none in particular."""
+class BrazeWorkspace:
+    """The adapter of one workspace. ``options``: ``attribute``, ``event``."""
 
-    type: str = ""
-    input_array: str = ""
-    index: int | None = None
+    batch = Batch(_MAX_MESSAGES, _MAX_BYTES)
 
-
-class _Answer(msgspec.Struct):
-    attributes_processed: int = 0
-    events_processed: int = 0
-    errors: list[_Error | str] = []
-
-
-class Braze:
-    """The adapter of one workspace. ``options``: ``attribute``, whose name is made otherwise, ``event``."""
-
-    batch = Batch(MAX_OBJECTS // 2, _MAX_BYTES)
-
-    def __init__(self, form: BrazeForm, client: HttpClient, key: str) -> None:
-        self._client = client
-        self._url = form.url + PATH
-        self._field = form.identify_by
-        self._headers = {
-            "authorization": f"Bearer {key}",
-            "content-type": "application/json",
-            "user-agent": "segops",
-        }
-        self._limiter: RateLimiter | None = None
+    def __init__(self, workspace: BrazeApi, form: BrazeForm) -> None:
+        self._api = workspace
+        self._url = form.url
+        self._identifier = _IDENTIFIERS[form.identify_by]
 
     def address_of(self, person: Person) -> str | None:
-        """Return the user id; or the e-mail address, without spaces around it and in lower case."""
-        if self._field == "external_id":
-            return (person.user_id or "").strip() or None
+        """Return the user id, or the e-mail address without spaces around it and in lower case."""
+        if self._identifier == "external_id":
+            return person.user_id or None
         return None if person.email is None else person.email.strip().lower() or None
 
     async def send(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Outcome]:
-        """Write the attributes and events of all messages in one request."""
-        attribute, event = _options(options)
-        refused = await self._track(messages, attribute, event)
-        return [refused.get(each.address, Accepted()) for each in messages]
+        """Set the attributes, and record the entries, in one request if Braze takes it."""
+        naming = self._naming(options, messages)
+        refused = await self._track(messages, naming)
+        return [refused.get(each.address, _OK) for each in messages]
 
-    async def _track(
-        self, messages: Sequence[Message], attribute: str | None, event: str | None
-    ) -> dict[str, Refused]:
-        """Return the messages that are refused, by address. What is refused as a whole is tried in halves.
+    async def _track(self, messages: Sequence[Message], naming: Naming) -> dict[str, Refused]:
+        """Tell of messages; return those that are refused.
 
-        Events may be recorded again then: Braze has no id for them.
+        Of a request that is refused as a whole nothing was taken: without those that the answer names, or
+        else in halves, it is sent again.
         """
-        answer = await self._post(self._body(messages, attribute, event))
-        refused, unnamed = _refused(answer, messages, told_as_events(messages) if event else [])
-        if not unnamed:
-            return refused
-        if len(messages) == 1:
-            return {messages[0].address: Refused(answer.detail)}
-        half = len(messages) // 2
-        first = await self._track(messages[:half], attribute, event)
-        return first | await self._track(messages[half:], attribute, event)
+        if not (body := bodies.tracking(messages, naming)):
+            return {}
+        answer = await self._api.track(body)
+        if answer.is_accepted:
+            return possible_in(answer, messages, naming) | named_in(answer, messages, naming)
+        named = named_in(answer, messages, naming)
+        rest = [each for each in messages if each.address not in named]
+        if named:
+            return named | await self._track(rest, naming)
+        if len(rest) == 1:
+            return {rest[0].address: Refused(answer.detail)}
+        half = len(rest) // 2
+        first = await self._track(rest[:half], naming)
+        return first | await self._track(rest[half:], naming)
 
-    def _body(self, messages: Sequence[Message], attribute: str | None, event: str | None) -> dict[str, Any]:
-        name = attribute or attribute_of(messages[0].audience)
-        return track(messages, field=self._field, attribute=name, event=event)
-
-    async def _post(self, body: Mapping[str, Any]) -> Answer:
-        if self._limiter is None:
-            self._limiter = RateLimiter(RATE, asyncio.get_running_loop().time)
-        async with self._limiter.slot():
-            try:
-                content = msgspec.json.encode(body)
-                return await self._client.send("POST", self._url, headers=self._headers, body=content)
-            except DestinationAway as error:
-                self._limiter.close_for(error.retry_after_s)
-                raise
+    def _naming(self, options: Mapping[str, Any], messages: Sequence[Message]) -> Naming:
+        attribute, event = options.get("attribute"), options.get("event")
+        if attribute is None and messages:
+            attribute = messages[0].audience.replace("-", "_")
+        _check_names(attribute, event)
+        return Naming(self._identifier, str(attribute), event)
 
     def preview(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Request]:
         """Return the one request."""
-        attribute, event = _options(options)
-        return [Request("POST", self._url, self._body(messages, attribute, event))]
+        body = bodies.tracking(messages, self._naming(options, messages))
+        return [Request("POST", self._url + api.TRACK, body)] if body else []
 
     async def check(self, options: Mapping[str, Any]) -> Sequence[Finding]:
-        """Send a request without objects, which Braze refuses with 400 if it knows the key."""
+        """Send a request without users, which Braze refuses after it has looked at the key."""
         try:
-            _options(options)
-            answer = await self._post({"attributes": []})
+            self._naming(options, ())
+            answer = await self._api.track({"attributes": []})
         except (DestinationAway, DestinationRefuses) as error:
-            return [Finding(False, f"the workspace: {error}")]
-        ok = answer.is_accepted or answer.status == _INVALID
-        return [Finding(ok, f"the workspace: {'the key is known' if ok else answer.detail}")]
+            return [Finding(False, f"{self._url}: {error}")]
+        known = answer.is_accepted or answer.status == _INVALID
+        ok = known and "message" in fields_of(answer)
+        return [Finding(ok, f"{self._url}: {'the key is accepted' if ok else answer.detail}")]
 
     def members(self, options: Mapping[str, Any]) -> AsyncIterator[str] | None:
-        """Return None: who has an attribute can only be exported, as files."""
+        """Return None: Braze lists no users by an attribute."""
         return None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._api.close()
 
 
-def open_braze(form: BrazeForm, _settings: Settings, metrics: Metrics) -> Braze:
+def open_braze(form: BrazeForm, _settings: Settings, metrics: Metrics) -> BrazeWorkspace:
     """Open a workspace. Raises UserError for a missing key."""
     key = form.key.read()
-    return Braze(form, HttpClient(form.name, metrics, timeout_s=form.timeout_s, secrets=[key]), key)
+    client = HttpClient(form.name, metrics, timeout_s=form.timeout_s, secrets=[key])
+    return BrazeWorkspace(BrazeApi(client, form.url, key), form)
 
 
-def _options(options: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    found = []
-    for name in ("attribute", "event"):
-        value = options.get(name)
-        if value is not None and not (isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME):
-            raise DestinationRefuses(f"{name}: expected 1 to {_LONGEST_NAME} characters, got {value!r}")
-        found.append(value)
-    return found[0], found[1]
-
-
-def _refused(
-    answer: Answer, messages: Sequence[Message], events: Sequence[Message]
-) -> tuple[dict[str, Refused], bool]:
-    """Return the messages that an answer refuses, and whether it refuses some that it does not name."""
-    if not answer.is_accepted:
-        return {}, True
-    try:
-        found = msgspec.json.decode(answer.body, type=_Answer)
-    except msgspec.DecodeError:
-        raise DestinationAway(f"expected JSON, got status {answer.status}") from None
-    arrays = {"attributes": messages, "events": events}
-    refused: dict[str, Refused] = {}
-    unnamed = False
-    for error in found.errors:
-        of = None if isinstance(error, str) else _named(error, arrays)
-        if of is None:
-            unnamed = True
-        else:
-            refused[of.address] = Refused(str(getattr(error, "type", error)))
-    return refused, unnamed
-
-
-def _named(error: _Error, arrays: Mapping[str, Sequence[Message]]) -> Message | None:
-    among = arrays.get(error.input_array, ())
-    return among[error.index] if error.index is not None and 0 <= error.index < len(among) else None
+def _check_names(attribute: object, event: object) -> None:
+    """Raise DestinationRefuses for a name that Braze does not take, or that has a meaning of its own."""
+    for option, name in (("attribute", attribute), ("event", event)):
+        if name is not None and not bodies.is_name(name):
+            reason = "expected at most 255 characters that begin with neither $ nor _"
+            raise DestinationRefuses(f"{option}: {reason}, got {printable(repr(name))}")
+    if bodies.is_own(str(attribute)):
+        raise DestinationRefuses(f"attribute: {attribute} is a field of Braze's own, name another one")

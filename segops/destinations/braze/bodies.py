@@ -1,86 +1,141 @@
-"""The bodies of requests to Braze: one object of attributes for each message, and one event for some.
+"""The bodies of requests to Braze: an object with attributes per user, and an event per entry.
 
-Source: Braze's documentation, "Create and update users" (``/users/track``), "User attributes object" and
-"Event object".
+Source: Braze's documentation, "User attributes object" and "Event object".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from segops.core.delivery.messages import Message
 from segops.core.values import format_instant
 
-#: Fields of a user that say who they are, which messages they get, or how a request is carried out.
+#: Fields of a user that are an address, or say which messages a user gets: they are never written.
 _OWN: Final = frozenset(
     (
         "external_id",
-        "braze_id",
         "user_alias",
+        "braze_id",
         "email",
         "phone",
+        "push_tokens",
+        "push_token_import",
         "email_subscribe",
         "push_subscribe",
         "subscription_groups",
-        "push_tokens",
-        "push_token_import",
+        "email_open_tracking_disabled",
+        "email_click_tracking_disabled",
         "marked_email_as_spam_at",
     )
 )
+#: Further fields of Braze's profiles, which no audience may be named like.
+_FIELDS: Final = frozenset(
+    (
+        "alias_name",
+        "alias_label",
+        "bio",
+        "country",
+        "current_location",
+        "date_of_first_session",
+        "date_of_last_session",
+        "dob",
+        "facebook",
+        "first_name",
+        "gender",
+        "home_city",
+        "image_url",
+        "language",
+        "last_name",
+        "time_zone",
+        "twitter",
+    )
+)
+#: Keys that make an object a command about a value instead of the value, such as ``{"inc": 1}``.
+_COMMANDS: Final = frozenset(("inc", "add", "remove", "update", "$add", "$remove", "$update", "$time"))
+_MAX_NAME: Final = 255
 
 
-def track(messages: Sequence[Message], *, field: str, attribute: str, event: str | None) -> dict[str, Any]:
-    """Return one request. ``field``: what Braze knows the users by. ``event``: None for no events."""
-    found: dict[str, Any] = {"attributes": [_attributes(each, field, attribute) for each in messages]}
-    if event is not None and (events := [_event(each, field, event) for each in told_as_events(messages)]):
-        found["events"] = events
-    return found
+class Naming(NamedTuple):
+    """How users and an audience are called: the identifier, the attribute, and the event if there is one."""
+
+    identifier: str
+    attribute: str
+    event: str | None
 
 
-def told_as_events(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages that become events: entries that may trigger something."""
-    return [each for each in messages if each.action == "entered" and not each.quiet]
+def is_name(name: object) -> bool:
+    """Return whether Braze takes a name of an attribute or an event.
 
-
-def attribute_of(audience: str) -> str:
-    """Return the name of the attribute that says whether a user is in an audience.
-
-    >>> attribute_of("winback-email")
-    'audience_winback_email'
+    >>> is_name("winback"), is_name("$winback"), is_name("_merge_objects"), is_name("")
+    (True, False, False, False)
     """
-    return "audience_" + audience.replace("-", "_")
+    return isinstance(name, str) and 0 < len(name) <= _MAX_NAME and not name.startswith(("$", "_"))
 
 
-def fields_of(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return properties as attributes; those that Braze itself would take for consent or ids are left out.
+def is_own(name: str) -> bool:
+    """Return whether a name is a field of Braze's profiles."""
+    return name in _OWN or name in _FIELDS
 
-    >>> fields_of({"aov": 7, "email_subscribe": "opted_in", "_update_existing_only": False})
+
+def attributes_of(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return properties as attributes; those that Braze would understand as something else are left out.
+
+    >>> attributes_of({"aov": 7, "email_subscribe": "opted_in", "visits": {"inc": 1}, "$x": 1})
     {'aov': 7}
     """
-    return {name: value for name, value in properties.items() if name not in _OWN and name[:1] not in "_$"}
+    return {
+        name: value
+        for name, value in properties.items()
+        if is_name(name) and name not in _OWN and not _is_command(value)
+    }
 
 
-def _attributes(message: Message, field: str, attribute: str) -> dict[str, Any]:
-    member = message.action != "exited"
-    found = {**fields_of(message.properties), field: message.address, attribute: member}
-    if not member:
-        found["_update_existing_only"] = True  # a user whom Braze does not know need not be created to leave
+def _is_command(value: object) -> bool:
+    return isinstance(value, Mapping) and not _COMMANDS.isdisjoint(value)
+
+
+def tracking(messages: Sequence[Message], naming: Naming) -> dict[str, Any]:
+    """Return the body that tells of messages. An array that would be empty is left out."""
+    arrays = {
+        "attributes": [_attributes(each, naming) for each in having("attributes", messages, naming)],
+        "events": [_event(each, naming) for each in having("events", messages, naming)],
+    }
+    return {name: objects for name, objects in arrays.items() if objects}
+
+
+def having(array: str, messages: Sequence[Message], naming: Naming) -> list[Message]:
+    """Return the messages with an object in this array of a body, in the order of the objects."""
+    if array == "attributes":
+        return [each for each in messages if each.action != "updated" or attributes_of(each.properties)]
+    if array == "events" and naming.event is not None:
+        return [each for each in messages if each.action == "entered" and not each.quiet]
+    return []
+
+
+def _attributes(message: Message, naming: Naming) -> dict[str, Any]:
+    """Return the attributes of a user. Entries alone may create a user, and say that they are a member."""
+    found: dict[str, Any] = {naming.identifier: message.address}
+    if message.action != "entered":
+        found["_update_existing_only"] = True
+    if message.action != "exited":
+        found |= attributes_of(message.properties)
+    if message.action != "updated":
+        found[naming.attribute] = message.action == "entered"
     return found
 
 
-def _event(message: Message, field: str, name: str) -> dict[str, Any]:
+def _event(message: Message, naming: Naming) -> dict[str, Any]:
     instants = {"since": message.since_ms, "until": message.until_ms}
     properties = {
-        **fields_of(message.properties),
+        **{name: value for name, value in message.properties.items() if is_name(name) and value is not None},
         "audience": message.audience,
         "reason": message.reason,
-        "change_id": message.change_id,
         **{name: format_instant(at) for name, at in instants.items() if at is not None},
     }
     return {
-        field: message.address,
-        "name": name,
+        naming.identifier: message.address,
+        "name": naming.event,
         "time": format_instant(message.occurred_ms),
         "properties": properties,
     }

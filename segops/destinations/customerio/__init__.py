@@ -1,1 +1,1 @@
-"""Customer.io."""
+"""Customer.io: people of manual segments, and events."""

@@ -1,84 +1,84 @@
-"""The bodies of requests to Customer.io's Track API.
+"""What is told to Customer.io of a message: a person with attributes, and an event.
 
-Source: Customer.io's documentation of the Track API (``/api/v2/batch``; ``add_customers`` and
-``remove_customers`` of manual segments), and of events, whose ``id`` is a ULID that drops repeated ones.
+Sources: Customer.io's OpenAPI document of the Track API, v2 (``identify``, ``event``), and its pages
+"Reserved attributes" and "Track a customer event" (properties that override the settings of messages).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from segops.core.delivery.messages import Message
 from segops.core.values import format_instant
 
-#: Attributes that say who people are, or which messages they get.
-_OWN: Final = frozenset(("id", "cio_id", "email", "phone", "unsubscribed", "cio_subscription_preferences"))
-_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_ULID_BITS: Final = 128
+#: Attributes that are an address, or say which messages a person gets: they are never written.
+_OWN: Final = frozenset(("id", "email", "phone", "anonymous_id", "unsubscribed"))
+_OWN_PREFIXES: Final = ("_", "cio_")
+#: Properties of an event that change from whom, and to whom, its messages are sent.
+_ROUTING: Final = frozenset(("recipient", "from_address", "reply_to"))
+_BASE_32: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID_LENGTH: Final = 26
 
 
-def identify(message: Message, field: str) -> dict[str, Any]:
-    """Return the operation that writes the attributes of a person, whom it creates if there is none."""
-    attributes = fields_of(message.properties) | {attribute_of(message.audience): message.action != "exited"}
-    return {
-        "type": "person",
-        "action": "identify",
-        "identifiers": {field: message.address},
-        "attributes": attributes,
-    }
+def person(message: Message, field: str) -> dict[str, Any]:
+    """Return the call that writes a person's attributes. Entries alone may create a person."""
+    attributes = attributes_of(message.properties)
+    if message.action != "entered":
+        attributes["_update"] = True
+    return {**_who(message, field), "action": "identify", "attributes": attributes}
 
 
 def event(message: Message, field: str, name: str) -> dict[str, Any]:
-    """Return the operation that records an event; a repeated one has the same id."""
+    """Return the call that records an event. Its ``id`` makes a repeated one the same event."""
     instants = {"since": message.since_ms, "until": message.until_ms}
     attributes = {
-        **fields_of(message.properties),
+        **{key: value for key, value in message.properties.items() if key not in _ROUTING},
         "audience": message.audience,
         "reason": message.reason,
-        **{name: format_instant(at) for name, at in instants.items() if at is not None},
+        **{key: format_instant(at) for key, at in instants.items() if at is not None},
     }
     return {
-        "type": "person",
+        **_who(message, field),
         "action": "event",
-        "identifiers": {field: message.address},
-        "id": ulid_of(message.change_id),
         "name": name,
+        "id": ulid_of(message.change_id, message.occurred_ms),
         "timestamp": message.occurred_ms // 1000,
         "attributes": attributes,
     }
 
 
-def people(messages: Sequence[Message]) -> dict[str, Any]:
-    """Return those who are added to a segment, or removed from it."""
-    return {"ids": [each.address for each in messages]}
+def _who(message: Message, field: str) -> dict[str, Any]:
+    return {"type": "person", "identifiers": {field: message.address}}
 
 
-def attribute_of(audience: str) -> str:
-    """Return the name of the attribute that says whether a person is in an audience.
+def attributes_of(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return properties as attributes; those that have a meaning of Customer.io's own are left out.
 
-    >>> attribute_of("winback-email")
-    'audience_winback_email'
-    """
-    return "audience_" + audience.replace("-", "_")
-
-
-def fields_of(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return properties as attributes; addresses, subscriptions and reserved names are left out.
-
-    >>> fields_of({"aov": 7, "email": "x@shop.example", "unsubscribed": False, "_update": True})
+    >>> attributes_of({"aov": 7, "unsubscribed": False, "cio_subscription_preferences.topics.topic_1": True})
     {'aov': 7}
     """
     return {
-        name: value for name, value in properties.items() if name not in _OWN and not name.startswith("_")
+        name: value
+        for name, value in properties.items()
+        if name and name not in _OWN and not name.startswith(_OWN_PREFIXES)
     }
 
 
-def ulid_of(change_id: str) -> str:
-    """Return the first 128 bits of a change's id as a ULID: 26 digits of Crockford's base 32.
+def ulid_of(change_id: str, at_ms: int) -> str:
+    """Return the ULID of a change: its instant, and 80 bits of a digest of its id.
 
-    >>> ulid_of("f" * 64), ulid_of("0" * 63 + "1")
-    ('7ZZZZZZZZZZZZZZZZZZZZZZZZZ', '00000000000000000000000000')
+    >>> ulid_of("c1", 5_999), ulid_of("c1", 5_999) == ulid_of("c2", 5_999)
+    ('00000005VFT3V33JGXVEMDPEYF', False)
     """
-    number = int(change_id, 16) >> (4 * len(change_id) - _ULID_BITS)
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(_ULID_BITS - 3, -1, -5))
+    digest = hashlib.sha256(change_id.encode()).digest()[:10]
+    number = (at_ms % (1 << 48)) << 80 | int.from_bytes(digest)
+    digits = [_BASE_32[number >> (5 * place) & 31] for place in reversed(range(_ULID_LENGTH))]
+    return "".join(digits)
+
+
+def inside(segment: int, field: str, addresses: Sequence[str]) -> dict[str, Any]:
+    """Return the search for those of some people who are in a segment."""
+    people = [{"attribute": {"field": field, "operator": "eq", "value": address}} for address in addresses]
+    return {"filter": {"and": [{"segment": {"id": segment}}, {"or": people}]}}
