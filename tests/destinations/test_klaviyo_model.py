@@ -1,4 +1,4 @@
-"""Klaviyo's lists equal the members after any faults, and no event is lost."""
+"""Klaviyo's lists equal the members after any faults, no event is lost, and no limit is exceeded."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def tell(adapter: Klaviyo, messages: Sequence[Message]) -> None:
         await asyncio.sleep(30 if messages else 0)
 
 
-@examples(20, of=60)
+@examples(20, of=200)
 @given(WAVES, accounts(), st.sampled_from([0, 2, 75]))
 def test_after_any_faults_the_list_is_the_members(waves: list[Wave], account: KlaviyoLists, few: int) -> None:
     messages = [
@@ -79,6 +79,4 @@ def test_after_any_faults_the_list_is_the_members(waves: list[Wave], account: Kl
     }
     happened = [m for each in messages for m in each if m.action != "updated" and m.person.user_id != REFUSED]
     assert set(account.events) == {each.change_id for each in happened}
-    # Rates are tested in test_klaviyo_batching.py: here a time-out may pass in virtual time while its request
-    # is still on the way, and arrives when its slot is free again.
-    assert [each for each in account.refused if not each.startswith("over a limit")] == []
+    assert account.refused == []
