@@ -22,7 +22,7 @@ _SAMPLE_MS: Final = 7 * _DAY_MS
 
 
 class SegmentRow:
-    """A segment: its size, its entries and exits so far, and its sizes over time."""
+    """A segment: its size now and over time, and its entries and exits up to now."""
 
     def __init__(self, definition: Definition) -> None:
         self.key = definition.key

@@ -1,4 +1,4 @@
-"""What is told to Customer.io of a message: a person with attributes, and an event.
+"""A message in Customer.io's terms: a person with attributes, and an event.
 
 Sources: Customer.io's OpenAPI document of the Track API, v2 (``identify``, ``event``), and its pages
 "Reserved attributes" and "Track a customer event" (properties that override the settings of messages).

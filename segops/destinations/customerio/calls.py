@@ -1,4 +1,4 @@
-"""Calls of the Track API in batches: who failed is told by the index of a call.
+"""Calls of the Track API in batches: an answer names failed calls by their index.
 
 Source: Customer.io's OpenAPI document of the Track API, v2: a request of less than 500 KB, a call of at most
 32 KB; 207 with ``batch_index``, ``reason``, ``field`` and ``message`` of each call that is invalid.

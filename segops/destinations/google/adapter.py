@@ -96,7 +96,7 @@ class Google:
         return [found.get(each.address, Accepted()) for each in messages]
 
     async def _told(self, verb: Verb, addresses: Sequence[str], audience: str) -> dict[str, Outcome]:
-        """Add or remove people; return the outcomes. The rest is told again without refused records."""
+        """Add or remove people; return the outcomes. The rest is sent again without refused records."""
         found: dict[str, Outcome] = {}
         left = [*addresses]
         for _ in range(_MAX_ATTEMPTS):
