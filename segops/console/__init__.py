@@ -1,0 +1,1 @@
+"""The console: what people see of segops, in a browser and as JSON."""
