@@ -40,8 +40,8 @@ def _least(numbers: Iterable[int], count: int) -> int:
 
 
 def _at_least(node: model.AtLeast, below: Sequence[Flips]) -> Flips:
-    fails = len(below) - node.k + 1
-    return Flips(_least((one.to_hold for one in below), node.k), _least((one.to_fail for one in below), fails))
+    to_hold = _least((one.to_hold for one in below), node.k)
+    return Flips(to_hold, _least((one.to_fail for one in below), len(below) - node.k + 1))
 
 
 #: Group -> what it makes of its children.
