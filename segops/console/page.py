@@ -1,10 +1,10 @@
 """What a page and an action of the console are.
 
 A page is a function from a request's context to plain data. The server shows these data twice: through the
-page's template at its path, and as JSON at the path followed by ``.json`` (``/index.json`` for ``/``). An action is a form that a
-signed-in person submits; the server checks the person's role and the request's origin and token, writes the
-audit record, and answers with a redirection or, to a script, with JSON. A stream is a live page: server-sent
-events for as long as the browser listens.
+page's template at its path, and as JSON at the path followed by ``.json`` (``/index.json`` for ``/``). An
+action is a form that a signed-in person submits; the server checks the person's role and the request's origin
+and token, writes the audit record, and answers with a redirection or, to a script, with JSON. A stream is a
+live page: server-sent events for as long as the browser listens.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class NotFound(Exception):
 class Page(Generic[B]):
     """A page at ``path``, by ``templates/<template>``; ``role`` may see it. Without a template: JSON only.
 
-    ``path`` may name arguments, as ``/segments/{key}``. The template gets the fields of the data as variables.
+    ``path`` may name arguments, as ``/segments/{key}``. The fields of the data are the template's variables.
     """
 
     path: str

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from pydantic import ValidationError
 
 from segops.console.drafts.reading import SOURCE, At, Document, located, read_document
@@ -133,7 +134,9 @@ def fingerprint(definition: Definition | None) -> str:
     """
     if definition is None:
         return ""
-    return hashlib.sha256(definition_to_record(definition)).hexdigest()[:_HASH]
+    # Static lists are bound to definitions where they are read: another upload is no edit of the segment.
+    unbound = msgspec.structs.replace(definition, lists=None)
+    return hashlib.sha256(definition_to_record(unbound)).hexdigest()[:_HASH]
 
 
 _HASH: Final = 16
@@ -142,13 +145,14 @@ _HASH: Final = 16
 def check_form(text: str, published: Definitions, *, json: bool, key: str = "") -> dict[str, Any]:
     """Return the check of a draft for its editor.
 
-    ``definition`` and ``yaml``: the document, None if the text is none; ``errors`` and ``warnings``: each with
+    ``definition``, ``json`` and ``yaml``: the document, None if the text is none; ``errors`` and ``warnings``: each with
     its place (``at``) in the document; ``sentence``, ``cost`` and ``hash``: None while there are mistakes.
     """
     found = check(text, published, json=json, key=key)
     form = None if found.document is None else found.document.form
     return {
         "definition": form,
+        "json": None if form is None else msgspec.json.encode(form).decode(),
         "number": 0 if found.document is None else found.document.number,
         "yaml": None if form is None else written(form),
         "errors": [_issue_form(each, form) for each in found.errors],

@@ -19,7 +19,7 @@ from segops.operations import plans
 from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.plans import Wait
 from segops.schemas.definition_blocks import written_blocks
-from segops.schemas.segments import definition_to_record
+from segops.schemas.segments import definition_from_record, definition_to_record
 
 #: Keys of a published record that a person does not write.
 _RECORD_ONLY: Final = ("version", "paused", "lists", "lookups")
@@ -102,10 +102,12 @@ def difference(one: str, other: str) -> list[dict[str, str]]:
 def stale_form(stale: Stale, text: str, published: Mapping[str, Definition]) -> dict[str, Any]:
     """Return both sides of a stale edit: the published definition now, the draft, and their difference."""
     if stale.definition is None:
-        return {"published": None, "seen": "", "version": 0, "draft": text, "difference": []}
-    now = written(document_of(stale.definition, published))
+        return {"published": None, "published_json": None, "seen": "", "version": 0, "draft": text, "difference": []}
+    form = document_of(stale.definition, published)
+    now = written(form)
     return {
         "published": now,
+        "published_json": msgspec.json.encode(form).decode(),
         "seen": fingerprint(stale.definition),
         "version": stale.definition.version,
         "draft": text,
@@ -122,6 +124,11 @@ def change_form(change: DefinitionChange) -> dict[str, Any]:
         "reason": change.reason,
         "waits": change.waits,
     }
+
+
+def fingerprint_of(record: bytes) -> str:
+    """Return the fingerprint of a definition whose record was just published."""
+    return fingerprint(definition_from_record(record))
 
 
 def not_published(error: UserError) -> str:

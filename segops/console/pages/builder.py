@@ -77,6 +77,7 @@ async def _view(context: Context[Any]) -> Data:
         "paused": definition is not None and definition.paused,
         "seen": checking.fingerprint(definition),
         "definition": form,
+        "json": msgspec.json.encode(form).decode(),
         "yaml": text,
         "as_of_ms": context.board.as_of_ms,
         "may_publish": context.user.role >= Role.EDITOR,
@@ -142,12 +143,12 @@ async def _rollout(context: Context[Any]) -> Data:
 
 
 class DraftForm(BaseModel):
-    """A draft: a segment file, a segment or a rule. ``json``: it is JSON, else YAML."""
+    """A draft: a segment file, a segment or a rule. ``as_json``: it is JSON, else YAML."""
 
     model_config = ConfigDict(extra="forbid")
 
     text: str = Field(max_length=MAX_TEXT)
-    json_text: bool = Field(default=False, alias="json")
+    as_json: bool = False
     key: str = Field(default="", max_length=64)
 
 
@@ -178,7 +179,7 @@ class PublishForm(DraftForm):
 
 
 async def _check(context: Context[Any], form: DraftForm) -> Done:
-    found = checking.check_form(form.text, _published(context), json=form.json_text, key=form.key)
+    found = checking.check_form(form.text, _published(context), json=form.as_json, key=form.key)
     return Done(_place(form.key), "", found)
 
 
@@ -187,7 +188,7 @@ def _place(key: str) -> str:
 
 
 def _checked(context: Context[Any], form: DraftForm) -> tuple[checking.Checked, Definition]:
-    found = checking.check(form.text, _published(context), json=form.json_text, key=form.key)
+    found = checking.check(form.text, _published(context), json=form.as_json, key=form.key)
     if found.definition is None:
         raise DefinitionError(found.errors)
     return found, found.definition
@@ -247,11 +248,19 @@ async def _publish(context: Context[Any], form: PublishForm) -> Done:
         raise error if isinstance(error, UserError) else UserError(str(error)) from error
     shown = [publishing.change_form(each) for each in changes]
     own = next(each for each in changes if each.key == definition.key)
+    seen = form.seen if own.record is None else publishing.fingerprint_of(own.record)
     words = _SAID.get(own.action, "published")
     return Done(
         f"/segments/{definition.key}",
         f"{definition.name}: {words}, version {own.version}",
-        {"changes": shown, "version": own.version, "versions": versions_of(changes), "waits": own.waits},
+        {
+            "changes": shown,
+            "key": own.key,
+            "version": own.version,
+            "seen": seen,
+            "versions": versions_of(changes),
+            "waits": own.waits,
+        },
     )
 
 

@@ -47,7 +47,7 @@ export class Latest {
 }
 
 function draft(document, key) {
-  return { text: stringify(document), json: true, key };
+  return { text: stringify(document), as_json: true, key };
 }
 
 /** Check a document; returns mistakes, warnings, sentence, cost, YAML. */
@@ -57,7 +57,7 @@ export async function check(document, key, signal) {
 
 /** Read a text in YAML: a segment file, a segment or a rule. */
 export async function read(text, key, signal) {
-  return (await post("/builder/check.json", { text, json: false, key }, { signal })).data;
+  return (await post("/builder/check.json", { text, as_json: false, key }, { signal })).data;
 }
 
 export async function estimate(document, key, exact, signal) {
