@@ -75,7 +75,7 @@ async def _serve(settings: Settings) -> None:
 
 @command.command("hash", epilog="Example: segops console hash")
 def hash_command() -> None:
-    """Print the hash of a password, for SEGOPS_CONSOLE_USERS: of one that is asked for, or piped in as a line."""
+    """Print the hash of a password, asked for or piped in as a line, for SEGOPS_CONSOLE_USERS."""
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:

@@ -27,7 +27,7 @@ from segops.schemas.access_audit import AccessEntry
 from tests.command import run as run_command
 
 from .helpers import NOW_MS, PROXY, USERS, Browser, MemoryAudit, as_user, entries_of, login, login_as, serve
-from .test_access import Empty
+from .test_access import Empty, done
 
 HOSTILE = "<script>alert(1)</script>\u202e" + "x" * 2_000
 
@@ -66,7 +66,12 @@ class Service:
             (Page("/people/{id}", "error.html", "A person", self.profile),),
             (
                 Action(
-                    "/segments/{key}/publish", "segment.publish", Publish, self.publish, Role.EDITOR, noted
+                    "/segments/{key}/publish",
+                    "segment.publish",
+                    Publish,
+                    self.publish,
+                    Role.EDITOR,
+                    noted=noted,
                 ),
             ),
         )
@@ -110,6 +115,15 @@ def test_what_was_not_done_is_in_the_audit_with_the_reason(key: str, status: int
         assert browser.audit.said == [("segment.publish", "begun"), ("segment.publish", outcome)]
 
     serve(steps, tables=Service().tables)
+
+
+def test_what_only_computes_is_not_in_the_audit_and_needs_none() -> None:
+    async def steps(browser: Browser) -> None:
+        assert (await browser.post("/estimate")).status == 303
+        assert browser.audit.entries == []
+
+    estimate = Action("/estimate", "draft.estimate", Empty, done, Role.VIEWER, changes=False)
+    serve(steps, tables=Tables(actions=(estimate,)), audit=MemoryAudit(down=True))
 
 
 def test_an_invalid_form_is_no_attempt() -> None:
