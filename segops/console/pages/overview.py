@@ -50,14 +50,12 @@ def tiles(board: Board, now_ms: int) -> list[dict[str, Any]]:
     pulse, population = board.pulse, board.sizes.population()
     known = None if population is None else population.known
     lag_tone = "warn" if (pulse.lag or 0) > _MANY_LAG else ""
-    recovering_tone = "warn" if pulse.recovering else ""
     segments = sum(is_segment(key, each) for key, each in board.definitions.items())
     return [
-        _tile("events", "Events", number(pulse.events_per_s, 0), "per second", "over ten seconds"),
+        _tile("events", "Events per second", number(pulse.events_per_s), "", "over ten seconds"),
         _tile("p50", "Event to change", _ms(pulse.p50_ms), "", "median of the last minute"),
         _tile("p99", "Slowest 1 %", _ms(pulse.p99_ms), "", "from event to change"),
         _tile("lag", "Lag", compact(pulse.lag), "records", "not processed yet", lag_tone),
-        _tile("recovering", "Recovering", number(pulse.recovering), "partitions", "", recovering_tone),
         _tile("people", "People", compact(known), "", "profiles known"),
         _tile("segments", "Segments", number(segments), "", "published"),
     ]
@@ -136,6 +134,7 @@ def health(board: Board, now_ms: int) -> list[dict[str, Any]]:
     return [
         _fact("workers", "Workers", answering, bad=pulse.reached < max(1, pulse.known)),
         _fact("watermark", "Watermark", _age(age_ms), warn=age_ms is None or age_ms > _OLD_CLOCK_MS),
+        _fact("recovering", "Recovering", _counted(pulse.recovering, "partition"), warn=bool(pulse.recovering)),
         _fact("overdue", "Overdue timers", number(pulse.overdue), warn=bool(pulse.overdue)),
         _fact("letters", "Dead letters", number(board.dead_letters), warn=board.dead_letters > 0, href="/data"),
         _fact("refused", "Refused messages", number(dead), warn=dead > 0, href="/destinations"),
@@ -152,13 +151,14 @@ def _fact(
 
 
 _HINTS: Final[Mapping[str, str]] = {
-    "workers": "processes that evaluate segments",
-    "watermark": "how far the clocks of partitions are behind",
-    "overdue": "fired more than 5 seconds late within the last minute",
-    "letters": "events that could not be applied, as long as Kafka keeps them",
+    "workers": "they evaluate the segments",
+    "watermark": "the clocks of all partitions",
+    "recovering": "restored after a restart or a move",
+    "overdue": "over 5 s late, in the last minute",
+    "letters": "events that could not be applied",
     "refused": "what destinations did not take",
-    "closed": "destinations that take nothing at present",
-    "history": "past records that new segments wait for",
+    "closed": "they take nothing at present",
+    "history": "what new segments wait for",
 }
 
 
@@ -166,6 +166,10 @@ def _age(age_ms: int | None) -> str:
     if age_ms is None:
         return "unknown"
     return "current" if age_ms < 5_000 else f"{duration(age_ms // 1000 * 1000)} behind"
+
+
+def _counted(count: int | None, what: str) -> str:
+    return "unknown" if count is None else f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _left(records: int) -> str:

@@ -54,7 +54,7 @@ function take(data) {
       trend.set(figures);
     }
   }
-  const state = document.querySelector("[data-state]");
+  const state = document.querySelector("[data-segment-state]");
   state.textContent = data.state;
   state.className = `tag ${data.tone}`;
   const outdated = data.version === null || data.version !== Number(head.dataset.version);
