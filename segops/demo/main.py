@@ -6,10 +6,9 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import sleep
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -20,7 +19,6 @@ from segops.brokers.folder import lock_folder
 from segops.brokers.network import reserve_ports
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
-from segops.demo.dashboard import DashboardState
 from segops.demo.environment import HALF_WAY, SEGMENTS, WRITE_KEY, Environment, make_environment
 from segops.demo.history import OrderHistory, read_history
 from segops.demo.options import Options
@@ -35,7 +33,6 @@ from segops.operations.definitions import publish
 from segops.processes.child import Child
 from segops.processes.interrupts import interruptible, uninterrupted
 
-_KEEP_LOOK_S: Final = 0.5
 #: What an earlier run may have left in a folder.
 _PARTS: Final = (
     "broker",
@@ -67,11 +64,7 @@ def run(options: Options, console: Console) -> int:
         broker = stack.enter_context(_broker(options, folder))
         console.print(f"broker: {broker.name} at {broker.bootstrap_servers}", soft_wrap=True, highlight=False)
         environment, processes = _set_up(options, history, folder, broker, stack)
-        result, dashboard = _run(environment, history, processes, console, rate=options.rate)
-        console.print(summary(result, dashboard, history), soft_wrap=True, highlight=False, markup=False)
-        if options.keep:
-            console.print(how_to_look(environment, processes), soft_wrap=True, highlight=False, markup=False)
-            _stay(processes.worker)
+        result = _run(environment, history, processes, options, console)
     return 1 if result.differences else 0
 
 
@@ -179,20 +172,33 @@ def _oracle(environment: Environment, history: OrderHistory) -> Child:
 
 
 def _run(
-    environment: Environment, history: OrderHistory, processes: Processes, console: Console, *, rate: float
-) -> tuple[RunResult, DashboardState]:
-    with screen(console) as view:
-        demo = Run(environment, history, processes, view)
+    environment: Environment, history: OrderHistory, processes: Processes, options: Options, console: Console
+) -> RunResult:
+    """Play the demo, report, and let life go on until Ctrl-C if the demo is kept."""
+    with ExitStack() as view:
+        demo = Run(environment, history, processes, view.enter_context(screen(console)))
+        found: list[RunResult] = []
+
+        def report(result: RunResult) -> None:
+            view.close()
+            found.append(result)
+            texts = [summary(result, demo.dashboard, history)]
+            texts += [how_to_look(environment, processes)] if options.keep else []
+            for text in texts:
+                console.print(text, soft_wrap=True, highlight=False, markup=False)
+
         try:
-            return asyncio.run(demo.run(rate=rate)), demo.dashboard
+            asyncio.run(_play(demo, options, report))
         except KafkaError as error:
             raise SegopsError(f"Kafka at {environment.settings.kafka.bootstrap_servers}: {error}") from error
+        except KeyboardInterrupt:
+            if not found:
+                raise
+        return found[0]
 
 
-def _stay(worker: Child) -> None:
-    try:
-        while not worker.ended():
-            sleep(_KEEP_LOOK_S)
-    except KeyboardInterrupt:
-        return
-    worker.check()
+async def _play(demo: Run, options: Options, report: Callable[[RunResult], None]) -> None:
+    async with demo.played(rate=options.rate) as played:
+        report(played.result)
+        if options.keep:
+            await played.go_on()
