@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "Check segment files and report every error.",
     "collect": "Receive events over HTTP from Segment's and RudderStack's SDKs.",
     "deliveries": "Show what destinations were told; retry or drop what they refused.",
+    "console": "Show segments, people and audiences in a browser.",
     "demo": "Run the whole system on real purchase history and verify it.",
     "destinations": "Describe and verify who receives audiences.",
     "erase": "Erase a person and wait for the receipts.",
