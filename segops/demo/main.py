@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -42,6 +42,7 @@ _PARTS: Final = (
     "expected.jsonl",
     "worker.log",
     "collector.log",
+    "console.log",
     "replay.log",
     "commands.log",
     "audiences.yaml",
@@ -63,7 +64,9 @@ def run(options: Options, console: Console) -> int:
         console.print(_welcome(history), soft_wrap=True, highlight=False)
         broker = stack.enter_context(_broker(options, folder))
         console.print(f"broker: {broker.name} at {broker.bootstrap_servers}", soft_wrap=True, highlight=False)
-        environment, processes = _set_up(options, history, folder, broker, stack)
+        environment, processes, shown = _set_up(options, history, folder, broker, stack)
+        if shown is not None:
+            console.print(f"console: {shown}", soft_wrap=True, highlight=False)
         result = _run(environment, history, processes, options, console)
     return 1 if result.differences else 0
 
@@ -106,7 +109,9 @@ def _broker(options: Options, folder: Path) -> LocalBroker:
 
 def _set_up(
     options: Options, history: OrderHistory, folder: Path, broker: LocalBroker, stack: ExitStack
-) -> tuple[Environment, Processes]:
+) -> tuple[Environment, Processes, str | None]:
+    """Start everything; return the address of the console, too, if it runs."""
+    console_ports = stack.enter_context(reserve_ports(2))
     ports = stack.enter_context(reserve_ports(options.processes))
     events_port, pages_port = stack.enter_context(reserve_ports(2))
     delivery_ports = stack.enter_context(reserve_ports(3))
@@ -122,7 +127,9 @@ def _set_up(
         worker = stack.enter_context(_worker(environment, options.processes))
         oracle = stack.enter_context(_oracle(environment, history))
         collector = stack.enter_context(_collector(environment, events_port, pages_port))
-    return environment, Processes(worker, oracle, collector, ports, (events_port, pages_port))
+        shown = stack.enter_context(_console(environment, console_ports)) if options.shows_console else None
+    processes = Processes(worker, oracle, collector, shown, ports, (events_port, pages_port))
+    return environment, processes, f"http://127.0.0.1:{console_ports[0]}" if shown is not None else None
 
 
 def _write(path: Path, history: OrderHistory) -> None:
@@ -154,6 +161,13 @@ def _collector(environment: Environment, port: int, web_port: int) -> Child:
     variables = {**environment.variables, "SEGOPS_COLLECT_KEYS": f"demo={WRITE_KEY}"}
     variables["SEGOPS_COLLECT_HOST"] = "127.0.0.1"
     return Child(*arguments, environment=variables, log=environment.folder / "collector.log")
+
+
+def _console(environment: Environment, ports: Sequence[int]) -> Child:
+    port, web_port = map(str, ports)
+    variables = {**environment.variables, "SEGOPS_CONSOLE_HOST": "127.0.0.1"}
+    log = environment.folder / "console.log"
+    return Child("console", "--port", port, "--web-port", web_port, environment=variables, log=log)
 
 
 def _oracle(environment: Environment, history: OrderHistory) -> Child:

@@ -68,11 +68,15 @@ class RunResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, the HTTP ports of the worker, and the collector's for events and pages."""
+    """The processes of a run, the HTTP ports of the worker, and the collector's for events and pages.
+
+    ``console``: None if it does not run.
+    """
 
     worker: Child
     oracle: Child
     collector: Child
+    console: Child | None
     ports: Sequence[int]
     collector_ports: tuple[int, int]
 
@@ -185,6 +189,8 @@ class Run:
         self._processes.worker.check()
         self._processes.oracle.check()
         self._processes.collector.check()
+        if self._processes.console is not None:
+            self._processes.console.check()
         instruments.activation.check()
         if self._processes.worker.ended():
             raise SegopsError("the worker exited before its work was done")
