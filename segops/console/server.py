@@ -15,6 +15,7 @@ from aiohttp.web import HTTPException, Request, Response, StreamResponse
 from segops.console.access.guard import Denied
 from segops.console.answers import json_response
 from segops.console.assets import Assets
+from segops.console.connections import Connections
 from segops.console.headers import accepts_gzip, protect
 from segops.console.metrics import ConsoleMetrics
 from segops.console.page import Action, NotAudited, NotFound, Page, Role, Stream
@@ -46,6 +47,7 @@ class Console:
     sign_in: SignIn
     tables: Tables
     timeout_s: float
+    connections: Connections
     assets: Assets = field(default_factory=Assets)
 
     @property
@@ -77,17 +79,21 @@ class Console:
     def _middleware(self) -> Any:
         @web.middleware
         async def around(request: Request, handler: Handler) -> StreamResponse:
-            started = asyncio.get_running_loop().time()
-            response = await self._answer(request, handler)
-            self._metrics.requests.labels(_route(request), str(response.status)).inc()
-            if response.prepared:  # a stream, which has ended
-                return response
-            self._metrics.seconds.observe(asyncio.get_running_loop().time() - started)
-            self._visits.keep(request, response)
-            protect(response, https=self._visits.client(request).https)
-            return await self._send(request, response)
+            with self.connections.answering(request):
+                return await self._around(request, handler)
 
         return around
+
+    async def _around(self, request: Request, handler: Handler) -> StreamResponse:
+        started = asyncio.get_running_loop().time()
+        response = await self._answer(request, handler)
+        self._metrics.requests.labels(_route(request), str(response.status)).inc()
+        if response.prepared:  # a stream, which has ended
+            return response
+        self._metrics.seconds.observe(asyncio.get_running_loop().time() - started)
+        self._visits.keep(request, response)
+        protect(response, https=self._visits.client(request).https)
+        return await self._send(request, response)
 
     async def _answer(self, request: Request, handler: Handler) -> StreamResponse:
         try:

@@ -17,6 +17,7 @@ from segops.console.access.guard import Guard
 from segops.console.access.oidc import Oidc
 from segops.console.answers import Answers
 from segops.console.assets import Assets
+from segops.console.connections import Connections
 from segops.console.metrics import ConsoleMetrics
 from segops.console.page import NotAudited
 from segops.console.pages import ACTIONS, PAGES, STREAMS
@@ -147,7 +148,7 @@ async def served(
     metrics = routes.metrics
     oidc = Oidc(settings.console, guard.signer, now_ms=clock) if guard.ways.oidc else None
     sign_in = SignIn(visits, audit, metrics, oidc)
-    app = Console(routes, sign_in, tables, timeout_s=10, assets=assets).application()
+    app = Console(routes, sign_in, tables, 10, Connections(1_000), assets).application()
     async with TestClient(TestServer(app), cookie_jar=CookieJar(unsafe=True)) as client:
         await steps(Browser(client, audit, clock, registry))
 
