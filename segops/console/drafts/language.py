@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import GRID
 from segops.schemas.json_schema import json_schema
@@ -123,8 +125,12 @@ def new_form() -> dict[str, Any]:
 
 
 @cache
-def language() -> Mapping[str, Any]:
-    """Return the schema and the words, for the browser."""
+def language_text() -> str:
+    """Return the schema and the words as JSON: the order of keys is that in which the browser offers them."""
+    return msgspec.json.encode(_language()).decode()
+
+
+def _language() -> Mapping[str, Any]:
     return {
         "schema": json_schema(),
         "heads": [{"head": name, **head._asdict()} for name, head in HEADS_SHOWN.items()],

@@ -102,7 +102,14 @@ def difference(one: str, other: str) -> list[dict[str, str]]:
 def stale_form(stale: Stale, text: str, published: Mapping[str, Definition]) -> dict[str, Any]:
     """Return both sides of a stale edit: the published definition now, the draft, and their difference."""
     if stale.definition is None:
-        return {"published": None, "published_json": None, "seen": "", "version": 0, "draft": text, "difference": []}
+        return {
+            "published": None,
+            "published_json": None,
+            "seen": "",
+            "version": 0,
+            "draft": text,
+            "difference": [],
+        }
     form = document_of(stale.definition, published)
     now = written(form)
     return {

@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from segops.console.drafts import catalogue, checking, estimating, publishing
-from segops.console.drafts.language import language, new_form
+from segops.console.drafts.language import language_text, new_form
 from segops.console.drafts.reading import NEW_KEY
 from segops.console.drafts.writing import written
 from segops.console.page import Action, Conflict, Context, Data, Done, NotFound, Page, Role
@@ -81,7 +81,7 @@ async def _view(context: Context[Any]) -> Data:
         "yaml": text,
         "as_of_ms": context.board.as_of_ms,
         "may_publish": context.user.role >= Role.EDITOR,
-        "language": language(),
+        "language": language_text(),
         "catalogue": _catalogue(context),
         "templates": [_template_form(each) for each in load_templates().values()],
         "commands": commands(key or NEW_KEY),
