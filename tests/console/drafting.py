@@ -86,7 +86,7 @@ TRAITS = EventView(
 
 
 class Sizes:
-    """Sizes of segments as the read model has them: members, and in which partitions a version is in force."""
+    """Sizes of segments as the read model has them, and in which partitions a version is in force."""
 
     def __init__(self, known: int = 40) -> None:
         self.known = known

@@ -28,6 +28,10 @@ class Head(NamedTuple):
 _COMBINE, _DO, _AMOUNT, _RHYTHM = "Combine", "What they did", "How much", "Rhythm"
 _ARE, _SITE, _COMPARE = "Who they are", "Where they are", "Figures compared"
 
+_STAGE: Final = {"of": "", "period": "28d", "is": "active"}
+_PRESENT: Final = {"trait": "", "is": {"exists": True}}
+_SHARE: Final = {"of": {"did": "", "within": "30d"}, "to": {"did": ""}}
+
 #: Head -> how it is offered, in the order of the picker.
 HEADS_SHOWN: Final[Mapping[str, Head]] = {
     "did": Head(_DO, "Did", {"did": "", "within": "30d"}),
@@ -69,7 +73,7 @@ HEADS_SHOWN: Final[Mapping[str, Head]] = {
     "inside": Head(_SITE, "Inside a place", {"inside": ""}),
     "distance_to": Head(_SITE, "Distance to a place", {"distance_to": "", "is": {"lte": "10km"}}),
     "compare": Head(_COMPARE, "Compare figures", {"compare": [{"did": ""}, "gt", 3]}),
-    "ratio": Head(_COMPARE, "Ratio", {"ratio": {"of": {"did": ""}, "to": {"did": ""}, "is": {"gte": 0.5}}}),
+    "ratio": Head(_COMPARE, "Ratio", {"ratio": {**_SHARE, "is": {"gte": 0.5}}}),
     "indicator": Head(_COMPARE, "Indicator", {"indicator": "", "is": {"gte": 1}}),
     "all": Head(_COMBINE, "All of these", {"all": [{"did": ""}]}),
     "any": Head(_COMBINE, "Any of these", {"any": [{"did": ""}]}),

@@ -211,10 +211,16 @@ async def _estimate(context: Context[Any], form: EstimateForm) -> Done:
 
 
 async def _counted(context: Context[Any], definition: Definition) -> dict[str, Any]:
-    """Return the members that a draft has once past events are counted, as publishing it would."""
+    """Return the members that a draft has once past events are counted, or why they are not counted yet.
+
+    The workers go on counting after the time is over; the next request has the result.
+    """
     key = f"{MEASURED}{definition.key}"[:64]
     measured = msgspec.structs.replace(definition, key=key)
-    found = await measure(context.settings, [measured], Wait(_EXACT_S))
+    try:
+        found = await measure(context.settings, [measured], Wait(_EXACT_S))
+    except SegopsError as error:
+        return {"members": None, "reason": str(error)}
     return {"members": found.members[key], "profiles": found.profiles, "since_ms": found.since_ms.get(key)}
 
 

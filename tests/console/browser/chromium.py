@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from segops.console.pages import builder
 from segops.console.drafts import estimating, publishing
+from segops.console.pages import builder
 from segops.schemas.segments import definition_from_record
 from tests.console import helpers
 from tests.console.drafting import Board, answer
