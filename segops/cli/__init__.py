@@ -26,6 +26,7 @@ COMMANDS = {
     "collect": "Receive events over HTTP from Segment's and RudderStack's SDKs.",
     "dead-letters": "Show rejected input; send the events among it once more.",
     "deliveries": "Show what destinations were told; retry or drop what they refused.",
+    "console": "Show segments, people and audiences in a browser.",
     "demo": "Run the whole system on real purchase history and verify it.",
     "destinations": "Describe and verify who receives audiences.",
     "erase": "Erase a person and wait for the receipts.",

@@ -7,9 +7,10 @@ milliseconds; sizes are written ``67108864`` or ``64MiB`` and become bytes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from segops.config.activate import ActivateSettings
 from segops.config.archive import ArchiveSettings
@@ -17,6 +18,7 @@ from segops.config.audiences import AudienceSettings
 from segops.config.base import PREFIX, SettingsSection, variable_of
 from segops.config.catalogue import CatalogueSettings
 from segops.config.collect import CollectSettings
+from segops.config.console import ConsoleSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.klaviyo import KlaviyoSettings
@@ -38,6 +40,7 @@ __all__ = [
     "CatalogueSettings",
     "CheckpointSettings",
     "CollectSettings",
+    "ConsoleSettings",
     "EngineSettings",
     "IdentitySettings",
     "KafkaSettings",
@@ -53,6 +56,7 @@ __all__ = [
     "WorkerSettings",
     "as_variables",
     "debugging",
+    "in_force",
     "load",
     "secret_variable",
     "unknown_variables",
@@ -83,6 +87,7 @@ class Settings(BaseModel):
     activate: ActivateSettings
     serve: ServeSettings
     output: OutputSettings
+    console: ConsoleSettings
     accept_topics: bool = False
 
     @property
@@ -119,6 +124,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "audiences": AudienceSettings,
     "serve": ServeSettings,
     "output": OutputSettings,
+    "console": ConsoleSettings,
 }
 
 
@@ -167,6 +173,21 @@ def variables() -> Iterator[tuple[str, object, str]]:
     for part in _PARTS.values():
         for field in part.model_fields.values():
             yield str(field.validation_alias), field.default, field.description or ""
+
+
+def in_force(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
+    """Yield every variable with its value, whether that is the default, and its description; hide secrets.
+
+    An address may hold a password, which is hidden, too.
+    """
+    for name, part in _PARTS.items():
+        section: SettingsSection = getattr(settings, name)
+        for field, info in part.model_fields.items():
+            value = getattr(section, field)
+            shown = "(secret)" if isinstance(value, SecretStr) else "" if value is None else str(value)
+            shown = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:(secret)@", shown)
+            is_default = field not in section.model_fields_set
+            yield str(info.validation_alias), shown, is_default, info.description or ""
 
 
 def unknown_variables() -> list[Unknown]:

@@ -119,6 +119,11 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}audit"
 
     @property
+    def access_audit(self) -> str:
+        """What people did and read in the console (one partition)."""
+        return f"{self.prefix}access-audit"
+
+    @property
     def targets(self) -> str:
         """What audiences want each destination to know, by address (compacted)."""
         return f"{self.prefix}targets"

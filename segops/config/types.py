@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -68,9 +69,33 @@ def _sources(text: str) -> str:
     return ",".join(each for each in EMAIL_SOURCES if each in names)
 
 
+def _web_address(text: str) -> str:
+    if _WEB_ADDRESS.fullmatch(text) is None:
+        raise ValueError("expected an address such as https://host or http://host:port/path")
+    return text.rstrip("/")
+
+
+def _web_origin(text: str) -> str:
+    if _WEB_ORIGIN.fullmatch(text) is None:
+        raise ValueError("expected an address without a path, such as https://host or http://host:port")
+    return text.lower().rstrip("/")
+
+
+def _networks(text: str) -> str:
+    for each in filter(None, text.split(",")):
+        try:
+            ip_network(each.strip())
+        except ValueError:
+            raise ValueError("expected addresses or networks separated by commas") from None
+    return text
+
+
 MAX_PORT = 65_535
 _NAME = r"[^\s:/.\[\]\x00-\x20\x7f]{1,63}"
 _ADDRESS = re.compile(rf"(\[[0-9a-fA-F:]+\]|{_NAME}(\.{_NAME})*\.?):(?P<port>\d{{1,5}})", re.ASCII)
+_WEB_HOST = rf"https?://(\[[0-9a-fA-F:]+\]|{_NAME}(\.{_NAME})*)(:\d{{1,5}})?"
+_WEB_ORIGIN = re.compile(rf"{_WEB_HOST}/?", re.ASCII)
+_WEB_ADDRESS = re.compile(rf"{_WEB_HOST}(/[\w.~/-]*)?", re.ASCII)
 _HOST = re.compile(rf"[0-9a-fA-F:]*:[0-9a-fA-F:.]*(%\w+)?|{_NAME}(\.{_NAME})*\.?")
 _TYPE = re.compile(r"\*|[A-Za-z0-9_.-]{1,64}")
 
@@ -85,3 +110,6 @@ EmailSources = Annotated[str, AfterValidator(_sources)]
 Addresses = Annotated[str, AfterValidator(_addresses)]
 Host = Annotated[str, AfterValidator(_host)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
+WebOrigin = Annotated[str, AfterValidator(_web_origin)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Networks = Annotated[str, AfterValidator(_networks)]

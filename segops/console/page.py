@@ -1,14 +1,15 @@
 """What a page and an action of the console are.
 
 A page is a function from a request's context to plain data. The server shows these data twice: through the
-page's template at its path, and as JSON at the path followed by ``.json``. An action is a form that a
-signed-in person submits; the server checks the person's role and the request's origin and token, writes the
-audit record, and answers with a redirection or, to a script, with JSON.
+page's template at its path, and as JSON at the path followed by ``.json`` (``/index.json`` for ``/``). An
+action is a form that a signed-in person submits; the server checks the person's role and the request's origin
+and token, writes the audit record, and answers with a redirection or, to a script, with JSON. A stream is a
+live page: server-sent events for as long as the browser listens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
@@ -51,9 +52,20 @@ class User:
         return self.role >= Role.EDITOR
 
 
+Audit = Callable[[str, Data], Awaitable[None]]
+
+
+async def _no_audit(name: str, data: Data) -> None:
+    raise RuntimeError(f"no audit takes {name}")
+
+
 @dataclass(frozen=True)
 class Context(Generic[B]):
-    """A request: who asks, when, for what; ``board`` is the read model."""
+    """A request: who asks, when, for what; ``board`` is the read model.
+
+    ``await context.audit(name, data)`` writes who read what of a person, before it is shown: nothing secret.
+    It raises NotAudited, which the server answers, when the record cannot be written.
+    """
 
     settings: Settings
     board: B
@@ -62,6 +74,19 @@ class Context(Generic[B]):
     #: What the path names, decoded: {"key": "vip"} for ``/segments/{key}``.
     arguments: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    audit: Audit = _no_audit
+
+
+class NotAudited(Exception):
+    """The audit cannot be written: nothing is changed, and nothing personal shown."""
+
+
+class Conflict(Exception):
+    """What the person saw is no longer so; ``data`` says what differs."""
+
+    def __init__(self, message: str, data: Data = MappingProxyType({})) -> None:
+        super().__init__(message)
+        self.data = data
 
 
 class NotFound(Exception):
@@ -70,7 +95,10 @@ class NotFound(Exception):
 
 @dataclass(frozen=True)
 class Page(Generic[B]):
-    """A page at ``path``, by ``templates/<template>``; ``role`` may see it."""
+    """A page at ``path``, by ``templates/<template>``; ``role`` may see it. Without a template: JSON only.
+
+    ``path`` may name arguments, as ``/segments/{key}``. The fields of the data are the template's variables.
+    """
 
     path: str
     template: str
@@ -92,7 +120,8 @@ class Done:
 class Action(Generic[B, F]):
     """A form posted to ``path``; ``name`` is its name in the audit log (``segment.publish``).
 
-    ``run`` raises UserError for what the person can mend: the server shows its text beside the form (422).
+    ``run`` raises UserError for what the person can mend: the server shows its text beside the form (422),
+    and Conflict (409) if the object was changed since the person saw it.
     """
 
     path: str
@@ -102,6 +131,20 @@ class Action(Generic[B, F]):
     role: Role
     #: Returns what is written to the audit log of the form; nothing personal, nothing secret.
     noted: Callable[[F], Data] = lambda form: form.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class Stream(Generic[B]):
+    """Server-sent events at ``path``.
+
+    ``open`` gets the context and the id of the last event that the browser had (its header, or empty). It
+    yields encoded messages, which may be shared between browsers; the server closes it when the browser goes,
+    does not read for a while, or its session ends.
+    """
+
+    path: str
+    open: Callable[[Context[B], str], AsyncGenerator[bytes, None]]
+    role: Role = Role.VIEWER
 
 
 #: Navigation: path and label, in order; pages that are not listed are reached from others.

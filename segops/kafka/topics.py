@@ -85,6 +85,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     alerts = {"min.compaction.lag.ms": str(topics.retention_ms)}
     #: Limits have spans of up to 31 days.
     budgets = {**retained, "retention.ms": str(32 * 86_400_000)}
+    audit = {**retained, "retention.ms": str(settings.console.audit_retention_ms)}
     safe = {"min.insync.replicas": "2"} if topics.replication >= 3 else {}
 
     def spec(
@@ -100,6 +101,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.plans, _COMPACTED, "plans, and how they ended", 1),
         spec(topics.audiences, _COMPACTED, "audiences and their states", 1),
         spec(topics.audit, _KEPT, "what was done to audiences", 1),
+        spec(topics.access_audit, audit, "what people did and read in the console", 1),
         spec(topics.destinations, _COMPACTED, "who receives audiences", 1),
         spec(topics.budgets, budgets, "what may be sent to destinations", 1),
         spec(topics.targets, _COMPACTED, "what audiences want destinations to know"),

@@ -1,0 +1,125 @@
+"""The console's side of the access audit: an entry before anything is done, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from segops.config import Settings
+from segops.console.page import Data, NotAudited, User
+from segops.core.errors import UserError
+from segops.kafka.clients import running_producer
+from segops.schemas.access_audit import AccessEntry
+
+log = logging.getLogger(__name__)
+
+_WRITE_S: Final = 5.0
+
+
+class AuditLog(Protocol):
+    """Where entries go."""
+
+    async def write(self, entry: AccessEntry) -> None:
+        """Write an entry: it is durable on return. Raises NotAudited."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, and where from."""
+
+    user: User
+    address: str
+
+
+class Auditor:
+    """Writes what one person does with one object."""
+
+    def __init__(self, log: AuditLog, actor: Actor, subject: str) -> None:
+        self._log = log
+        self._actor = actor
+        self._subject = subject
+
+    async def read(self, name: str, data: Data, *, now_ms: int) -> None:
+        """Write that something of a person is read. Raises NotAudited."""
+        await self._log.write(self._entry(name, data, "read", now_ms=now_ms))
+
+    async def begin(self, name: str, data: Data, *, now_ms: int) -> AccessEntry:
+        """Write that a change begins, and return the entry, which ``end`` completes. Raises NotAudited."""
+        entry = self._entry(name, data, "begun", now_ms=now_ms)
+        await self._log.write(entry)
+        return entry
+
+    async def end(self, entry: AccessEntry, outcome: str, *, now_ms: int) -> None:
+        """Write how a change ended; log it if that fails, since the change itself is in the audit."""
+        try:
+            await self._log.write(msgspec.structs.replace(entry, outcome=outcome, at_ms=now_ms))
+        except NotAudited as error:
+            log.error("the audit has no outcome %s of %s %s: %s", outcome, entry.action, entry.id, error)
+
+    def _entry(self, name: str, data: Data, outcome: str, *, now_ms: int) -> AccessEntry:
+        user = self._actor.user
+        return AccessEntry(
+            id=secrets.token_hex(12),
+            at_ms=now_ms,
+            user=user.name,
+            role=user.role.name.lower(),
+            login=user.login,
+            address=self._actor.address,
+            action=name,
+            object=self._subject,
+            data=msgspec.to_builtins(dict(data), str_keys=True),
+            outcome=outcome,
+        )
+
+
+class KafkaAudit:
+    """Entries on the topic ``segops.access-audit``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._running = AsyncExitStack()
+        self._lock = asyncio.Lock()
+
+    async def write(self, entry: AccessEntry) -> None:
+        """Write an entry. Raises NotAudited if Kafka does not acknowledge it in time."""
+        try:
+            async with asyncio.timeout(_WRITE_S):
+                producer = await self._connected()
+                await producer.send_and_wait(
+                    self._settings.topics.access_audit,
+                    msgspec.json.encode(entry),
+                    key=entry.id.encode(),
+                    timestamp_ms=entry.at_ms,
+                    partition=0,
+                )
+        except (KafkaError, OSError, TimeoutError, UserError) as error:
+            await self._disconnect()
+            raise NotAudited(f"the audit cannot be written: {error or 'Kafka does not answer'}") from error
+
+    async def close(self) -> None:
+        """Disconnect from Kafka."""
+        await self._disconnect()
+
+    async def _connected(self) -> AIOKafkaProducer:
+        async with self._lock:
+            if self._producer is None:
+                self._producer = await self._running.enter_async_context(
+                    running_producer(self._settings.kafka)
+                )
+            return self._producer
+
+    async def _disconnect(self) -> None:
+        """Forget the producer: the next entry gets a new one, whatever was wrong with this one."""
+        self._producer = None
+        running, self._running = self._running, AsyncExitStack()
+        with suppress(KafkaError, OSError, TimeoutError):
+            await running.aclose()

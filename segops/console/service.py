@@ -1,0 +1,119 @@
+"""One process of the console: its read model, its audit, its server, and its condition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from aiohttp.web import AppRunner, Server
+
+from segops.api.listen import check_address
+from segops.config import Settings
+from segops.console.access.guard import Guard
+from segops.console.answers import Answers
+from segops.console.assets import Assets
+from segops.console.audit import KafkaAudit
+from segops.console.metrics import ConsoleMetrics
+from segops.console.pages import ACTIONS, PAGES, STREAMS
+from segops.console.rendering import Renderer
+from segops.console.routes import Routes
+from segops.console.server import Console, Tables
+from segops.console.visits import Visits
+from segops.kafka.partition_tasks import cancel_all
+from segops.metrics import Metrics
+from segops.wall_clock import wall_ms
+
+log = logging.getLogger(__name__)
+
+#: aiohttp's log of malformed requests and broken connections, silenced because any client can fill it.
+_SILENT: Final = logging.getLogger(f"{__name__}.protocol")
+_SILENT.setLevel(logging.CRITICAL + 1)
+_SHUTDOWN_S: Final = 5.0
+_EXPORT_S: Final = 1.0
+_MAX_HEADERS: Final = 100
+
+
+class NoBoard:
+    """A read model that has read nothing."""
+
+    as_of_ms: int | None = None
+
+
+class ConsoleService:
+    """The console of these settings. Raises UserError for a login that cannot be right."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = ConsoleMetrics(metrics.registry)
+        self._guard = Guard(settings.console)
+        self._board: Any = NoBoard()
+        self._audit = KafkaAudit(settings)
+
+    @property
+    def waits_for(self) -> str | None:
+        """The reason why pages are not current at present, or None."""
+        return None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop``. Raises UserError if the address is not available."""
+        settings = self._settings.console
+        check_address(settings.host, settings.port, variable="SEGOPS_CONSOLE_PORT")
+        if self._guard.is_open:
+            log.warning("the console has no login: everyone on this machine is an admin")
+        elif settings.secret is None:
+            log.info("SEGOPS_CONSOLE_SECRET is not set: a restart signs everyone out")
+        runner = AppRunner(
+            self.console().application(),
+            logger=_SILENT,
+            access_log=None,
+            keepalive_timeout=settings.timeout_ms / 1000,
+            lingering_time=0,
+            max_headers=_MAX_HEADERS,
+            shutdown_timeout=_SHUTDOWN_S,
+        )
+        await runner.setup()
+        try:
+            await self._listen(runner, stop)
+        finally:
+            await runner.cleanup()
+            await self._audit.close()
+
+    def console(self) -> Console:
+        """Return the application's parts, put together."""
+        assets = Assets()
+        visits = Visits(self._guard, Answers(Renderer(assets), self._guard), wall_ms)
+        routes = Routes(self._settings, self._board, visits, self._audit, self._metrics)
+        timeout_s = self._settings.console.timeout_ms / 1000
+        return Console(routes, Tables(PAGES, ACTIONS, STREAMS), timeout_s, assets)
+
+    async def _listen(self, runner: AppRunner, stop: asyncio.Event) -> None:
+        settings, server = self._settings.console, cast(Server, runner.server)
+        loop = asyncio.get_running_loop()
+        accept = _bounded(server, settings.connections)
+        listening = await loop.create_server(accept, settings.host, settings.port, backlog=1024)
+        exporting = asyncio.create_task(self._export(server))
+        try:
+            await stop.wait()
+        finally:
+            listening.close()
+            await cancel_all([exporting])
+
+    async def _export(self, server: Server) -> None:
+        while True:
+            self._metrics.connections.set(len(server.connections))
+            with suppress(TimeoutError):
+                await asyncio.sleep(_EXPORT_S)
+
+
+def _bounded(server: Server, limit: int) -> Any:
+    """Return what makes the handler of a new connection, closing the oldest one when there are too many."""
+
+    def accept() -> Any:
+        for handler in server.connections[: max(0, len(server.connections) + 1 - limit)]:
+            if handler.transport is not None:
+                handler.transport.abort()
+        return server()
+
+    return accept
