@@ -31,6 +31,10 @@ _NOTE: Final = "identity_"
 _NO_EVENTS: Final[Mapping[str, str]] = {"shopify": "a webhook of Shopify", "klaviyo": "an object of Klaviyo"}
 
 
+class UnknownLetter(UserError):
+    """There is no such dead letter, or none any more."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """A dead letter. ``id``: its ``partition:offset``; ``at_ms``: when it was written.
 
@@ -105,7 +109,7 @@ async def _partitions(settings: Settings) -> list[TopicPartition]:
 
 
 async def find(settings: Settings, names: Sequence[str]) -> list[DeadLetter]:
-    """Return dead letters by their ids, in this order. Raises UserError for one that is not there."""
+    """Return dead letters by their ids, in this order. Raises UnknownLetter for one that is not there."""
     partitions = {each.partition: each for each in await _partitions(settings)}
     positions = [_position(name, partitions) for name in names]
     found = []
@@ -119,7 +123,7 @@ async def find(settings: Settings, names: Sequence[str]) -> list[DeadLetter]:
                 consumer.seek(partition, offset)
                 record = await anext(read_to_end(consumer, [partition]), None)
             if record is None or record.offset != offset:
-                raise UserError(f"the dead letter {name} is not there, or is no longer retained")
+                raise UnknownLetter(f"the dead letter {name} is not there, or is no longer retained")
             found.append(letter_of(record))
     return found
 
@@ -128,7 +132,9 @@ def _position(name: str, partitions: Mapping[int, TopicPartition]) -> tuple[Topi
     number, _, offset = name.partition(":")
     is_position = all(each.isdecimal() and len(each) < 19 for each in (number, offset))
     if not is_position or int(number) not in partitions:
-        raise UserError(f"expected the partition and offset of a dead letter, such as 0:17, got {name!r:.60}")
+        raise UnknownLetter(
+            f"expected the partition and offset of a dead letter, such as 0:17, got {name!r:.60}"
+        )
     return partitions[int(number)], int(offset)
 
 

@@ -74,7 +74,7 @@ def fields_of(audience: Audience) -> dict[str, Any]:
             for name, rate in rates.items()
             for part in ("at_most", "per")
         },
-        **{f"reason_{reason}": telling for reason, telling in audience.reasons.items()},
+        **{f"reason_{reason}": "quiet" for reason, how in audience.reasons.items() if how == "quiet"},
         "limit_members": limits.get("members", ""),
         "limit_share": limits.get("share", ""),
         "deliver": [

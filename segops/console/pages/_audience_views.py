@@ -9,6 +9,7 @@ import msgspec
 
 from segops.console.page import Context
 from segops.console.pages._activation import TONES, as_yaml, gate_of, profiles_of
+from segops.console.rendering import quoted
 from segops.core.audiences.approval import Status, differences
 from segops.core.audiences.audit import entry_of
 from segops.core.audiences.model import Act, Audience, AudienceRecord, Rate, Reach, ReachPlan
@@ -183,7 +184,7 @@ def _delivery(context: Context[Any], audience: Audience, found: tuple[str, Tally
     options = next((each.options for each in audience.deliver if each.to == name), None)
     return {
         "destination": name,
-        "href": f"/destinations/{name}",
+        "href": f"/destinations/{quoted(name)}",
         "named": options is not None,
         "options": as_yaml(dict(options)) if options else "",
         "state": gate["state"],
@@ -217,7 +218,7 @@ def others_of(known: Known, audience: Audience) -> list[dict[str, Any]]:
     return [
         {
             "key": key,
-            "href": f"/audiences/{key}",
+            "href": f"/audiences/{quoted(key)}",
             "state": state,
             "tone": TONES[state],
             "segment": one.segment,

@@ -35,6 +35,7 @@ from segops.console.pages._audience_views import (
     plan_of,
     who,
 )
+from segops.console.rendering import quoted
 from segops.core.audiences.audit import Finding
 from segops.core.audiences.model import Audience, AudienceRecord
 from segops.core.audiences.states import TRANSITIONS
@@ -89,10 +90,10 @@ def _row(context: Context[Any], known: Known, record: AudienceRecord) -> dict[st
     approved = approval_of(record, status)
     return {
         "key": audience.key,
-        "href": f"/audiences/{audience.key}",
+        "href": f"/audiences/{quoted(audience.key)}",
         "name": audience.name or audience.key,
         "segment": audience.segment,
-        "segment_href": f"/segments/{audience.segment}",
+        "segment_href": f"/segments/{quoted(audience.segment)}",
         "channel": audience.channel,
         "state": status.state,
         "tone": TONES[status.state],
@@ -141,7 +142,7 @@ async def _audience(context: Context[Any]) -> Data:
         "yaml": as_yaml({"version": 1, "audiences": [dict(audience.written)]}),
         "missing": missing,
         "cli": f"segops audiences show {audience.key}",
-        "curl": curl(context, f"/audiences/{audience.key}.json"),
+        "curl": curl(context, f"/audiences/{quoted(audience.key)}.json"),
     }
 
 

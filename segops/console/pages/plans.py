@@ -20,6 +20,7 @@ from segops.console.pages._activation import (
     paged,
     part,
 )
+from segops.console.rendering import quoted
 from segops.core.audiences.model import PREFIX
 from segops.core.rules.analysis import costs
 from segops.core.scans import Limits, Plan, SegmentPlan, beyond, with_references
@@ -66,7 +67,7 @@ def _row(plan: PublishedPlan) -> dict[str, Any]:
     segments = [] if found is None else found.segments
     return {
         "id": plan.id,
-        "href": f"/plans/{plan.id}",
+        "href": f"/plans/{quoted(plan.id)}",
         "state": plan.state,
         "tone": TONES[plan.state],
         "made_ms": plan.made_ms,
@@ -106,7 +107,7 @@ async def _plan(context: Context[Any]) -> Data:
         "samples": await _samples(context, plan, missing),
         "missing": missing,
         "cli": f"segops apply --plan {plan.id}" if plan.state == "open" else "segops plan --list",
-        "curl": curl(context, f"/plans/{plan.id}.json"),
+        "curl": curl(context, f"/plans/{quoted(plan.id)}.json"),
     }
 
 
@@ -142,7 +143,7 @@ def _segments(figures: PlanFigures, sizes: Mapping[str, int]) -> list[dict[str, 
 
 def _address(key: str) -> str:
     audience = key.removeprefix(PREFIX).partition(".")[0]
-    return f"/audiences/{audience}" if key.startswith(PREFIX) else f"/segments/{key}"
+    return f"/audiences/{quoted(audience)}" if key.startswith(PREFIX) else f"/segments/{quoted(key)}"
 
 
 def _beyond(segments: list[PlannedSegment]) -> Mapping[str, str]:
@@ -203,7 +204,7 @@ def _audiences(context: Context[Any], segments: list[dict[str, Any]]) -> list[di
             to = [one.to for one in record.audience.deliver]
             about = {"name": record.audience.name or key, "state": record.state, "tone": TONES[record.state]}
             moves = {name: each[name] for name in ("members", "then", "entering", "leaving")}
-            found.append({"key": key, "href": f"/audiences/{key}", "to": to, **about, **moves})
+            found.append({"key": key, "href": f"/audiences/{quoted(key)}", "to": to, **about, **moves})
     return found
 
 
@@ -253,7 +254,9 @@ async def _publish(context: Context[Any], form: PublishForm) -> Done:
     )
     count = sum(each.action not in ("unchanged", "left out") for each in published)
     changes = [{"key": each.key, "action": each.action, "version": each.version} for each in published]
-    return Done(f"/plans/{plan_id}", f"Published: {count:,} definitions changed.", {"changes": changes})
+    return Done(
+        f"/plans/{quoted(plan_id)}", f"Published: {count:,} definitions changed.", {"changes": changes}
+    )
 
 
 async def _discard(context: Context[Any], form: EmptyForm) -> Done:
