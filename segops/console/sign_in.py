@@ -163,7 +163,7 @@ class SignIn:
         visit = self.visits.require(request, Role.VIEWER)
         values = await posted(request, max_bytes=_MAX_FORM, timeout_s=_FORM_S)
         self.visits.check_form(request, visit, values.get("csrf"))
-        response = see_other_page("/login")
+        response = see_other("/login")
         if visit.session is not None:
             self._guard.sessions.end(visit.session)
             await self._note(request, visit.user, "session.end")
@@ -209,11 +209,6 @@ class SignIn:
         self.metrics.sign_ins.labels("oidc", "refused").inc()
         log.error("cannot sign in by %s: %s", self._guard.settings.oidc_issuer, error)
         return self._form(request, "/", "The issuer failed. The console's log says why.", status=502)
-
-
-def see_other_page(location: str) -> Response:
-    """Send the browser to a page of signing in."""
-    return Response(status=303, headers={"Location": location})
 
 
 def _binding(visitor: str) -> str:
