@@ -58,7 +58,13 @@ WINBACK: Mapping[str, Any] = {
     "properties": ["indicator.aov_90d", "trait.first_name"],
     "goal": {"did": "Order Completed", "within": "7d"},
 }
-STEPS = (("segment", 12_400), ("address", 11_020), ("consent", 9_310), ("suppressions", 9_204), ("hold-out", 8_284))
+STEPS = (
+    ("segment", 12_400),
+    ("address", 11_020),
+    ("consent", 9_310),
+    ("suppressions", 9_204),
+    ("hold-out", 8_284),
+)
 
 
 def act(actor: str = "ann@shop.example", at_ms: int = NOW_MS - 30 * MINUTE_MS) -> Act:
@@ -75,7 +81,9 @@ class Board:
 
     def __init__(self) -> None:
         self.as_of_ms: int | None = NOW_MS - 2_000
-        self.definitions: dict[str, Definition] = {each.key: each for each in inline(SEGMENTS, "shop.yaml", "segments")}
+        self.definitions: dict[str, Definition] = {
+            each.key: each for each in inline(SEGMENTS, "shop.yaml", "segments")
+        }
         self.audiences: dict[str, AudienceRecord] = {}
         self.plans: dict[str, PublishedPlan] = {}
         self.deliveries: dict[Delivery, Tally] = {}
@@ -137,7 +145,9 @@ def plan_of(editions: Mapping[str, str], *, at_ms: int = NOW_MS - 40 * MINUTE_MS
     return ReachPlan("3f9a1c0b77de", act(at_ms=at_ms), editions, reach, 8_100, Moves(200, 16))
 
 
-def _signed(record: AudienceRecord, action: Any, state: State, actor: str, editions: Mapping[str, str]) -> Any:
+def _signed(
+    record: AudienceRecord, action: Any, state: State, actor: str, editions: Mapping[str, str]
+) -> Any:
     key = record.audience.key
     entry = AuditEntry("e1", key, 1, "", act(actor), action, "draft", state, editions, record.plan, 8_284)
     return sign(entry, None)
@@ -152,7 +162,9 @@ def segment(key: str, **changed: Any) -> PlannedSegment:
 
 def event(name: str, *fields: FieldView) -> EventView:
     """Return an event of the catalogue."""
-    return EventView(name, ["website"], 120_000, 5_000, 4_210.5, NOW_MS - 10**9, NOW_MS - 4_000, {}, [*fields], 0)
+    return EventView(
+        name, ["website"], 120_000, 5_000, 4_210.5, NOW_MS - 10**9, NOW_MS - 4_000, {}, [*fields], 0
+    )
 
 
 def full() -> Board:
@@ -162,19 +174,63 @@ def full() -> Board:
         board.size(name, number)
     board.population(41_250)
     board.add(audience(), "active")
-    board.add(audience(key="vip-thanks", name="Thanks to VIPs", segment="vip", goal=None), "waiting", submitted=act())
-    board.add(audience(key="cart-push", name=None, channel="push", existing="send"), "held", note="klaviyo-main|cart-push: 5,200 entries at once, at most 5,000 per 3600 s")
-    board.add(audience(key="spring-ads", name="Spring ads", channel="ads", deliver=[{"to": "meta-eu", "audience": "238"}]), plan=None)
+    board.add(
+        audience(key="vip-thanks", name="Thanks to VIPs", segment="vip", goal=None),
+        "waiting",
+        submitted=act(),
+    )
+    board.add(
+        audience(key="cart-push", name=None, channel="push", existing="send"),
+        "held",
+        note="klaviyo-main|cart-push: 5,200 entries at once, at most 5,000 per 3600 s",
+    )
+    board.add(
+        audience(
+            key="spring-ads", name="Spring ads", channel="ads", deliver=[{"to": "meta-eu", "audience": "238"}]
+        ),
+        plan=None,
+    )
     board.told("klaviyo-main", "winback-email", 8_301, 1_912, existing=6_120, capped=204, dead=3)
     board.told("crm-hook", "winback-email", 8_301, 2_181, existing=6_120)
     board.destination("klaviyo-main", "klaviyo", api_key={"env": "KLAVIYO_KEY"}, list="XyZ123")
-    board.destination("crm-hook", url="https://crm.shop.example/hooks/segops", secrets=[{"env": "CRM_HOOK_SECRET"}])
-    board.gates["klaviyo-main"] = {"state": "open", "reason": "", "waiting": 3, "oldest_ms": 1_200, "per_minute": {"entered": 42.0, "exited": 12.5}}
-    board.gates["crm-hook"] = {"state": "closed", "reason": "status 503", "waiting": 120, "oldest_ms": 95_000, "per_minute": {}}
-    board.plan("a1b2c3d4e5f6", [segment("at-risk"), segment("audience.winback-email", action="follows", entering=9_800, leaving=120, members=8_301, then=17_981)])
+    board.destination(
+        "crm-hook", url="https://crm.shop.example/hooks/segops", secrets=[{"env": "CRM_HOOK_SECRET"}]
+    )
+    board.gates["klaviyo-main"] = {
+        "state": "open",
+        "reason": "",
+        "waiting": 3,
+        "oldest_ms": 1_200,
+        "per_minute": {"entered": 42.0, "exited": 12.5},
+    }
+    board.gates["crm-hook"] = {
+        "state": "closed",
+        "reason": "status 503",
+        "waiting": 120,
+        "oldest_ms": 95_000,
+        "per_minute": {},
+    }
+    board.plan(
+        "a1b2c3d4e5f6",
+        [
+            segment("at-risk"),
+            segment(
+                "audience.winback-email",
+                action="follows",
+                entering=9_800,
+                leaving=120,
+                members=8_301,
+                then=17_981,
+            ),
+        ],
+    )
     board.plan("0000aaaa1111", [segment("vip")], state="applied", ended_ms=NOW_MS - 10**7)
     board.catalogue = [
-        event("Order Completed", FieldView("total", 1.0, {"number": 5_000}, None, (1.0, 990.0)), FieldView("currency", 0.9, {"string": 4_500}, {"EUR": 4_000, "USD": 500}, None)),
+        event(
+            "Order Completed",
+            FieldView("total", 1.0, {"number": 5_000}, None, (1.0, 990.0)),
+            FieldView("currency", 0.9, {"string": 4_500}, {"EUR": 4_000, "USD": 500}, None),
+        ),
         event("Product Viewed", FieldView("sku", 1.0, {"string": 5_000}, None, None)),
     ]
     return board

@@ -96,14 +96,18 @@ def plan_of(plan: ReachPlan, known: Known, record: AudienceRecord) -> dict[str, 
 
 
 def funnel_of(record: AudienceRecord, members: int | None, tallies: Sequence[Tally]) -> dict[str, Any]:
-    """Return the steps from the segment to those whom destinations know, each with what it lost."""
+    """Return the steps from the segment to the members, then for each destination those to who is told."""
     steps = [] if record.plan is None else _measured(record.plan.reach)
     if members is not None:
         steps.append(_step("members now", members, "live"))
-    for each in tallies:
-        steps += _told(each)
-    whole = max((each["left"] for each in steps), default=0)
-    return {"steps": steps, "whole": whole, "at_ms": record.plan.reach.to_ms if record.plan else None}
+    told = [{"destination": each.delivery.destination, "steps": _told(each)} for each in tallies]
+    every = [*steps, *(step for each in told for step in each["steps"])]
+    return {
+        "steps": steps,
+        "told": told,
+        "whole": max((each["left"] for each in every), default=0),
+        "at_ms": record.plan.reach.to_ms if record.plan else None,
+    }
 
 
 def _measured(reach: Reach) -> list[dict[str, Any]]:
@@ -120,14 +124,14 @@ def _step(name: str, left: int, note: str = "", *, less: int | None = None, tone
 
 def _told(each: Tally) -> list[dict[str, Any]]:
     """Return the steps of one destination: who has an address there, is within the caps, and was told."""
-    name, skipped = each.delivery.destination, each.skipped
+    skipped = each.skipped
     new = each.wanted - skipped.get("existing", 0)
     allowed = new - skipped.get("capped", 0)
     return [
-        _step(f"{name}: members with an address there", each.wanted),
-        _step(f"{name}: entered since the approval", new, less=skipped.get("existing", 0)),
-        _step(f"{name}: after caps", allowed, less=skipped.get("capped", 0)),
-        _step(f"{name}: told", each.told, less=max(allowed - each.told, 0), tone="good"),
+        _step("members with an address there", each.wanted),
+        _step("entered since the approval", new, less=skipped.get("existing", 0)),
+        _step("after caps", allowed, less=skipped.get("capped", 0)),
+        _step("told", each.told, less=max(allowed - each.told, 0), tone="good"),
     ]
 
 
