@@ -127,16 +127,19 @@ def serve(
     **settings: object,
 ) -> None:
     """Run ``steps`` against a console with these settings of the section ``console``: open by default."""
-    asyncio.run(_serve(steps, tables or EVERYTHING, board, audit or MemoryAudit(), settings))
+    asyncio.run(served(steps, settings, tables=tables, board=board, audit=audit))
 
 
-async def _serve(
+async def served(
     steps: Callable[[Browser], Awaitable[None]],
-    tables: Tables,
-    board: Any,
-    audit: MemoryAudit,
     given: Mapping[str, object],
+    *,
+    tables: Tables | None = None,
+    board: Any = None,
+    audit: MemoryAudit | None = None,
 ) -> None:
+    """Run ``steps`` in a loop that runs already."""
+    tables, audit = tables or EVERYTHING, audit or MemoryAudit()
     settings, clock, registry = config.load(console=given), Clock(), CollectorRegistry()
     assets, guard = Assets(), Guard(settings.console)
     visits = Visits(guard, Answers(Renderer(assets), guard), clock)
