@@ -28,7 +28,6 @@ from segops.schemas.published_plans import (
 )
 from segops.schemas.segments import inline
 from segops.schemas.sizes import (
-    POPULATION,
     PopulationFigures,
     PopulationRecord,
     SizeRecord,

@@ -99,13 +99,16 @@ def gate_of(context: Context[Any], destination: str) -> Mapping[str, Any]:
     )
 
 
-async def part(missing: list[str], name: str, work: Awaitable[T], default: T, seconds: float = PART_S) -> T:
+async def part(
+    missing: list[str], name: str, work: Awaitable[T], default: T, seconds: float | None = None
+) -> T:
     """Return a part of a page; ``default``, with the reason in ``missing``, where it cannot be read now."""
+    most_s = PART_S if seconds is None else seconds
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(most_s):
             return await work
     except TimeoutError:
-        missing.append(f"{name}: no answer within {seconds:g} s")
+        missing.append(f"{name}: no answer within {most_s:g} s")
     except (SegopsError, KafkaError) as error:
         missing.append(f"{name}: {error}")
     return default
