@@ -7,6 +7,7 @@ from typing import Any
 
 from segops.core.audiences.audit import AuditEntry, Trust, entry_of
 from segops.core.audiences.model import Act, Reach, Step
+from segops.destinations import published
 from segops.kafka.definitions import DefinitionLog
 from segops.operations import destinations as outside
 from segops.operations.audiences import actions, store
@@ -43,7 +44,7 @@ class MemoryTopics:
             put(actions, name, getattr(self, name))
         put(actions, "moves_since_approval", self.moves)
         put(outside, "audiences_topic", lambda _: _Topic(self.board.audiences))
-        put(outside.published, "topic_of", lambda _: _Topic(self.board.destinations))
+        put(published, "topic_of", lambda _: _Topic(self.board.destinations))
 
     def _known(self, settings: Any, now_ms: int) -> Known:
         log = DefinitionLog(lambda _: None)
