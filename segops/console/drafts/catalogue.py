@@ -63,7 +63,7 @@ def _fields(fields: Iterable[FieldView]) -> list[dict[str, Any]]:
             "name": each.name,
             "type": each.type,
             "share": each.share,
-            "values": dict(list((each.values or {}).items())[:_VALUES]),
+            "values": [[value, count] for value, count in (each.values or {}).items()][:_VALUES],
             "range": each.range,
         }
         for each in fields

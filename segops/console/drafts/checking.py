@@ -145,8 +145,9 @@ _HASH: Final = 16
 def check_form(text: str, published: Definitions, *, json: bool, key: str = "") -> dict[str, Any]:
     """Return the check of a draft for its editor.
 
-    ``definition``, ``json`` and ``yaml``: the document, None if the text is none; ``errors`` and ``warnings``: each with
-    its place (``at``) in the document; ``sentence``, ``cost`` and ``hash``: None while there are mistakes.
+    ``definition``, ``json`` and ``yaml``: the document, None if the text is none; ``errors`` and
+    ``warnings``: each with its place (``at``) in the document; ``sentence``, ``cost`` and ``hash``: None
+    while there are mistakes.
     """
     found = check(text, published, json=json, key=key)
     form = None if found.document is None else found.document.form

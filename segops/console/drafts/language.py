@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import GRID
 from segops.schemas.json_schema import json_schema
@@ -25,6 +27,10 @@ class Head(NamedTuple):
 
 _COMBINE, _DO, _AMOUNT, _RHYTHM = "Combine", "What they did", "How much", "Rhythm"
 _ARE, _SITE, _COMPARE = "Who they are", "Where they are", "Figures compared"
+
+_STAGE: Final = {"of": "", "period": "28d", "is": "active"}
+_PRESENT: Final = {"trait": "", "is": {"exists": True}}
+_SHARE: Final = {"of": {"did": "", "within": "30d"}, "to": {"did": ""}}
 
 #: Head -> how it is offered, in the order of the picker.
 HEADS_SHOWN: Final[Mapping[str, Head]] = {
@@ -67,7 +73,7 @@ HEADS_SHOWN: Final[Mapping[str, Head]] = {
     "inside": Head(_SITE, "Inside a place", {"inside": ""}),
     "distance_to": Head(_SITE, "Distance to a place", {"distance_to": "", "is": {"lte": "10km"}}),
     "compare": Head(_COMPARE, "Compare figures", {"compare": [{"did": ""}, "gt", 3]}),
-    "ratio": Head(_COMPARE, "Ratio", {"ratio": {"of": {"did": ""}, "to": {"did": ""}, "is": {"gte": 0.5}}}),
+    "ratio": Head(_COMPARE, "Ratio", {"ratio": {**_SHARE, "is": {"gte": 0.5}}}),
     "indicator": Head(_COMPARE, "Indicator", {"indicator": "", "is": {"gte": 1}}),
     "all": Head(_COMBINE, "All of these", {"all": [{"did": ""}]}),
     "any": Head(_COMBINE, "Any of these", {"any": [{"did": ""}]}),
@@ -123,8 +129,12 @@ def new_form() -> dict[str, Any]:
 
 
 @cache
-def language() -> Mapping[str, Any]:
-    """Return the schema and the words, for the browser."""
+def language_text() -> str:
+    """Return the schema and the words as JSON: the order of keys is that in which the browser offers them."""
+    return msgspec.json.encode(_language()).decode()
+
+
+def _language() -> Mapping[str, Any]:
     return {
         "schema": json_schema(),
         "heads": [{"head": name, **head._asdict()} for name, head in HEADS_SHOWN.items()],

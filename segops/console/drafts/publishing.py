@@ -42,7 +42,7 @@ class Edit(NamedTuple):
 
 
 def decide(edit: Edit, log: DefinitionLog) -> list[DefinitionChange]:
-    """Return what publishing a draft changes. Raises Stale, and what ``operations.definitions.plan`` raises."""
+    """Return what publishing a draft changes. Raises Stale, and what ``definitions.plan`` raises."""
     definition = edit.found.definition
     if definition is None:
         raise DefinitionError(edit.found.errors)
@@ -89,9 +89,9 @@ def _is_default(name: str, value: Any, definition: Definition) -> bool:
 
 
 def difference(one: str, other: str) -> list[dict[str, str]]:
-    """Return the difference of two texts by line; ``kind``: ``same``, ``removed`` or ``added``.
+    r"""Return the difference of two texts by line; ``kind``: ``same``, ``removed`` or ``added``.
 
-    >>> [each["kind"] for each in difference("a\\nb", "a\\nc")]
+    >>> [each["kind"] for each in difference("a\nb", "a\nc")]
     ['same', 'removed', 'added']
     """
     kinds = {"  ": "same", "- ": "removed", "+ ": "added"}
@@ -102,7 +102,14 @@ def difference(one: str, other: str) -> list[dict[str, str]]:
 def stale_form(stale: Stale, text: str, published: Mapping[str, Definition]) -> dict[str, Any]:
     """Return both sides of a stale edit: the published definition now, the draft, and their difference."""
     if stale.definition is None:
-        return {"published": None, "published_json": None, "seen": "", "version": 0, "draft": text, "difference": []}
+        return {
+            "published": None,
+            "published_json": None,
+            "seen": "",
+            "version": 0,
+            "draft": text,
+            "difference": [],
+        }
     form = document_of(stale.definition, published)
     now = written(form)
     return {

@@ -7,8 +7,12 @@ from typing import Any, Final
 
 from segops.console.page import Action, Page, Stream
 from segops.console.pages import (
+    audiences,
     builder,
+    data,
+    destinations,
     overview,
+    plans,
     segment,
     segment_actions,
     segment_parts,
@@ -26,6 +30,10 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     segment_actions,
     streams,
     builder,
+    plans,
+    audiences,
+    destinations,
+    data,
     settings,
 )
 

@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from segops.console.drafts import catalogue, checking, estimating, publishing
-from segops.console.drafts.language import language, new_form
+from segops.console.drafts.language import language_text, new_form
 from segops.console.drafts.reading import NEW_KEY
 from segops.console.drafts.writing import written
 from segops.console.page import Action, Conflict, Context, Data, Done, NotFound, Page, Role
@@ -81,7 +81,7 @@ async def _view(context: Context[Any]) -> Data:
         "yaml": text,
         "as_of_ms": context.board.as_of_ms,
         "may_publish": context.user.role >= Role.EDITOR,
-        "language": language(),
+        "language": language_text(),
         "catalogue": _catalogue(context),
         "templates": [_template_form(each) for each in load_templates().values()],
         "commands": commands(key or NEW_KEY),
@@ -211,10 +211,16 @@ async def _estimate(context: Context[Any], form: EstimateForm) -> Done:
 
 
 async def _counted(context: Context[Any], definition: Definition) -> dict[str, Any]:
-    """Return the members that a draft has once past events are counted, as publishing it would."""
+    """Return the members that a draft has once past events are counted, or why they are not counted yet.
+
+    The workers go on counting after the time is over; the next request has the result.
+    """
     key = f"{MEASURED}{definition.key}"[:64]
     measured = msgspec.structs.replace(definition, key=key)
-    found = await measure(context.settings, [measured], Wait(_EXACT_S))
+    try:
+        found = await measure(context.settings, [measured], Wait(_EXACT_S))
+    except SegopsError as error:
+        return {"members": None, "reason": str(error)}
     return {"members": found.members[key], "profiles": found.profiles, "since_ms": found.since_ms.get(key)}
 
 

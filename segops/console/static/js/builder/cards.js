@@ -1,6 +1,6 @@
 // The cards of a rule: groups with their nodes, and leaves. Each can be moved, copied, grouped and removed.
 
-import { button, h, select } from "./dom.js";
+import { button, h, icon, select } from "./dom.js";
 import { fitsKey, marks, register } from "./editors.js";
 import { leafFields } from "./leaves.js";
 import { childrenOf, groupOf, headOf, isGroup, listPath, underHead } from "./nodes.js";
@@ -23,11 +23,12 @@ export function card(editing, _schema, path, { place = null } = {}) {
   const head = headOf(node, editing.heads);
   const label = head ? editing.heads.get(head).label : "Unfinished";
   const body = head === null ? unfinished(editing, path) : isGroup(head) ? groupBody(editing, path, node, head) : leafBody(editing, path, head);
+  const [line, rest] = head === null || isGroup(head) ? [null, body] : body;
   return h(
     "section",
     { class: `node ${isGroup(head) ? `group-node node-${head}` : "leaf-node"}`, role: "group", "aria-label": place ? `${place.number + 1} of ${place.of}: ${label}` : `Rule: ${label}`, "data-at": pathText(path) },
-    h("div", { class: "node-line" }, headChoice(editing, path, node, head), isGroup(head) && head === "at_least" && leastField(editing, path), h("span", { class: "node-count", "data-count": pathText(path) }), tools(editing, path, node, place)),
-    h("div", { class: "node-body" }, body),
+    h("div", { class: "node-line" }, h("div", { class: "leaf-line" }, headChoice(editing, path, node, head), isGroup(head) && head === "at_least" && leastField(editing, path), line, h("span", { class: "node-count", "data-count": pathText(path) })), tools(editing, path, node, place)),
+    h("div", { class: "node-body" }, rest),
   );
 }
 
@@ -55,7 +56,8 @@ function unfinished(editing, path) {
 }
 
 function leafBody(editing, path, head) {
-  return leafFields(editing, editing.schemas.resolve({ $ref: `#/$defs/node.${head}` }).schema, path, head);
+  const { schema } = editing.schemas.resolve({ $ref: `#/$defs/node.${head}` });
+  return leafFields(editing, editing.schemas.refined(schema, editing.value(path)), path, head);
 }
 
 const BETWEEN = { all: "and", any: "or", at_least: "" };
@@ -86,20 +88,20 @@ function adders(editing, path, head, length) {
 
 function tools(editing, path, node, place) {
   const name = (role) => `${pathText(path)}${role}`;
-  const tool = (text, label, role, click, disabled = false) => button(text, { label, control: name(role), class: "button small quiet tool", disabled: disabled ? true : null }, click);
+  const tool = (drawn, label, role, click, disabled = false) => button(icon(drawn), { label, control: name(role), class: "button small quiet tool", disabled: disabled ? true : null }, click);
   const moved = (by) => [...path.slice(0, -1), path.at(-1) + by];
   const move = (by, role) => editing.shift(path, by, { focus: pathText(moved(by)) + role, say: `Moved to ${path.at(-1) + by + 1} of ${place.of}` });
   const inList = place?.movable;
   return h(
     "span",
     { class: "tools" },
-    inList && tool("↑", "Move up", "up", () => move(-1, "up"), place.number === 0),
-    inList && tool("↓", "Move down", "down", () => move(1, "down"), place.number === place.of - 1),
-    inList && outOf(editing, path) && tool("⇤", "Move out of this group", "out", () => moveOut(editing, path, node)),
-    tool("( )", "Put into a group of its own", "wrap", () => editing.change((document) => editing.tree.set(document, path, groupOf("all", [node])), { focus: name("head"), say: "Grouped" })),
-    isGroup(headOf(node, editing.heads)) && childrenOf(node, headOf(node, editing.heads)).length === 1 && tool(")(", "Dissolve this group of one", "unwrap", () => unwrap(editing, path, node)),
-    inList && tool("⧉", "Copy", "copy", () => editing.insert(moved(1), node, { focus: `${pathText(moved(1))}head`, say: "Copied" })),
-    inList && place.of > 1 && tool("×", "Remove", "remove", () => removeNode(editing, path, place)),
+    inList && tool("up", "Move up", "up", () => move(-1, "up"), place.number === 0),
+    inList && tool("down", "Move down", "down", () => move(1, "down"), place.number === place.of - 1),
+    inList && outOf(editing, path) && tool("out", "Move out of this group", "out", () => moveOut(editing, path, node)),
+    tool("group", "Put into a group of its own", "wrap", () => editing.change((document) => editing.tree.set(document, path, groupOf("all", [node])), { focus: name("head"), say: "Grouped" })),
+    isGroup(headOf(node, editing.heads)) && childrenOf(node, headOf(node, editing.heads)).length === 1 && tool("ungroup", "Dissolve this group of one", "unwrap", () => unwrap(editing, path, node)),
+    inList && tool("copy", "Copy", "copy", () => editing.insert(moved(1), node, { focus: `${pathText(moved(1))}head`, say: "Copied" })),
+    inList && place.of > 1 && tool("remove", "Remove", "remove", () => removeNode(editing, path, place)),
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { button, h } from "./dom.js";
 import { likelyValue } from "./controls.js";
-import { keyField, marks, register, removeButton } from "./editors.js";
+import { keyField, line, register, removeButton } from "./editors.js";
 import { isMap } from "./exact.js";
 import { describe, hint, isKnown } from "./names.js";
 import { conditionEditor } from "./predicates.js";
@@ -22,16 +22,15 @@ function conditionRow(editing, schema, path, known, number) {
   const field = known.get(name) ?? null;
   const list = known.size ? editing.lists.of("properties", [...known.values()].map((each) => [each.name, describe(each)])) : null;
   const unknown = known.size > 0 && name !== "" && !isKnown(name, known);
-  return h(
-    "div",
-    { class: "condition-row" },
+  const condition = h(
+    "span",
+    { class: "named" },
     h("span", { class: "or" }, number === 0 ? "where" : "and"),
     keyField(editing, path, `property ${number + 1}`, { list, placeholder: "property" }),
     hint(unknown, "not seen yet"),
     conditionEditor(editing, schema.additionalProperties, path, { label: name || `property ${number + 1}`, field }),
-    removeButton(editing, path, `condition on ${name || "a property"}`),
-    marks(path),
   );
+  return line(path, condition, removeButton(editing, path, `condition on ${name || "a property"}`));
 }
 
 function addCondition(editing, path, value, known) {

@@ -1,6 +1,6 @@
 // Controls for single values: texts, numbers, quantities, choices. Each is named by its place in the document.
 
-import { isNumber, numberOf } from "./exact.js";
+import { isNumber, numberOf, stringify } from "./exact.js";
 import { h, select, uniqueId } from "./dom.js";
 import { pathText } from "./tree.js";
 import { unitsOf } from "./schema.js";
@@ -13,24 +13,34 @@ export function named(editing, path, label, role = "") {
   return { "data-control": name, "aria-label": label, "aria-invalid": editing.errorsAt(path).length ? "true" : null };
 }
 
+/** Return a value as text: a part of a document that is no simple value, as JSON. */
+function textOf(value) {
+  if (value === null || value === undefined) return "";
+  return typeof value === "object" && !isNumber(value) ? stringify(value) : String(value);
+}
+
 /** Make a text field. Typing edits the document at once; leaving the field makes the views again. */
-export function textField(editing, path, { label, list = null, placeholder = null, read = (text) => text, role = "", wide = false, control = null }) {
+export function textField(editing, path, { label, list = null, placeholder = null, read = (text) => text, role = "", wide = false, control = null, optional = false }) {
   const value = editing.value(path);
   const name = control ?? pathText(path) + role;
   const write = (event) => {
+    const current = editing.value(path);
+    const isText = typeof current === "string" || isNumber(current);
+    if (!isText && event.target.value === textOf(current)) return;
     const next = read(event.target.value);
-    if (next !== undefined) editing.set(path, next, { control: name, quiet: true });
+    if (optional && next === "") editing.remove(path, { control: name, quiet: true });
+    else if (next !== undefined) editing.set(path, next, { control: name, quiet: true });
   };
   return h("input", {
     ...named(editing, path, label, role),
     type: "text",
     class: wide ? "control wide" : "control",
-    value: value === null || value === undefined ? "" : String(value),
+    value: textOf(value),
     list,
     placeholder,
     autocomplete: "off",
     spellcheck: "false",
-    size: Math.min(40, Math.max(6, String(value ?? "").length + 2)),
+    size: Math.min(40, Math.max(6, textOf(value).length + 2)),
     on: { input: write, change: () => editing.refresh() },
   });
 }
@@ -68,7 +78,7 @@ export function choiceField(editing, path, values, { label, words = {}, role = "
   const value = editing.value(path);
   const known = values.some((each) => each === value);
   const options = values.map((each) => [JSON.stringify(each), words[each] ?? String(each).replaceAll("_", " ")]);
-  if (!known) options.unshift([JSON.stringify(value ?? null), value === undefined ? "choose" : String(value)]);
+  if (!known) options.unshift([JSON.stringify(value ?? null), value === undefined ? "choose" : textOf(value)]);
   return select({ value: JSON.stringify(value ?? null), options, ...named(editing, path, label, role), class: "control" }, (next) =>
     editing.set(path, JSON.parse(next)),
   );
@@ -102,21 +112,21 @@ export function scalarField(editing, path, schema, { label, field = null, list =
 
 /** Return a value as another type; what cannot be read begins anew. */
 export function converted(value, kind) {
-  if (kind === "number") return numberOf(String(value).trim()) ?? 0;
+  if (kind === "number") return numberOf(textOf(value).trim()) ?? 0;
   if (kind === "boolean") return value === true || value === "true";
-  return value === null || value === undefined ? "" : String(value);
+  return textOf(value);
 }
 
 /** Return the simple value that a field of the catalogue most likely is compared with. */
 export function likelyValue(field) {
   if (field?.type === "number" || field?.type === "integer") return 0;
   if (field?.type === "boolean") return true;
-  return Object.keys(field?.values ?? {})[0] ?? "";
+  return field?.values?.[0]?.[0] ?? "";
 }
 
 /** Return the id of a list of the values that a field had, or null. */
 export function valuesList(editing, field) {
-  const values = Object.entries(field?.values ?? {});
+  const values = field?.values ?? [];
   return values.length ? editing.lists.of(`values of ${field.name}`, values.map(([text, count]) => [text, `${count}`])) : null;
 }
 

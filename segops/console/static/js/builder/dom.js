@@ -34,11 +34,26 @@ export function button(text, { label = null, control = null, ...attributes }, cl
   return h("button", { type: "button", "aria-label": label, title: label, "data-control": control, ...attributes, on: { click } }, text);
 }
 
+const ICONS = {
+  up: "M8 13V4M4 8l4-4 4 4",
+  down: "M8 3v9M4 8l4 4 4-4",
+  out: "M13 3v10M10 8H3M6 5L3 8l3 3",
+  group: "M5 3H3v10h2M11 3h2v10h-2M6 8h4M8 6v4",
+  ungroup: "M5 3H3v10h2M11 3h2v10h-2M6 8h4",
+  copy: "M6 6h7v7H6zM10 3H3v7",
+  remove: "M4 4l8 8M12 4l-8 8",
+};
+
+/** Make a small drawing that stands in a button; its meaning is the button's label. */
+export function icon(name) {
+  return svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+}
+
 /** Make a list of options; `groups`: [label, [[value, text], …]] or [[value, text], …]. */
 export function select({ value, options, ...attributes }, change) {
   const option = ([each, text]) => h("option", { value: each, selected: each === value }, text);
   const items = options.map((each) => (Array.isArray(each[1]) ? h("optgroup", { label: each[0] }, each[1].map(option)) : option(each)));
-  const element = h("select", { ...attributes, on: { change: (event) => change(event.target.value) } }, items);
+  const element = h("select", { ...attributes, on: { change: (event) => event.target.value !== value && change(event.target.value) } }, items);
   element.value = value;
   return element;
 }

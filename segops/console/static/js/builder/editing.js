@@ -57,9 +57,9 @@ export class Editing {
     this.history.edit(tree.set(this.document, path, value), { control, quiet });
   }
 
-  change(make, { focus = null, say = null } = {}) {
-    this.focusNext = focus;
-    this.history.edit(make(this.document));
+  change(make, { focus = null, say = null, ...options } = {}) {
+    if (focus) this.focusNext = focus;
+    this.history.edit(make(this.document), options);
     if (say) this.announce(say);
   }
 

@@ -1,6 +1,6 @@
 // The editor of any part of a document, made from its schema. Parts with a form of their own are registered by name.
 
-import { h, button, select } from "./dom.js";
+import { button, h, icon, select } from "./dom.js";
 import { choiceField, numberField, quantityField, scalarField, textField, yesNoField } from "./controls.js";
 import { isMap, mapOf, same, stringify } from "./exact.js";
 import { pathText } from "./tree.js";
@@ -56,8 +56,8 @@ const MAKE = {
   map: mapEditor,
   dict: dictEditor,
   list: listEditor,
-  scalar: scalarField,
-  quantity: quantityField,
+  scalar: (editing, schema, path, options) => scalarField(editing, path, schema, options),
+  quantity: (editing, schema, path, options) => quantityField(editing, path, schema, options),
   enum: (editing, schema, path, options) => choiceField(editing, path, schema.enum ?? [schema.const], options),
   integer: (editing, _, path, options) => numberField(editing, path, options),
   number: (editing, _, path, options) => numberField(editing, path, options),
@@ -81,6 +81,8 @@ function rawEditor(editing, _schema, path, options) {
 function formName(editing, schema, value) {
   if (schema.title) return schema.title;
   const kind = editing.schemas.kind(schema);
+  const fixed = Object.values(schema.properties ?? {}).flatMap((each) => (schema.required?.length === 1 ? ("const" in each ? [each.const] : (each.enum ?? [])) : []));
+  if (kind === "map" && fixed.length) return fixed.join(", ");
   if (kind === "map") return (schema.required?.length ? schema.required : Object.keys(schema.properties)).map(words).join(", ");
   const items = kind === "list" && editing.schemas.resolve(editing.schemas.item(schema, schema.prefixItems ? 1 : 0)).schema;
   if (items) return "several";
@@ -115,15 +117,14 @@ export function inForm(editing, schema, value) {
 }
 
 /** Make a row of a map: its label, its value, a button that removes it where that is allowed. */
-export function entry(editing, schema, path, { label = words(path.at(-1)), removable = true, hint = null } = {}) {
-  return h(
-    "div",
-    { class: "entry" },
-    h("span", { class: "entry-label", title: hint }, label),
-    editor(editing, schema, path, { label }),
-    removable && removeButton(editing, path, label),
-    marks(path),
-  );
+export function entry(editing, schema, path, { label = words(path.at(-1)), removable = true, hint = null, ...options } = {}) {
+  const made = editor(editing, schema, path, { label, ...options });
+  return line(path, h("span", { class: "entry-label", title: hint }, label), made, removable && removeButton(editing, path, label));
+}
+
+/** Make a line of controls, the last of which removes what the others edit; mistakes stand below. */
+export function line(path, ...controls) {
+  return h("div", { class: "entry" }, h("div", { class: "entry-line" }, controls), marks(path));
 }
 
 /** Make the place where the mistakes of a path are shown. */
@@ -133,7 +134,7 @@ export function marks(path, below = false) {
 
 export function removeButton(editing, path, label) {
   const above = pathText(path.slice(0, -1));
-  return button("×", { label: `Remove ${label}`, control: `${pathText(path)}remove`, class: "button small quiet" }, () =>
+  return button(icon("remove"), { label: `Remove ${label}`, control: `${pathText(path)}remove`, class: "button small quiet" }, () =>
     editing.remove(path, { focus: `${above}add`, say: `Removed ${label}` }),
   );
 }
@@ -178,14 +179,14 @@ function mapEditor(editing, schema, path, { label, skip = [] }) {
 }
 
 function unknownEntry(editing, path) {
-  return h("div", { class: "entry unknown" }, h("span", { class: "entry-label" }, path.at(-1)), rawEditor(editing, {}, path, { label: path.at(-1) }), removeButton(editing, path, path.at(-1)), marks(path, true));
+  return line(path, h("span", { class: "entry-label" }, path.at(-1)), rawEditor(editing, {}, path, { label: path.at(-1) }), removeButton(editing, path, path.at(-1)));
 }
 
 function dictEditor(editing, schema, path, { label }) {
   const value = isMap(editing.value(path)) ? editing.value(path) : {};
   const rows = Object.keys(value).map((key, number) => {
     const name = keyField(editing, [...path, key], `name of ${label} ${number + 1}`);
-    return h("div", { class: "entry" }, name, editor(editing, schema.additionalProperties ?? {}, [...path, key], { label: key || "new" }), removeButton(editing, [...path, key], key), marks([...path, key]));
+    return line([...path, key], name, editor(editing, schema.additionalProperties ?? {}, [...path, key], { label: key || "new" }), removeButton(editing, [...path, key], key));
   });
   const add = button("+ Add", { control: `${pathText(path)}add`, label: `Add to ${label}`, class: "button small" }, () => {
     if (!("" in value)) editing.change((document) => editing.tree.set(document, [...path, ""], editing.schemas.starter(schema.additionalProperties ?? {})), { focus: `${pathText([...path, ""])}key` });

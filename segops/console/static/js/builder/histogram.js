@@ -8,9 +8,9 @@ const SIZE = { width: 320, height: 96, foot: 16 };
 const BARS = 32;
 const THRESHOLDS = ["gte", "gt", "lte", "lt", "eq"];
 
-/** Return the bars of some values: from where to where, and how many values each has. */
-export function barsOf(values, count = BARS) {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+/** Return the bars of some values, up to some limits: from where to where, and how many values each has. */
+export function barsOf(values, limits = [], count = BARS) {
+  const [low, high] = [Math.min(...values, ...limits), Math.max(...values, ...limits)];
   const width = (high - low || 1) / count;
   const bars = Array.from({ length: count }, (_, number) => ({ from: low + number * width, to: low + (number + 1) * width, count: 0 }));
   for (const value of values) bars[Math.min(count - 1, Math.floor((value - low) / width))].count += 1;
@@ -41,7 +41,7 @@ export function histogram(editing, path, values) {
   const leaf = editing.value(path);
   const shown = thresholds(leaf ?? {});
   if (values.length < 2 || !shown.length) return null;
-  const bars = barsOf(values);
+  const bars = barsOf(values, shown.map((each) => Number(editing.value([...path, ...each]))));
   const [low, high] = [bars[0].from, bars.at(-1).to];
   const most = Math.max(...bars.map((each) => each.count));
   const x = (value) => ((value - low) / (high - low)) * SIZE.width;

@@ -1,7 +1,7 @@
 // Leaves of a rule and figures: the head, what it tests, and what may stand beside it.
 
-import { button, h, select } from "./dom.js";
-import { addMenu, editor, entry, fitsKey, inForm, marks, register, words } from "./editors.js";
+import { button, h, icon, select } from "./dom.js";
+import { addMenu, editor, entry, fitsKey, inForm, line, marks, register, words } from "./editors.js";
 import { isMap, mapOf } from "./exact.js";
 import { keyedField, pathField, segmentOptions } from "./names.js";
 import { eventsOf, pathOf, underHead } from "./nodes.js";
@@ -10,6 +10,8 @@ import { WINDOW_KEYS } from "./schema.js";
 import { windowEditor } from "./windows.js";
 
 const AMOUNTS = ["sum", "avg", "min", "max", "distinct", "latest", "earliest", "most_frequent"];
+/** Heads whose value takes more than a line. */
+const LARGE = ["sequence", "rfm", "near", "compare", "ratio", "lifecycle"];
 /** Head -> a function that makes the form of its value. */
 const bodies = new Map();
 
@@ -18,7 +20,7 @@ export function registerBody(heads, make) {
   for (const head of heads) bodies.set(head, make);
 }
 
-/** Make the fields of a leaf: its head's value first, then the rest as written, the window, and what may be added. */
+/** Make the fields of a leaf: a line with its head's value and what it tests; then the rest, and what may be added. */
 export function leafFields(editing, schema, path, head) {
   const value = editing.value(path);
   const field = testedField(editing, value, head);
@@ -26,12 +28,12 @@ export function leafFields(editing, schema, path, head) {
   const inline = ["of", "is", "count"].filter((key) => shown.includes(key));
   const others = shown.filter((key) => !inline.includes(key));
   const addable = editing.schemas.addable(schema, value).filter((key) => !WINDOW_KEYS.includes(key) && key !== head);
+  const values = inline.map((key) => inlineField(editing, schema, path, key, field));
+  const body = headValue(editing, schema.properties[head], path, head);
+  const isLarge = LARGE.includes(head);
   return [
-    h("div", { class: "leaf-line" }, headValue(editing, schema.properties[head], path, head), inline.map((key) => inlineField(editing, schema, path, key, field))),
-    others.map((key) => beside(editing, schema, path, key, field)),
-    windowEditor(editing, schema, path),
-    addMenu(editing, schema, path, addable, "Add a condition or detail…"),
-    marks(path),
+    [!isLarge && body, values],
+    [isLarge && body, windowEditor(editing, schema, path), others.map((key) => beside(editing, schema, path, key, field)), addMenu(editing, schema, path, addable, "Add…"), marks(path)],
   ];
 }
 
@@ -50,12 +52,12 @@ function inlineField(editing, schema, path, key, field) {
 
 function beside(editing, schema, path, key, field) {
   const own = schema.properties[key];
-  if (key === "where") return h("div", { class: "entry" }, editor(editing, own, [...path, key], { label: "where" }), removeKey(editing, path, key), marks([...path, key]));
+  if (key === "where") return line([...path, key], editor(editing, own, [...path, key], { label: "where" }), removeKey(editing, path, key));
   return entry(editing, own ?? {}, [...path, key], { removable: !(schema.required ?? []).includes(key) || !own, label: words(key), field });
 }
 
 function removeKey(editing, path, key) {
-  return button("×", { label: `Remove all of ${words(key)}`, control: `${pathText([...path, key])}remove`, class: "button small quiet" }, () =>
+  return button(icon("remove"), { label: `Remove all of ${words(key)}`, control: `${pathText([...path, key])}remove`, class: "button small quiet" }, () =>
     editing.remove([...path, key], { focus: `${pathText(path)}add`, say: `Removed ${words(key)}` }),
   );
 }
@@ -82,7 +84,7 @@ export function pathEditor(editing, schema, path, label, fields, what) {
     return h("span", { class: "named" }, editor(editing, listed?.schema ?? { type: "array", items: text.schema }, path, { label }), back);
   }
   const roots = listed?.schema.prefixItems?.[0]?.enum;
-  const aside = roots && button("as list", { label: `${label}: as a list of names`, control: `${pathText(path)}form`, class: "button small quiet" }, () =>
+  const aside = roots && /[.\\]/.test(String(value ?? "")) && button("as list", { label: `${label}: as a list of names`, control: `${pathText(path)}form`, class: "button small quiet" }, () =>
     editing.change((document) => editing.tree.set(document, path, [roots[0], ...String(value).split(".")]), { focus: pathText([...path, 1]) }),
   );
   return h("span", { class: "named" }, pathField(editing, path, fields, { label, what }), aside);
@@ -108,6 +110,25 @@ registerBody(["has_been", "changed"], (editing, schema, path, label) => {
   return h("span", { class: "named", role: "group", "aria-label": label, "data-field": field?.name }, rows, addMenu(editing, own, path, editing.schemas.addable(own, value ?? {}), "Add…"));
 });
 
+const SESSION = [["duration", "its duration"], ["events", "its number of events"], ["first", "its first value of"], ["last", "its last value of"]];
+
+/** The figure of a session; what it is compared with begins anew with another figure. */
+registerBody(["session"], (editing, _, path) => {
+  const value = editing.value(path);
+  const around = path.slice(0, -1);
+  const kind = isMap(value) ? Object.keys(value)[0] : value;
+  const known = SESSION.some(([each]) => each === kind);
+  const choice = select({ value: kind, options: known ? SESSION : [[kind, "choose"], ...SESSION], "aria-label": "figure of the session", "data-control": isMap(value) ? `${pathText(path)}kind` : pathText(path), class: "control" }, (next) => {
+    const figure = ["first", "last"].includes(next) ? mapOf([[next, ""]]) : next;
+    const test = mapOf([["gte", next === "duration" ? "10m" : 2]]);
+    const node = editing.tree.set(editing.tree.set(editing.value(around), ["session"], figure), ["is"], isMap(figure) ? mapOf([["exists", true]]) : test);
+    editing.change((document) => editing.tree.set(document, around, node), { focus: pathText(path) });
+  });
+  if (!isMap(value)) return choice;
+  const fields = editing.fieldsOf(eventsOf(editing.value(around), "session"));
+  return h("span", { class: "named" }, choice, Object.keys(value).map((key) => pathField(editing, [...path, key], fields, { label: "property of the session" })));
+});
+
 // -- figures -----------------------------------------------------------------------------------------------
 
 /** The editor of a figure: which one, and its fields. */
@@ -122,7 +143,8 @@ function figureEditor(editing, schema, path, { label = "figure" }) {
     { value: head, options: heads.map((each) => [each, figureWords(editing, each)]), "aria-label": `${label}: kind`, "data-control": `${pathText(path)}figure`, class: "control head" },
     (next) => changeFigure(editing, forms, path, head, next),
   );
-  return h("div", { class: "figure", role: "group", "aria-label": label }, choice, leafFields(editing, form.schema, path, head));
+  const [values, rest] = leafFields(editing, form.schema, path, head);
+  return h("div", { class: "figure", role: "group", "aria-label": label }, h("div", { class: "leaf-line" }, choice, values), rest);
 }
 
 function figureWords(editing, head) {
@@ -150,7 +172,7 @@ registerBody(["compare"], (editing, schema, path, label) => {
     { class: "compare", role: "group", "aria-label": label },
     editor(editing, editing.schemas.item(schema, 0), [...path, 0], { label: "first figure" }),
     marks([...path, 0], true),
-    editor(editing, editing.schemas.item(schema, 1), [...path, 1], { label: "relation" }),
+    editor(editing, editing.schemas.item(schema, 1), [...path, 1], { label: "relation", words: editing.language.operators }),
     kind,
     editor(editing, isFigure ? right.anyOf[0] : number, [...path, 2], { label: "compared with" }),
     marks([...path, 2], true),

@@ -34,7 +34,7 @@ export class Builder {
     this.seen = data.seen;
     this.at = (name) => root.querySelector(`[data-part="${name}"]`);
     this.history = new History(parse(data.json));
-    this.editing = new Editing(this.history, data.language, data.catalogue);
+    this.editing = new Editing(this.history, JSON.parse(data.language), data.catalogue);
     this.editing.announce = (text) => this.announce(text);
     this.editing.refresh = () => this.#schedule();
     this.editing.lists = new Suggestions(this.at("suggestions"));
@@ -73,7 +73,7 @@ export class Builder {
       this.announce("Your draft was taken from the address");
     }
     showTemplates(this.at("templates"), this.data.templates, (key, values) => this.#useTemplate(key, values));
-    this.#render();
+    this.render();
     await this.checks.now();
     this.root.dataset.ready = "yes";
   }
@@ -136,10 +136,11 @@ export class Builder {
   #renderSoon() {
     if (!this.#scheduled || this.#pressed) return;
     this.#scheduled = false;
-    this.#render();
+    this.render();
   }
 
-  #render() {
+  /** Make the views of the document, and give the focus back to the control that had it. */
+  render() {
     const { editing } = this;
     editing.number = Math.max(0, Math.min(editing.number, (editing.document.segments ?? []).length - 1));
     const focus = keepFocus(this.root);
@@ -256,4 +257,5 @@ export async function begin(root) {
 }
 
 const root = document.querySelector("[data-builder]");
-if (root) begin(root);
+/** The builder of this page, once it has begun. */
+export const started = root ? begin(root) : null;

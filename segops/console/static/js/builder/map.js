@@ -153,6 +153,7 @@ function handle({ cx, cy, label: text, name }, moved) {
 }
 
 function areasOf(editing, name) {
+  if (typeof name !== "string") return [];
   const found = editing.document.places?.[name];
   return found === undefined ? [] : [found].flat();
 }
@@ -169,6 +170,8 @@ registerBody(["near"], (editing, schema, path, label) => {
   return h("div", { class: "places" }, h("div", {}, form, h("details", { class: "exact", open: form ? null : true }, h("summary", {}, "Values"), editor(editing, schema, path, { label }))), map);
 });
 
-registerBody(["inside", "distance_to"], (editing, _, path, label) => {
-  return h("div", { class: "places" }, placeField(editing, path, label), areasMap(areasOf(editing, editing.value(path)), `Map of ${editing.value(path)}`));
+registerBody(["inside", "distance_to"], (editing, schema, path, label) => {
+  const value = editing.value(path);
+  if (isMap(value)) return h("div", { class: "places" }, h("div", {}, editor(editing, schema, path, { label })), areasMap([value], "Map of the point"));
+  return h("div", { class: "places" }, placeField(editing, path, label), areasMap(areasOf(editing, value), `Map of ${value}`));
 });

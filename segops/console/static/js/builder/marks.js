@@ -11,7 +11,7 @@ export function showMarks(root, editing) {
     const errors = editing.errorsAt(path, element.dataset.below === "true").filter((each) => !shown.has(each));
     errors.forEach((each) => shown.add(each));
     const warnings = editing.warningsAt(path);
-    fill(element, errors.map((each) => h("p", { class: "mistake" }, each.message)), warnings.map((each) => h("p", { class: "warning" }, each.message)));
+    fill(element, errors.map((each) => h("p", { class: "mistake" }, wording(editing, each))), warnings.map((each) => h("p", { class: "warning" }, each.message)));
   }
   showElsewhere(root, editing, shown);
   for (const control of root.querySelectorAll("input[data-control], select[data-control]")) {
@@ -20,6 +20,11 @@ export function showMarks(root, editing) {
     if (wrong) control.setAttribute("aria-invalid", "true");
     else control.removeAttribute("aria-invalid");
   }
+}
+
+/** Return a mistake in words: of a field that is still empty, that it is. */
+function wording(editing, error) {
+  return editing.value(error.at) === "" ? "Fill this in." : error.message;
 }
 
 /** Show mistakes that have no row of their own at the nearest card above. */

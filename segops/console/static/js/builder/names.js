@@ -55,7 +55,7 @@ export function pathField(editing, path, fields, { label, what = "property" }) {
 }
 
 export function describe(field) {
-  const values = Object.keys(field.values ?? {}).slice(0, 3);
+  const values = (field.values ?? []).slice(0, 3).map(([value]) => value);
   const range = field.range ? ` from ${field.range[0]} to ${field.range[1]}` : "";
   return `${field.type}${range}${values.length ? `: ${values.join(", ")}` : ""}, in ${Math.round(field.share * 100)} %`;
 }

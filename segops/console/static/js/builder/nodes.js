@@ -47,7 +47,8 @@ export function eventsOf(node, head) {
 /** Return the property or trait that a node tests, or "". */
 export function pathOf(node, head) {
   const found = TRAITS.includes(head) && isMap(node[head]) ? node[head].trait : node[head];
-  return Array.isArray(found) ? found.slice(1).join(".") : typeof found === "string" ? found : "";
+  if (Array.isArray(found)) return found.slice(1).filter((each) => typeof each === "string").join(".");
+  return typeof found === "string" ? found : "";
 }
 
 /**

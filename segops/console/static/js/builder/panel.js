@@ -51,7 +51,8 @@ export function showEstimate(element, found, { ask, canAsk }) {
   if (found.incomplete.length) {
     parts.push(h("details", { class: "small" }, h("summary", {}, "Past events are not counted yet"), h("p", {}, "Profiles store what published segments read. Publishing counts past events first; the exact count does so, too."), h("ul", {}, found.incomplete.map((each) => h("li", {}, each)))));
   }
-  if (found.counted) parts.push(h("p", { class: "notice good small" }, `With past events: exactly ${number(found.counted.members)} of ${number(found.counted.profiles)} profiles.`));
+  if (found.counted && found.counted.members === null) parts.push(h("p", { class: "notice warn small" }, `Past events are not counted yet: ${found.counted.reason}`));
+  else if (found.counted) parts.push(h("p", { class: "notice good small" }, `With past events: exactly ${number(found.counted.members)} of ${number(found.counted.profiles)} profiles.`));
   if (!found.exact || found.incomplete.length) parts.push(h("p", {}, button("Count exactly", { class: "button small", control: "exact", disabled: canAsk ? null : true }, ask)));
   fill(element, parts);
 }

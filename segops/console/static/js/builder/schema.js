@@ -36,8 +36,16 @@ export class Schemas {
   /** Return the form that a value has, or is closest to while it is not finished. */
   formOf(schema, value) {
     const forms = this.forms(schema);
-    if (forms.length === 1) return forms[0];
-    return forms.find((each) => this.accepts(each.schema, value)) ?? this.#closest(forms, value);
+    const found = forms.length === 1 ? forms[0] : (forms.find((each) => this.accepts(each.schema, value)) ?? this.#closest(forms, value));
+    return { ...found, schema: this.refined(found.schema, value) };
+  }
+
+  /** Return the schema of a map whose keys depend on the value of its first one, for that value. */
+  refined(schema, value) {
+    const branches = schema.properties ? (schema.oneOf ?? []).filter((each) => each.properties) : [];
+    const first = schema.required?.[0];
+    const branch = branches.find((each) => first in each.properties && this.accepts(each.properties[first], value?.[first]));
+    return branch ? { ...schema, properties: { ...schema.properties, ...branch.properties } } : schema;
   }
 
   #closest(forms, value) {

@@ -1,6 +1,6 @@
 // Sequences, drawn as steps one below another.
 
-import { button, h, select } from "./dom.js";
+import { button, h, icon, select } from "./dom.js";
 import { addMenu, editor, entry, marks } from "./editors.js";
 import { mapOf } from "./exact.js";
 import { registerBody } from "./leaves.js";
@@ -50,15 +50,15 @@ function stepHead(editing, path, step, head, number) {
 
 function stepTools(editing, path, number, length) {
   const moved = (by) => [...path.slice(0, -1), number + by];
-  const tool = (text, label, role, click, disabled = false) => button(text, { label, control: `${pathText(path)}${role}`, class: "button small quiet tool", disabled: disabled ? true : null }, click);
+  const tool = (drawn, label, role, click, disabled = false) => button(icon(drawn), { label, control: `${pathText(path)}${role}`, class: "button small quiet tool", disabled: disabled ? true : null }, click);
   const move = (by, role) => editing.shift(path, by, { focus: pathText(moved(by)) + role, say: `Step moved to ${number + by + 1}` });
   const after = [...path.slice(0, -1), Math.max(0, number - 1)];
   return h(
     "span",
     { class: "tools" },
-    tool("↑", `Move step ${number + 1} up`, "up", () => move(-1, "up"), number === 0),
-    tool("↓", `Move step ${number + 1} down`, "down", () => move(1, "down"), number === length - 1),
-    length > 1 && tool("×", `Remove step ${number + 1}`, "remove", () => editing.remove(path, { focus: `${pathText(after)}head`, say: "Step removed" })),
+    tool("up", `Move step ${number + 1} up`, "up", () => move(-1, "up"), number === 0),
+    tool("down", `Move step ${number + 1} down`, "down", () => move(1, "down"), number === length - 1),
+    length > 1 && tool("remove", `Remove step ${number + 1}`, "remove", () => editing.remove(path, { focus: `${pathText(after)}head`, say: "Step removed" })),
   );
 }
 

@@ -28,9 +28,9 @@ export function showNames(element, editing, { published }) {
   const key = published ? h("p", {}, h("code", {}, editing.segment.key ?? "")) : textField(editing, [...path, "key"], { label: "Key" });
   fill(
     element,
-    labelled("Name", textField(editing, [...path, "name"], { label: "Name", wide: true }), [...path, "name"]),
+    labelled("Name", textField(editing, [...path, "name"], { label: "Name", wide: true, optional: true }), [...path, "name"]),
     labelled("Key", key, [...path, "key"], published ? null : "Permanent: a-z, 0-9 and hyphens."),
-    labelled("Description", textField(editing, [...path, "description"], { label: "Description", wide: true, read: (text) => text }), [...path, "description"]),
+    labelled("Description", textField(editing, [...path, "description"], { label: "Description", wide: true, optional: true }), [...path, "description"]),
   );
 }
 
