@@ -1,9 +1,9 @@
 """The live stream: what changed, once a second, encoded once for all browsers that look at the same.
 
-A channel is what a page looks at. Its source says what there is (a snapshot) and what has changed since it was
-asked last (a delta); both hold figures as they are now, so that a browser which gets one twice is right. A
-browser that reads slowly has a short queue; beyond it, the queue is dropped, and the latest snapshot is what
-it gets next. One that comes back with the id of its last message gets the messages since, or a snapshot.
+A channel is what a page looks at. Its source says what there is (a snapshot) and what has changed since it
+was asked last (a delta); both hold figures as they are now, so that a browser which gets one twice is right.
+A browser that reads slowly has a short queue; beyond it, the queue is dropped, and it gets the latest
+snapshot next. One that comes back with the id of its last message gets the messages since, or a snapshot.
 """
 
 from __future__ import annotations
@@ -152,6 +152,7 @@ class Hub:
             if len(self._channels) >= MOST_CHANNELS:
                 return
             channel = self._channels[name] = _Channel(make())
+        del make  # it may hold much, and this goes on for hours
         missed = channel.since(last) if last else None
         client = _Client(behind=missed is None, waiting=missed or [])
         channel.clients.add(client)

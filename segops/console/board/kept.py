@@ -19,26 +19,37 @@ class Kept:
     def __init__(self, kept_s: float = 60.0, most: int = 100) -> None:
         self._kept_s = kept_s
         self._most = most
-        self._found: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
+        self._found: OrderedDict[Hashable, _Answer] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer for a key, which ``make`` computes if there is none. Raises what ``make`` raises."""
-        loop = asyncio.get_running_loop()
-        began_s, task = self._found.get(key, (0.0, None))
-        old = task is not None and task.done() and (loop.time() - began_s > self._kept_s or _failed(task))
-        if task is None or old:
-            task = loop.create_task(_awaited(make))
-            self._found[key] = loop.time(), task
+        """Return the answer for a key; ``make`` computes it if there is none. Raises what ``make`` raises."""
+        found = self._found.get(key)
+        if found is None or found.is_over(self._kept_s):
+            found = self._found[key] = _Answer(make)
             self._found.move_to_end(key)
             while len(self._found) > self._most:
                 self._found.popitem(last=False)
-        answer: T = await asyncio.shield(task)
+        answer: T = await asyncio.shield(found.task)
         return answer
 
 
-async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
-    return await make()
+class _Answer:
+    """An answer that is computed; its age counts from when it is there."""
 
+    def __init__(self, make: Callable[[], Awaitable[Any]]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._done_s = 0.0
+        self.task = self._loop.create_task(self._make(make))
 
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None
+    async def _make(self, make: Callable[[], Awaitable[Any]]) -> Any:
+        found = await make()
+        self._done_s = self._loop.time()
+        return found
+
+    def is_over(self, kept_s: float) -> bool:
+        """Return whether it failed, or is older than so many seconds."""
+        task = self.task
+        if not task.done():
+            return False
+        failed = task.cancelled() or task.exception() is not None
+        return failed or self._loop.time() - self._done_s > kept_s

@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any, Final
 
-from segops.analytics.intervals import HOUR_MS, MINUTE_MS
+from segops.analytics.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from segops.console.board.board import Board
 from segops.console.board.reasons import Flows
-from segops.console.pages._board import REASONS, condition, is_segment
 from segops.console.page import Action, Context, Data, Page
-from segops.console.rendering import compact, duration, number
+from segops.console.pages._board import REASONS, condition, is_segment
+from segops.console.rendering import compact, duration, instant, number
 
 _MOVERS: Final = 8
 #: Range of the changes by reason -> its steps, and how many there are.
 _RANGES: Final = {"1h": (MINUTE_MS, 60), "24h": (HOUR_MS, 24)}
 #: A partition's clock that is so old is a problem; so is a worker's poll.
 _OLD_CLOCK_MS: Final = 60_000
+_LONG_AGO_MS: Final = 90 * DAY_MS
 _STALE_MS: Final = 15_000
 _MANY_LAG: Final = 100_000
 
@@ -61,9 +62,7 @@ def tiles(board: Board, now_ms: int) -> list[dict[str, Any]]:
     ]
 
 
-def _tile(
-    key: str, label: str, value: str, unit: str = "", hint: str = "", tone: str = ""
-) -> dict[str, Any]:
+def _tile(key: str, label: str, value: str, unit: str = "", hint: str = "", tone: str = "") -> dict[str, Any]:
     return {"key": key, "label": label, "value": value, "unit": unit, "hint": hint, "tone": tone}
 
 
@@ -127,18 +126,27 @@ def movers(board: Board) -> list[dict[str, Any]]:
 def health(board: Board, now_ms: int) -> list[dict[str, Any]]:
     """Return what an operator looks at: name, value in words, tone, and what it means."""
     pulse, clock_ms = board.pulse, board.pulse.clock_ms or board.sizes.as_of.least_ms
-    age_ms = None if clock_ms is None else max(0, now_ms - clock_ms)
     closed = [name for name, gate in board.gates.items() if gate["state"] == "closed"]
     answering = f"{pulse.reached} of {pulse.known} answer" if pulse.known else "none is known"
     dead = sum(each.dead for each in board.deliveries.values())
     return [
         _fact("workers", "Workers", answering, bad=pulse.reached < max(1, pulse.known)),
-        _fact("watermark", "Watermark", _age(age_ms), warn=age_ms is None or age_ms > _OLD_CLOCK_MS),
-        _fact("recovering", "Recovering", _counted(pulse.recovering, "partition"), warn=bool(pulse.recovering)),
+        _fact("watermark", "Watermark", _age(clock_ms, now_ms), warn=_is_behind(clock_ms, now_ms)),
+        _fact(
+            "recovering", "Recovering", _counted(pulse.recovering, "partition"), warn=bool(pulse.recovering)
+        ),
         _fact("overdue", "Overdue timers", number(pulse.overdue), warn=bool(pulse.overdue)),
-        _fact("letters", "Dead letters", number(board.dead_letters), warn=board.dead_letters > 0, href="/data"),
+        _fact(
+            "letters", "Dead letters", number(board.dead_letters), warn=board.dead_letters > 0, href="/data"
+        ),
         _fact("refused", "Refused messages", number(dead), warn=dead > 0, href="/destinations"),
-        _fact("closed", "Closed destinations", ", ".join(closed) or "none", bad=bool(closed), href="/destinations"),
+        _fact(
+            "closed",
+            "Closed destinations",
+            ", ".join(closed) or "none",
+            bad=bool(closed),
+            href="/destinations",
+        ),
         _fact("history", "History still to read", _left(pulse.backfill_left)),
     ]
 
@@ -162,9 +170,17 @@ _HINTS: Final[Mapping[str, str]] = {
 }
 
 
-def _age(age_ms: int | None) -> str:
-    if age_ms is None:
+def _is_behind(clock_ms: int | None, now_ms: int) -> bool:
+    """Return whether clocks lag; events of long ago, as in the demo, have clocks of their own."""
+    return clock_ms is None or _OLD_CLOCK_MS < now_ms - clock_ms < _LONG_AGO_MS
+
+
+def _age(clock_ms: int | None, now_ms: int) -> str:
+    if clock_ms is None:
         return "unknown"
+    age_ms = max(0, now_ms - clock_ms)
+    if age_ms >= _LONG_AGO_MS:
+        return f"at {instant(clock_ms)[:10]}, past events"
     return "current" if age_ms < 5_000 else f"{duration(age_ms // 1000 * 1000)} behind"
 
 

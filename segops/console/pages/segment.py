@@ -77,7 +77,7 @@ async def _segment(context: Context[Board]) -> Data:
         "reasons": _reasons(view),
         "happenings": [_happening(each) for each in board.recent_changes(key)[:_MOST_HAPPENINGS]],
         "editions": editions(board, definition),
-        "used_by": dependants(board.definitions.values()).get(key, []),
+        "used_by": _users(board, key),
         "uses": sorted(set(references(definition.when))),
         "audiences": _audiences(board, key),
         "alerts": _alerts(board, definition),
@@ -203,6 +203,12 @@ def _text(board: Board, edition: Edition) -> str:
     return "" if definition is None else written(document_of(definition, board.definitions))
 
 
+def _users(board: Board, key: str) -> list[str]:
+    """Return the segments that refer to one; audiences are listed by themselves."""
+    found = dependants(board.definitions.values()).get(key, [])
+    return [each for each in found if not each.startswith(PREFIX)]
+
+
 def _audiences(board: Board, key: str) -> list[dict[str, Any]]:
     return [
         {
@@ -219,7 +225,11 @@ def _audiences(board: Board, key: str) -> list[dict[str, Any]]:
 
 
 def _alerts(board: Board, definition: Definition) -> list[dict[str, Any]]:
-    firing = {each.alert: each for each in board.alerts.view(firing=True).alerts if each.segment_key == definition.key}
+    firing = {
+        each.alert: each
+        for each in board.alerts.view(firing=True).alerts
+        if each.segment_key == definition.key
+    }
     return [
         {
             "text": each.text,
