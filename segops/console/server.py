@@ -26,6 +26,16 @@ from segops.console.visits import Visits
 log = logging.getLogger(__name__)
 
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
+#: The routes that no table has: methods and paths.
+OWN_ROUTES: Final = (
+    "GET /static/{digest}/{name}",
+    "GET /session.json",
+    "GET /login",
+    "POST /login",
+    "POST /logout",
+    "GET /oidc/login",
+    "GET /oidc/callback",
+)
 _ROUTING: Final = {404: "There is no such page.", 405: "This address is not asked in this way."}
 Handler = Callable[[Request], Awaitable[StreamResponse]]
 

@@ -57,8 +57,8 @@ class MemoryAudit:
 
     @property
     def said(self) -> list[tuple[str, str]]:
-        """The action and the outcome of each entry."""
-        return [(entry.action, entry.outcome) for entry in self.entries]
+        """The action and the result of each entry."""
+        return [(entry.action, entry.result) for entry in self.entries]
 
 
 @dataclass
@@ -146,7 +146,7 @@ async def served(
     visits = Visits(guard, Answers(Renderer(assets), guard), clock)
     routes = Routes(settings, board, visits, audit, ConsoleMetrics(registry))
     metrics = routes.metrics
-    oidc = Oidc(settings.console, guard.signer, now_ms=clock) if guard.ways.oidc else None
+    oidc = Oidc(settings.console, guard.signer, now_ms=clock) if guard.logins.oidc else None
     sign_in = SignIn(visits, audit, metrics, oidc)
     app = Console(routes, sign_in, tables, 10, Connections(1_000), assets).application()
     async with TestClient(TestServer(app), cookie_jar=CookieJar(unsafe=True)) as client:
