@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web import HTTPException, Request, Response, StreamResponse
+from aiokafka.errors import KafkaError
 
 from segops.console.access.guard import Denied
 from segops.console.answers import json_response
@@ -22,6 +23,8 @@ from segops.console.page import Action, NotAudited, NotFound, Page, Role, Stream
 from segops.console.routes import Routes, json_path
 from segops.console.sign_in import SignIn
 from segops.console.visits import Visits
+from segops.core.errors import UserError
+from segops.kafka.reachability import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +123,10 @@ class Console:
             return self._error(request, 503, f"Nothing was done or shown: {error}.")
         except HTTPException as error:  # of the router: no such path, or another method
             return self._unrouted(request, error)
+        except (Unreachable, KafkaError) as error:
+            return self._error(request, 503, f"Kafka is away: {error}")
+        except UserError as error:  # what the address asks for cannot be
+            return self._error(request, 400, str(error))
         except TimeoutError:
             return self._error(request, 504, "This took too long. Kafka or a worker may be away.")
         except Exception:

@@ -337,6 +337,7 @@ def test_the_settings_page_shows_no_secret() -> None:
             found = {each["name"]: each for each in (await browser.get("/settings.json")).json["settings"]}
             assert found["SEGOPS_AUDIT_KEY"]["value"] == "(secret)"
             assert found["SEGOPS_AUDIT_KEY"]["default"] is False
+            assert found["SEGOPS_CONSOLE_SESSION"]["value"] == "12h"
             assert set(found) == {name for name, _, _ in config.variables()}
 
         serve(steps)
