@@ -31,9 +31,11 @@ from segops.kafka import topics
 from segops.kafka.clients import running_admin
 from segops.operations import group
 from segops.operations.audiences import actions
+from segops.operations.audiences.actors import acting
 from segops.operations.definitions import publish
 from segops.processes.child import Child
 from segops.processes.interrupts import interruptible, uninterrupted
+from segops.wall_clock import wall_ms
 
 _KEEP_LOOK_S: Final = 0.5
 #: What an earlier run may have left in a folder.
@@ -143,7 +145,8 @@ async def _prepare(environment: Environment, processes: int) -> None:
     await group.check_processes(environment.settings, processes)
     await topics.create(environment.settings)
     await publish(environment.settings, environment.definitions)
-    await actions.apply(environment.settings, [environment.audience])
+    act = acting(environment.settings, now_ms=wall_ms())
+    await actions.apply(environment.settings, [environment.audience], act)
 
 
 async def _remove_topics(environment: Environment) -> None:
