@@ -7,7 +7,6 @@ milliseconds; sizes are written ``67108864`` or ``64MiB`` and become bytes.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
@@ -176,16 +175,12 @@ def variables() -> Iterator[tuple[str, object, str]]:
 
 
 def in_force(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
-    """Yield every variable with its value, whether that is the default, and its description; hide secrets.
-
-    An address may hold a password, which is hidden, too.
-    """
+    """Yield every variable with its value, whether that is the default, and its description; hide secrets."""
     for name, part in _PARTS.items():
         section: SettingsSection = getattr(settings, name)
         for field, info in part.model_fields.items():
             value = getattr(section, field)
             shown = "(secret)" if isinstance(value, SecretStr) else "" if value is None else str(value)
-            shown = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:(secret)@", shown)
             is_default = field not in section.model_fields_set
             yield str(info.validation_alias), shown, is_default, info.description or ""
 

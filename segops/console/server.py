@@ -15,15 +15,27 @@ from aiohttp.web import HTTPException, Request, Response, StreamResponse
 from segops.console.access.guard import Denied
 from segops.console.answers import json_response
 from segops.console.assets import Assets
+from segops.console.connections import Connections
 from segops.console.headers import accepts_gzip, protect
 from segops.console.metrics import ConsoleMetrics
 from segops.console.page import Action, NotAudited, NotFound, Page, Role, Stream
 from segops.console.routes import Routes, json_path
+from segops.console.sign_in import SignIn
 from segops.console.visits import Visits
 
 log = logging.getLogger(__name__)
 
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
+#: The routes that no table has: methods and paths.
+OWN_ROUTES: Final = (
+    "GET /static/{digest}/{name}",
+    "GET /session.json",
+    "GET /login",
+    "POST /login",
+    "POST /logout",
+    "GET /oidc/login",
+    "GET /oidc/callback",
+)
 _ROUTING: Final = {404: "There is no such page.", 405: "This address is not asked in this way."}
 Handler = Callable[[Request], Awaitable[StreamResponse]]
 
@@ -42,8 +54,10 @@ class Console:
     """The console as an application of aiohttp."""
 
     routes: Routes
+    sign_in: SignIn
     tables: Tables
     timeout_s: float
+    connections: Connections
     assets: Assets = field(default_factory=Assets)
 
     @property
@@ -60,6 +74,7 @@ class Console:
         get, tables = app.router.add_get, self.tables
         get("/static/{digest}/{name:.+}", self._static)
         get("/session.json", self._session)
+        self.sign_in.add_to(app.router)
         for page in tables.pages:
             get(_pattern(json_path(page.path)), self.routes.data(page))
         for page in tables.pages:
@@ -74,17 +89,21 @@ class Console:
     def _middleware(self) -> Any:
         @web.middleware
         async def around(request: Request, handler: Handler) -> StreamResponse:
-            started = asyncio.get_running_loop().time()
-            response = await self._answer(request, handler)
-            self._metrics.requests.labels(_route(request), str(response.status)).inc()
-            if response.prepared:  # a stream, which has ended
-                return response
-            self._metrics.seconds.observe(asyncio.get_running_loop().time() - started)
-            self._visits.keep(request, response)
-            protect(response, https=self._visits.client(request).https)
-            return await self._send(request, response)
+            with self.connections.answering(request):
+                return await self._around(request, handler)
 
         return around
+
+    async def _around(self, request: Request, handler: Handler) -> StreamResponse:
+        started = asyncio.get_running_loop().time()
+        response = await self._answer(request, handler)
+        self._metrics.requests.labels(_route(request), str(response.status)).inc()
+        if response.prepared:  # a stream, which has ended
+            return response
+        self._metrics.seconds.observe(asyncio.get_running_loop().time() - started)
+        self._visits.keep(request, response)
+        protect(response, https=self._visits.client(request).https)
+        return await self._send(request, response)
 
     async def _answer(self, request: Request, handler: Handler) -> StreamResponse:
         try:
