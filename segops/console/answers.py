@@ -122,8 +122,8 @@ def _compressed(request: BaseRequest, response: Response) -> Response:
 
 
 def see_other(location: str) -> Response:
-    """Send the browser to a path of this console."""
-    return Response(status=303, headers={"Location": local_path(location)})
+    """Send the browser to a path of this console; one that a client gave is to be a ``local_path``."""
+    return Response(status=303, headers={"Location": location})
 
 
 def local_path(text: str) -> str:

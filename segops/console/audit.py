@@ -51,6 +51,10 @@ class Auditor:
         """Write that something of a person is read. Raises NotAudited."""
         await self._log.write(self._entry(name, data, "read", now_ms=now_ms))
 
+    async def note(self, name: str, *, now_ms: int) -> None:
+        """Write something that is over when it is known, as a sign-in. Raises NotAudited."""
+        await self._log.write(self._entry(name, {}, "done", now_ms=now_ms))
+
     async def begin(self, name: str, data: Data, *, now_ms: int) -> AccessEntry:
         """Write that a change begins, and return the entry, which ``end`` completes. Raises NotAudited."""
         entry = self._entry(name, data, "begun", now_ms=now_ms)

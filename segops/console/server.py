@@ -19,6 +19,7 @@ from segops.console.headers import accepts_gzip, protect
 from segops.console.metrics import ConsoleMetrics
 from segops.console.page import Action, NotAudited, NotFound, Page, Role, Stream
 from segops.console.routes import Routes, json_path
+from segops.console.sign_in import SignIn
 from segops.console.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Console:
     """The console as an application of aiohttp."""
 
     routes: Routes
+    sign_in: SignIn
     tables: Tables
     timeout_s: float
     assets: Assets = field(default_factory=Assets)
@@ -60,6 +62,7 @@ class Console:
         get, tables = app.router.add_get, self.tables
         get("/static/{digest}/{name:.+}", self._static)
         get("/session.json", self._session)
+        self.sign_in.add_to(app.router)
         for page in tables.pages:
             get(_pattern(json_path(page.path)), self.routes.data(page))
         for page in tables.pages:

@@ -12,6 +12,8 @@ from aiohttp.web import AppRunner, Server
 from segops.api.listen import check_address
 from segops.config import Settings
 from segops.console.access.guard import Guard
+from segops.console.access.oidc import Oidc
+from segops.console.access.tokens import check_installed
 from segops.console.answers import Answers
 from segops.console.assets import Assets
 from segops.console.audit import KafkaAudit
@@ -20,6 +22,7 @@ from segops.console.pages import ACTIONS, PAGES, STREAMS
 from segops.console.rendering import Renderer
 from segops.console.routes import Routes
 from segops.console.server import Console, Tables
+from segops.console.sign_in import SignIn
 from segops.console.visits import Visits
 from segops.kafka.partition_tasks import cancel_all
 from segops.metrics import Metrics
@@ -48,6 +51,7 @@ class ConsoleService:
         self._settings = settings
         self._metrics = ConsoleMetrics(metrics.registry)
         self._guard = Guard(settings.console)
+        self._oidc = open_oidc(self._guard)
         self._board: Any = NoBoard()
         self._audit = KafkaAudit(settings)
 
@@ -85,8 +89,9 @@ class ConsoleService:
         assets = Assets()
         visits = Visits(self._guard, Answers(Renderer(assets), self._guard), wall_ms)
         routes = Routes(self._settings, self._board, visits, self._audit, self._metrics)
+        sign_in = SignIn(visits, self._audit, self._metrics, self._oidc)
         timeout_s = self._settings.console.timeout_ms / 1000
-        return Console(routes, Tables(PAGES, ACTIONS, STREAMS), timeout_s, assets)
+        return Console(routes, sign_in, Tables(PAGES, ACTIONS, STREAMS), timeout_s, assets)
 
     async def _listen(self, runner: AppRunner, stop: asyncio.Event) -> None:
         settings, server = self._settings.console, cast(Server, runner.server)
@@ -105,6 +110,14 @@ class ConsoleService:
             self._metrics.connections.set(len(server.connections))
             with suppress(TimeoutError):
                 await asyncio.sleep(_EXPORT_S)
+
+
+def open_oidc(guard: Guard) -> Oidc | None:
+    """Return the issuer of the settings, if there is one. Raises UserError if it cannot be used."""
+    if not guard.ways.oidc:
+        return None
+    check_installed()
+    return Oidc(guard.settings, guard.signer, now_ms=wall_ms)
 
 
 def _bounded(server: Server, limit: int) -> Any:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from segops import config
 from segops.console.access.guard import Guard
+from segops.console.access.oidc import Oidc
 from segops.console.answers import Answers
 from segops.console.assets import Assets
 from segops.console.metrics import ConsoleMetrics
@@ -22,6 +23,7 @@ from segops.console.pages import ACTIONS, PAGES, STREAMS
 from segops.console.rendering import Renderer
 from segops.console.routes import Routes
 from segops.console.server import Console, Tables
+from segops.console.sign_in import SignIn
 from segops.console.visits import Visits
 from segops.schemas.access_audit import AccessEntry
 
@@ -139,7 +141,10 @@ async def _serve(
     assets, guard = Assets(), Guard(settings.console)
     visits = Visits(guard, Answers(Renderer(assets), guard), clock)
     routes = Routes(settings, board, visits, audit, ConsoleMetrics(registry))
-    app = Console(routes, tables, timeout_s=10, assets=assets).application()
+    metrics = routes.metrics
+    oidc = Oidc(settings.console, guard.signer, now_ms=clock) if guard.ways.oidc else None
+    sign_in = SignIn(visits, audit, metrics, oidc)
+    app = Console(routes, sign_in, tables, timeout_s=10, assets=assets).application()
     async with TestClient(TestServer(app), cookie_jar=CookieJar(unsafe=True)) as client:
         await steps(Browser(client, audit, clock, registry))
 

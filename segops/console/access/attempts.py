@@ -57,9 +57,14 @@ class Attempts:
             self._failures.popitem(last=False)
 
     def succeeded(self, keys: Iterable[str]) -> None:
-        """Forget the failures of each key."""
+        """Forget the failures of a name, and the latest one of an address.
+
+        An address keeps the others: a guesser with an account of their own must not begin afresh with it.
+        """
         for key in keys:
-            self._failures.pop(key, None)
+            found = self._failures.pop(key, None)
+            if found is not None and key.startswith("address:") and found.times > 1:
+                self._failures[key] = _Failures(found.times - 1, found.last_ms, found.last_ms)
 
 
 def keys_of(address: str, name: str = "") -> list[str]:

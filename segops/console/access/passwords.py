@@ -27,6 +27,7 @@ _MAX_MEMORY: Final = 256 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 #: More at a time would take the memory and the cores that pages need.
 _AT_ONCE: Final = 2
+_MOST: Final = 40
 MAX_PASSWORD: Final = 1_000
 
 
@@ -92,10 +93,16 @@ class LocalUsers:
     def __init__(self, settings: ConsoleSettings) -> None:
         self._users: Mapping[str, LocalUser] = _unique(_read(settings))
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._checking = 0
         self._decoy = next((user.hash for user in self._users.values()), None)
 
     def __bool__(self) -> bool:
         return bool(self._users)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether so many passwords are being checked that another one must wait for seconds."""
+        return self._checking >= _MOST
 
     def get(self, name: str) -> LocalUser | None:
         """Return a user by name."""
@@ -107,8 +114,12 @@ class LocalUsers:
         known = self._decoy if user is None else user.hash
         if known is None or len(password) > MAX_PASSWORD:
             return None
-        async with self._slots:
-            fits = await asyncio.to_thread(matches, known, password)
+        self._checking += 1
+        try:
+            async with self._slots:
+                fits = await asyncio.to_thread(matches, known, password)
+        finally:
+            self._checking -= 1
         return user if fits else None
 
 
