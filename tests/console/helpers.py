@@ -127,16 +127,19 @@ def serve(
     **settings: object,
 ) -> None:
     """Run ``steps`` against a console with these settings of the section ``console``: open by default."""
-    asyncio.run(_serve(steps, tables or EVERYTHING, board, audit or MemoryAudit(), settings))
+    asyncio.run(served(steps, settings, tables=tables, board=board, audit=audit))
 
 
-async def _serve(
+async def served(
     steps: Callable[[Browser], Awaitable[None]],
-    tables: Tables,
-    board: Any,
-    audit: MemoryAudit,
     given: Mapping[str, object],
+    *,
+    tables: Tables | None = None,
+    board: Any = None,
+    audit: MemoryAudit | None = None,
 ) -> None:
+    """Run ``steps`` in a loop that runs already."""
+    tables, audit = tables or EVERYTHING, audit or MemoryAudit()
     settings, clock, registry = config.load(console=given), Clock(), CollectorRegistry()
     assets, guard = Assets(), Guard(settings.console)
     visits = Visits(guard, Answers(Renderer(assets), guard), clock)
@@ -152,3 +155,33 @@ async def _serve(
 def entries_of(audit: MemoryAudit, action: str) -> Sequence[AccessEntry]:
     """Return the entries of one action."""
     return [entry for entry in audit.entries if entry.action == action]
+
+
+#: The scrypt hash of this password, of the least strength that is taken.
+PASSWORD = "correct horse"
+HASH = "scrypt$14$8$1$MDEyMzQ1Njc4OWFiY2RlZg==$0LupyHkzAIgDr9UDsriAAf87vMbCbcaUfDvFOAHk0D0="
+USERS = ",".join(f"{role}:{role}:{HASH}" for role in ("viewer", "editor", "approver", "admin"))
+TOKEN = "a-token-of-the-tests"
+#: A proxy on loopback that signs people in: the quickest way to any role.
+PROXY = {
+    "trusted_proxies": "127.0.0.1",
+    "proxy_user_header": "X-User",
+    "proxy_role_header": "X-Role",
+}
+
+
+def as_user(role: str, name: str = "ann") -> dict[str, str]:
+    """Return the headers of the proxy for a user."""
+    return {"X_User": name, "X_Role": role}
+
+
+async def login(browser: Browser, **fields: str) -> Answer:
+    """Fill in the sign-in page, and post it with its token."""
+    page = await browser.get("/login")
+    token = page.text.partition('name="csrf" value="')[2].partition('"')[0]
+    return await browser.submit("/login", fields, token=token)
+
+
+async def login_as(browser: Browser, name: str) -> Answer:
+    """Sign in as one of the local users."""
+    return await login(browser, name=name, password=PASSWORD)
