@@ -42,7 +42,7 @@ class Workers:
         self._base = base
 
     async def profile(self, identifier: str) -> ProfileView:
-        """Return a profile. Raises UnknownProfile, NoWorker, UserError for a wrong identifier, SegopsError."""
+        """Return a profile. Raises UnknownProfile, NoWorker, UserError (a wrong identifier), SegopsError."""
         return await self._ask(_Question(path_of(identifier)), ProfileView)
 
     async def timeline(self, identifier: str, **query: str) -> RecentTimeline:

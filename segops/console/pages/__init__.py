@@ -6,10 +6,10 @@ from types import ModuleType
 from typing import Any, Final
 
 from segops.console.page import Action, Page, Stream
-from segops.console.pages import settings
+from segops.console.pages import lifecycle, people, person, rfm, sandbox, settings
 
 #: Every module of pages.
-MODULES: Final[tuple[ModuleType, ...]] = (settings,)
+MODULES: Final[tuple[ModuleType, ...]] = (people, person, sandbox, rfm, lifecycle, settings)
 
 PAGES: Final[tuple[Page[Any], ...]] = tuple(page for module in MODULES for page in module.PAGES)
 ACTIONS: Final[tuple[Action[Any, Any], ...]] = tuple(
