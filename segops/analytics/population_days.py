@@ -1,4 +1,4 @@
-"""The population day by day, from the records of ``segops.trends``."""
+"""The population day by day: ``segops.trends`` has the past days, ``segops.sizes`` the latest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PopulationDay(msgspec.Struct, frozen=True):
 
 
 class PopulationDays:
-    """Folds records of the population. Those of a partition must come in their order; partitions in any.
+    """Folds records of the population of either topic, in any order.
 
     Only records of the latest generation with this number of ``partitions`` count.
 
@@ -54,7 +54,7 @@ class PopulationDays:
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
         self._generation = _UNKNOWN
-        self._days: dict[int, dict[int, PopulationFigures]] = {}
+        self._days: dict[int, dict[int, PopulationRecord]] = {}
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Apply a record of the topic; skip those of segments, and unreadable ones."""
@@ -68,12 +68,15 @@ class PopulationDays:
             self.note(record)
 
     def note(self, record: PopulationRecord) -> None:
-        """Take a record over: the last one of a day counts."""
+        """Take a record over: of a day that with the greatest clock counts."""
         if record.partitions != self._partitions or record.generation < self._generation:
             return
         if record.generation > self._generation:
             self._generation, self._days = record.generation, {}
-        self._days.setdefault(record.figures.day_ms, {})[record.partition] = record.figures
+        day = self._days.setdefault(record.figures.day_ms, {})
+        known = day.get(record.partition)
+        if known is None or known.clock_ms <= record.clock_ms:
+            day[record.partition] = record
 
     def days(self) -> list[PopulationDay]:
         """Return the days from the first to the last that any partition has reported."""
@@ -84,7 +87,7 @@ class PopulationDays:
             return
         latest: dict[int, PopulationFigures] = {}
         for day_ms in range(min(self._days), max(self._days) + 1, DAY_MS):
-            found = self._days.get(day_ms, {})
+            found = {number: each.figures for number, each in self._days.get(day_ms, {}).items()}
             # A partition publishes its figures whenever they change: without a record no one was active.
             latest = {number: _idle(each) for number, each in latest.items()} | found
             yield _sum(day_ms, list(latest.values()), complete=len(latest) == self._partitions)

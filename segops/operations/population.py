@@ -12,11 +12,11 @@ from segops.kafka.topics import partition_counts
 
 
 async def population_days(settings: Settings) -> list[PopulationDay]:
-    """Return the days that ``segops.trends`` retains, the first one first. Raises UserError without it."""
-    topic = settings.topics.trends
-    counts = await partition_counts(settings.kafka, [topic])
-    partitions = [TopicPartition(topic, number) for number in range(counts[topic])]
-    found = PopulationDays(len(partitions))
+    """Return the days that ``segops.trends`` retains, in order. Raises UserError without the topics."""
+    topics = [settings.topics.trends, settings.topics.sizes]
+    counts = await partition_counts(settings.kafka, topics)
+    partitions = [TopicPartition(topic, number) for topic in topics for number in range(counts[topic])]
+    found = PopulationDays(counts[settings.topics.sizes])
     async with running_consumer(settings.kafka) as consumer:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)

@@ -12,7 +12,7 @@ from segops.console.page import Data
 from segops.console.pages import person as person_page
 from segops.core.links import links_of
 from segops.operations import erase, split
-from segops.schemas.erasures import Receipt
+from segops.schemas.erasures import ErasureRequest, Receipt
 from segops.testing import Customer
 from tests.console.helpers import Answer, Browser
 
@@ -106,7 +106,7 @@ class Operations:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Operations:
     found = Operations()
 
-    async def erasing(_settings: object, request: erase.ErasureRequest, *, wait_s: float) -> list[Receipt]:
+    async def erasing(_settings: object, request: ErasureRequest, *, wait_s: float) -> list[Receipt]:
         found.erased.append(request.profile)
         return [
             Receipt(request.request, "a" * 64, "profile", NOON, []),
@@ -122,7 +122,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Operations:
     monkeypatch.setattr(
         person_page,
         "read_receipts",
-        lambda _settings, request: erasing(None, erase.ErasureRequest("", request), wait_s=0),
+        lambda _settings, request: erasing(None, ErasureRequest("", request), wait_s=0),
     )
     return found
 

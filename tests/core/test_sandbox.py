@@ -43,7 +43,7 @@ def replayed(replay: Replay, steps: list[Step]) -> list[tuple[Any, ...]]:
     return found
 
 
-def told(view: SandboxView) -> list[tuple[Any, ...]]:
+def listed(view: SandboxView) -> list[tuple[Any, ...]]:
     return [(each.at_ms, each.segment, each.action, each.reason, each.until) for each in view.changes]
 
 
@@ -74,7 +74,7 @@ def test_a_sandbox_equals_the_replay_of_the_same_events_from_the_start(
     view = Sandbox(Engine(known), copies(profile), clock_ms=clock_ms).run(events, until_ms=until_ms)
     assert encode_profile(profile) == stored
     again: list[Step] = [("event", each) for each in sorted(events, key=lambda each: each.time_ms)]
-    assert told(view) == replayed(replay, [*again, ("clock", until_ms)])
+    assert listed(view) == replayed(replay, [*again, ("clock", until_ms)])
     assert {each.segment_key for each in view.after} == set(replay.profiles[ANN].members)
     assert (view.stopped, view.reached_ms) == (None, until_ms)
 

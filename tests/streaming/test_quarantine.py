@@ -379,8 +379,7 @@ def test_unreadable_handover_is_quarantined_and_the_claimant_continues(
     assert (letter.profile_id, letter.found_in, letter.data) == ("anonymous_id:a", "handover", broken.value)
     view = part.processor.look("user_id:u9", profile_view)
     assert view is not None and not isinstance(view, str)
-    assert not view.awaits
-    assert not view.memberships
+    assert (view.awaits, view.memberships) == ((), ())
     part.processor.process([sent(handover, 2)])  # whole by an operator
     profile = part.processor._profiles.peek("user_id:u9")
     assert profile is not None and profile.links is not None

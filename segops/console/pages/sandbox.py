@@ -44,7 +44,7 @@ async def _sandbox(context: Context[Any]) -> Data:
         "days": days,
         "max_days": MAX_DAYS,
         "max_events": MAX_EVENTS,
-        "result": None if shown is None else {**shown, **_lanes(shown)},
+        "result": None if shown is None else {**shown, **_stretches(shown)},
         "problem": problem,
         "catalogue": events_of(context.board),
         "cli": f"segops sandbox {'ID' if names.masked else shlex.quote(view.profile_id)} --days {days}",
@@ -100,7 +100,7 @@ def _at_ms(day: object, number: int, clock_ms: int) -> int:
     return min(MAX_MS, clock_ms + round(day * _DAY_MS))
 
 
-def _lanes(result: Data) -> Data:
+def _stretches(result: Data) -> Data:
     """Return a lane per segment with the stretches of membership, as shares of the time shown."""
     begin, end = result["now_ms"], max(result["until_ms"], result["now_ms"] + 1)
     begin = min([begin, *(each["at_ms"] for each in result["changes"])])
@@ -125,7 +125,7 @@ def _lanes(result: Data) -> Data:
         for key, found in spans.items()
     ]
     return {
-        "lanes": sorted(lanes, key=lambda lane: (not lane["moves"], lane["name"])),
+        "lanes": sorted(lanes, key=lambda row: (not row["moves"], row["name"])),
         "begin_ms": begin,
         "end_ms": end,
     }

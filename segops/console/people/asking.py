@@ -28,7 +28,7 @@ async def part(work: Awaitable[_T], default: _D, *, limit_s: float = PART_S) -> 
         return default, str(error) or type(error).__name__
 
 
-class Kept(NamedTuple):
+class _Entry(NamedTuple):
     """A result, and when it was asked for."""
 
     at_ms: int
@@ -40,22 +40,22 @@ class Cache:
 
     def __init__(self, lasts_ms: int) -> None:
         self._lasts_ms = lasts_ms
-        self._kept: dict[object, Kept] = {}
+        self._entries: dict[object, _Entry] = {}
         self._locks: dict[object, asyncio.Lock] = {}
 
     async def get(self, key: object, now_ms: int, work: Callable[[], Awaitable[_T]]) -> tuple[int, _T]:
         """Return when the result was asked for, and the result. What fails is not kept."""
         key = (asyncio.get_running_loop(), key)
         async with self._locks.setdefault(key, asyncio.Lock()):
-            known = self._kept.get(key)
+            known = self._entries.get(key)
             if known is None or not 0 <= now_ms - known.at_ms < self._lasts_ms:
-                known = Kept(now_ms, await work())
-                self._kept[key] = known
+                known = _Entry(now_ms, await work())
+                self._entries[key] = known
         self._forget()
         return known.at_ms, known.found  # type: ignore[return-value] # of this key
 
     def _forget(self) -> None:
-        for key in list(self._kept)[:-_CACHED]:
-            del self._kept[key]
+        for key in list(self._entries)[:-_CACHED]:
+            del self._entries[key]
             if not self._locks[key].locked():
                 del self._locks[key]

@@ -229,7 +229,7 @@ def digit_text(rfm: Rfm, by: str, digit: int) -> str:
     """Return which numbers of orders, or amounts, a digit means.
 
     >>> digit_text(Rfm(), "frequency", 1), digit_text(Rfm(), "frequency", 4), digit_text(Rfm(), "monetary", 5)
-    ('1 or fewer orders', '5 to 8 orders', 'more than 500')
+    ('up to 1 order', '5 to 8 orders', 'more than 500')
     """
     edges: Sequence[int | Decimal] = rfm.frequency if by == "frequency" else rfm.monetary
     unit = " orders" if by == "frequency" else ""
@@ -237,7 +237,7 @@ def digit_text(rfm: Rfm, by: str, digit: int) -> str:
     if number == len(edges):
         return f"more than {edges[-1]}{unit}"
     if number == 0:
-        return f"{edges[0]} or fewer{unit}" if unit else f"up to {edges[0]}"
+        return f"up to {edges[0]}{unit if edges[0] != 1 else ' order'}" if unit else f"up to {edges[0]}"
     low, high = edges[number - 1], edges[number]
     if not unit:
         return f"above {low}, up to {high}"

@@ -71,8 +71,7 @@ class SegmentProcessor:
         self._profiles = ProfileCache(store, engine, self._quarantine.add, bound=cache_profiles)
         tallies = Tallies(store, self.clock, sizes_of(store))
         self._effects = Effects(output, tallies, sizes_of(store), base_of(store))
-        #: The members of each segment.
-        self.sizes = self._effects.sizes
+        self.sizes = self._effects.sizes  #: The members of each segment.
         self._figures = Figures(
             store, start, output, tallies=tallies, sizes=self.sizes, interval_ms=figures_interval_ms
         )
@@ -106,11 +105,9 @@ class SegmentProcessor:
     def look(self, profile_id: str, view: View[_Seen]) -> _Seen | str | None:
         """Return the current view of a profile, the id of the profile that it was merged into, or None."""
         profile = self._profiles.peek(profile_id)
-        if profile is None or profile.merged_into is not None:
+        if profile is None or is_blank(profile):  # only rejected events so far, or a redirect
             return None if profile is None else profile.merged_into
-        if is_blank(profile):
-            return None  # only rejected events so far
-        return view(self.in_force, profile, self.clock.now_ms, self.backfill.since)
+        return profile.merged_into or view(self.in_force, profile, self.clock.now_ms, self.backfill.since)
 
     @property
     def counts(self) -> Counts:
