@@ -101,7 +101,7 @@ image: ## Build the image segops (PYTHON_IMAGE=, BUILDER=docker|podman|buildah)
 LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 lock: ## Pin the packages of the image anew (needs uv)
-	$(LOCK) pyproject.toml --extra archive --extra google --extra sources -o deploy/image/requirements.txt
+	$(LOCK) pyproject.toml --extra archive --extra google --extra oidc --extra sources -o deploy/image/requirements.txt
 	echo 'hatchling>=1.27,<2' | $(LOCK) - -o deploy/image/build-requirements.txt
 
 kafka: $(STAMP) ## Run Apache Kafka on 127.0.0.1:9092 without Docker, until Ctrl-C

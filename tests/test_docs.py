@@ -25,6 +25,8 @@ from segops.collector.plans import VIOLATION
 from segops.collector.server import EVENT_PATHS, RUDDER_SETTINGS, SEGMENT_SETTINGS
 from segops.collector.webhooks import SHOPIFY_PATH
 from segops.collector.webhooks import UNREADABLE as SHOPIFY_SCHEMA
+from segops.console.metrics import ConsoleMetrics
+from segops.console.server import OWN_ROUTES
 from segops.core.audiences.audit import AuditEntry
 from segops.core.audiences.model import CHANNELS, Audience
 from segops.core.features import MAX_ENTRIES
@@ -96,7 +98,13 @@ def setting_rows() -> Iterator[list[str]]:
 def metric_rows() -> Iterator[list[str]]:
     registry = CollectorRegistry()
     worker = Metrics(registry)
-    sections = worker, worker.delivery, CollectorMetrics(registry), ServeMetrics(registry)
+    sections = (
+        worker,
+        worker.delivery,
+        CollectorMetrics(registry),
+        ServeMetrics(registry),
+        ConsoleMetrics(registry),
+    )
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
@@ -199,7 +207,7 @@ def test_every_route_is_documented() -> None:
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
     reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS)]
     written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
-    assert {*routes, *collector, *reads} == written
+    assert {*routes, *collector, *reads, *OWN_ROUTES} == written
 
 
 def test_every_reject_reason_and_conversion_is_documented() -> None:

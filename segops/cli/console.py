@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 
 import click
@@ -14,7 +15,9 @@ from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all, say_table, warn
 from segops.cli._service import raise_descriptor_limit, serve
 from segops.config import Settings, load
+from segops.console.access.passwords import MAX_PASSWORD, hash_password
 from segops.console.service import ConsoleService
+from segops.core.errors import UserError
 from segops.core.values import MAX_MS, format_instant
 from segops.logs import start_logging
 from segops.metrics import Metrics
@@ -30,6 +33,7 @@ Examples:
   segops console hash
   segops console audit
 """
+_LEAST_CHARACTERS = 8
 
 
 @click.group(epilog=_EPILOG, invoke_without_command=True)
@@ -71,10 +75,13 @@ async def _serve(settings: Settings) -> None:
 
 @command.command("hash", epilog="Example: segops console hash")
 def hash_command() -> None:
-    """Ask for a password and print its hash, for SEGOPS_CONSOLE_USERS."""
-    from segops.console.access.passwords import hash_password
-
-    password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    """Print the hash of a password, asked for or piped in as a line, for SEGOPS_CONSOLE_USERS."""
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not _LEAST_CHARACTERS <= len(password) <= MAX_PASSWORD:
+        raise UserError(f"expected a password of {_LEAST_CHARACTERS} to {MAX_PASSWORD:,} characters")
     say(hash_password(password))
 
 
@@ -112,9 +119,9 @@ def audit(
         warn(f"{found.unreadable:,} records are no entries")
 
 
-_COLUMNS = ("at", "user", "role", "address", "action", "object", "outcome")
+_COLUMNS = ("at", "user", "role", "address", "action", "object", "result")
 
 
 def _row(entry: AccessEntry) -> list[str]:
     at = format_instant(entry.at_ms)
-    return [at, entry.user, entry.role, entry.address, entry.action, entry.object, entry.outcome]
+    return [at, entry.user, entry.role, entry.address, entry.action, entry.object, entry.result]

@@ -7,7 +7,6 @@ milliseconds; sizes are written ``67108864`` or ``64MiB`` and become bytes.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
@@ -29,7 +28,7 @@ from segops.config.sources import SourceSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
-from segops.core.values import MAX_MS
+from segops.core.values import MAX_MS, format_duration
 
 __all__ = [
     "OWN_FORMAT",
@@ -176,18 +175,25 @@ def variables() -> Iterator[tuple[str, object, str]]:
 
 
 def in_force(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
-    """Yield every variable with its value, whether that is the default, and its description; hide secrets.
-
-    An address may hold a password, which is hidden, too.
-    """
+    """Yield every variable with its value, whether that is the default, and its description; hide secrets."""
     for name, part in _PARTS.items():
         section: SettingsSection = getattr(settings, name)
         for field, info in part.model_fields.items():
-            value = getattr(section, field)
-            shown = "(secret)" if isinstance(value, SecretStr) else "" if value is None else str(value)
-            shown = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:(secret)@", shown)
-            is_default = field not in section.model_fields_set
-            yield str(info.validation_alias), shown, is_default, info.description or ""
+            shown = _shown(field, getattr(section, field))
+            yield (
+                str(info.validation_alias),
+                shown,
+                field not in section.model_fields_set,
+                info.description or "",
+            )
+
+
+def _shown(field: str, value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "(secret)"
+    if field.endswith("_ms") and isinstance(value, int):
+        return format_duration(value)
+    return "" if value is None else str(value)
 
 
 def unknown_variables() -> list[Unknown]:

@@ -104,7 +104,7 @@ class ConsoleSettings(SettingsSection):
     connections: int = setting(
         "CONSOLE_CONNECTIONS",
         2_000,
-        "Maximum number of connections to the console; a further one closes the oldest idle one.",
+        "Maximum number of connections to the console; a further one closes the oldest that is idle.",
         ge=1,
         le=100_000,
     )

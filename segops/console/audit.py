@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from segops.config import Settings
-from segops.console.page import Data, NotAudited, User
+from segops.console.page import Conflict, Data, NotAudited, NotFound, User
 from segops.core.errors import UserError
 from segops.kafka.clients import running_producer
 from segops.schemas.access_audit import AccessEntry
@@ -22,6 +23,7 @@ from segops.schemas.access_audit import AccessEntry
 log = logging.getLogger(__name__)
 
 _WRITE_S: Final = 5.0
+_MAX_RESULT: Final = 2_000
 
 
 class AuditLog(Protocol):
@@ -55,20 +57,35 @@ class Auditor:
         """Write something that is over when it is known, as a sign-in. Raises NotAudited."""
         await self._log.write(self._entry(name, {}, "done", now_ms=now_ms))
 
-    async def begin(self, name: str, data: Data, *, now_ms: int) -> AccessEntry:
-        """Write that a change begins, and return the entry, which ``end`` completes. Raises NotAudited."""
-        entry = self._entry(name, data, "begun", now_ms=now_ms)
+    @asynccontextmanager
+    async def change(self, name: str, data: Data, *, now_ms: Callable[[], int]) -> AsyncIterator[None]:
+        """Write that a change begins, let it be made, and write how it ended.
+
+        Raises NotAudited before anything is changed. If its end cannot be written, the change itself is in
+        the audit, and the log says how it ended.
+        """
+        entry = self._entry(name, data, "begun", now_ms=now_ms())
         await self._log.write(entry)
-        return entry
-
-    async def end(self, entry: AccessEntry, outcome: str, *, now_ms: int) -> None:
-        """Write how a change ended; log it if that fails, since the change itself is in the audit."""
+        result = "failed: stopped"
         try:
-            await self._log.write(msgspec.structs.replace(entry, outcome=outcome, at_ms=now_ms))
-        except NotAudited as error:
-            log.error("the audit has no outcome %s of %s %s: %s", outcome, entry.action, entry.id, error)
+            yield
+            result = "done"
+        except (UserError, Conflict, NotFound) as error:
+            result = f"refused: {error}"
+            raise
+        except Exception as error:
+            result = f"failed: {type(error).__name__}"
+            raise
+        finally:
+            await self._end(msgspec.structs.replace(entry, result=result[:_MAX_RESULT], at_ms=now_ms()))
 
-    def _entry(self, name: str, data: Data, outcome: str, *, now_ms: int) -> AccessEntry:
+    async def _end(self, entry: AccessEntry) -> None:
+        try:
+            await self._log.write(entry)
+        except NotAudited as error:
+            log.error("the audit has no result %s of %s %s: %s", entry.result, entry.action, entry.id, error)
+
+    def _entry(self, name: str, data: Data, result: str, *, now_ms: int) -> AccessEntry:
         user = self._actor.user
         return AccessEntry(
             id=secrets.token_hex(12),
@@ -80,7 +97,7 @@ class Auditor:
             action=name,
             object=self._subject,
             data=msgspec.to_builtins(dict(data), str_keys=True),
-            outcome=outcome,
+            result=result,
         )
 
 

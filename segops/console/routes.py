@@ -131,30 +131,24 @@ class Routes:
     async def _run(
         self, action: Action[Any, Any], request: Request, user: User, values: Mapping[str, Any]
     ) -> Done:
-        """Do it, between two entries of the audit. Raises Refusal."""
+        """Do it, a change between two entries of the audit. Raises Refusal."""
         try:
             form: BaseModel = validated(action.form, values)
         except FormRefused as refused:
             errors = {name: reason for name, reason in refused.errors.items() if name}
             message = refused.errors.get("", "Correct what is marked.")
             raise Refusal(422, message, errors, {}) from None
-        auditor = self._auditor(request, user)
-        entry = await auditor.begin(action.name, action.noted(form), now_ms=self.visits.now_ms())
-        outcome = "failed: stopped"
+        context = self._context(request, user, request.match_info)
         try:
             async with asyncio.timeout(_ACTION_S):
-                done = await action.run(self._context(request, user, request.match_info), form)
-            outcome = "done"
+                if not action.changes:
+                    return await action.run(context, form)
+                auditor = self._auditor(request, user)
+                async with auditor.change(action.name, action.noted(form), now_ms=self.visits.now_ms):
+                    return await action.run(context, form)
         except (UserError, Conflict, NotFound) as error:
-            outcome = f"refused: {error}"
             data = error.data if isinstance(error, Conflict) else {}
             raise Refusal(_STATUS[_kind(error)], str(error), {}, data) from error
-        except Exception as error:
-            outcome = f"failed: {type(error).__name__}"
-            raise
-        finally:
-            await auditor.end(entry, outcome, now_ms=self.visits.now_ms())
-        return done
 
     def _done(self, request: Request, done: Done) -> Response:
         location = local_path(done.location)
@@ -205,10 +199,13 @@ class Routes:
             last = request.headers.get("Last-Event-ID") or request.query.get("last", "")
             context = self._context(request, visit.user, request.match_info)
             lasts_ms = None if visit.ends_ms is None else visit.ends_ms - context.now_ms
-            with self.metrics.streams.track_inprogress():
+            self.metrics.streams.inc()
+            try:
                 return await send_events(
                     request, stream.open(context, last), timeout_s=self._timeout_s, lasts_ms=lasts_ms
                 )
+            finally:
+                self.metrics.streams.dec()
 
         return listen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Final, Protocol, cast
 
 from aiohttp.web import AppRunner, Server
 
@@ -17,6 +17,7 @@ from segops.console.access.tokens import check_installed
 from segops.console.answers import Answers
 from segops.console.assets import Assets
 from segops.console.audit import KafkaAudit
+from segops.console.connections import Connections
 from segops.console.metrics import ConsoleMetrics
 from segops.console.pages import ACTIONS, PAGES, STREAMS
 from segops.console.rendering import Renderer
@@ -38,10 +39,31 @@ _EXPORT_S: Final = 1.0
 _MAX_HEADERS: Final = 100
 
 
+class ReadModel(Protocol):
+    """What pages show: the board."""
+
+    @property
+    def reason(self) -> str | None:
+        """The reason why it is not current, or None."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep it current until ``stop``."""
+
+
 class NoBoard:
-    """A read model that has read nothing."""
+    """A read model that reads nothing."""
 
     as_of_ms: int | None = None
+    reason: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Wait until ``stop``."""
+        await stop.wait()
+
+
+def open_board(settings: Settings) -> ReadModel:
+    """Return the read model of these settings."""
+    return NoBoard()
 
 
 class ConsoleService:
@@ -52,13 +74,14 @@ class ConsoleService:
         self._metrics = ConsoleMetrics(metrics.registry)
         self._guard = Guard(settings.console)
         self._oidc = open_oidc(self._guard)
-        self._board: Any = NoBoard()
+        self._board = open_board(settings)
+        self._connections = Connections(settings.console.connections)
         self._audit = KafkaAudit(settings)
 
     @property
     def waits_for(self) -> str | None:
         """The reason why pages are not current at present, or None."""
-        return None
+        return self._board.reason
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop``. Raises UserError if the address is not available."""
@@ -91,19 +114,22 @@ class ConsoleService:
         routes = Routes(self._settings, self._board, visits, self._audit, self._metrics)
         sign_in = SignIn(visits, self._audit, self._metrics, self._oidc)
         timeout_s = self._settings.console.timeout_ms / 1000
-        return Console(routes, sign_in, Tables(PAGES, ACTIONS, STREAMS), timeout_s, assets)
+        return Console(routes, sign_in, Tables(PAGES, ACTIONS, STREAMS), timeout_s, self._connections, assets)
 
     async def _listen(self, runner: AppRunner, stop: asyncio.Event) -> None:
         settings, server = self._settings.console, cast(Server, runner.server)
         loop = asyncio.get_running_loop()
-        accept = _bounded(server, settings.connections)
+        accept = self._connections.accepting(server)
         listening = await loop.create_server(accept, settings.host, settings.port, backlog=1024)
-        exporting = asyncio.create_task(self._export(server))
+        work = (self._board.run(stop), stop.wait(), self._export(server))
+        tasks = [asyncio.ensure_future(each) for each in work]
         try:
-            await stop.wait()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
         finally:
             listening.close()
-            await cancel_all([exporting])
+            await cancel_all(tasks)
 
     async def _export(self, server: Server) -> None:
         while True:
@@ -114,19 +140,7 @@ class ConsoleService:
 
 def open_oidc(guard: Guard) -> Oidc | None:
     """Return the issuer of the settings, if there is one. Raises UserError if it cannot be used."""
-    if not guard.ways.oidc:
+    if not guard.logins.oidc:
         return None
     check_installed()
     return Oidc(guard.settings, guard.signer, now_ms=wall_ms)
-
-
-def _bounded(server: Server, limit: int) -> Any:
-    """Return what makes the handler of a new connection, closing the oldest one when there are too many."""
-
-    def accept() -> Any:
-        for handler in server.connections[: max(0, len(server.connections) + 1 - limit)]:
-            if handler.transport is not None:
-                handler.transport.abort()
-        return server()
-
-    return accept

@@ -94,7 +94,13 @@ def pinned(file: str) -> dict[str, str]:
 def test_pinned_packages_are_those_that_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"]
-    wanted = [*project["project"]["dependencies"], *extras["archive"], *extras["google"], *extras["sources"]]
+    wanted = [
+        *project["project"]["dependencies"],
+        *extras["archive"],
+        *extras["google"],
+        *extras["oidc"],
+        *extras["sources"],
+    ]
     for file, requirements in [
         ("requirements.txt", wanted),
         ("build-requirements.txt", project["build-system"]["requires"]),
