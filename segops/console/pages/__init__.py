@@ -6,10 +6,34 @@ from types import ModuleType
 from typing import Any, Final
 
 from segops.console.page import Action, Page, Stream
-from segops.console.pages import lifecycle, people, person, rfm, sandbox, settings
+from segops.console.pages import (
+    audiences,
+    builder,
+    data,
+    destinations,
+    lifecycle,
+    people,
+    person,
+    plans,
+    rfm,
+    sandbox,
+    settings,
+)
 
 #: Every module of pages.
-MODULES: Final[tuple[ModuleType, ...]] = (people, person, sandbox, rfm, lifecycle, settings)
+MODULES: Final[tuple[ModuleType, ...]] = (
+    builder,
+    plans,
+    people,
+    person,
+    sandbox,
+    rfm,
+    lifecycle,
+    audiences,
+    destinations,
+    data,
+    settings,
+)
 
 PAGES: Final[tuple[Page[Any], ...]] = tuple(page for module in MODULES for page in module.PAGES)
 ACTIONS: Final[tuple[Action[Any, Any], ...]] = tuple(
