@@ -24,6 +24,7 @@ COMMANDS = {
     "catalogue": "Show which events, properties and traits occur.",
     "check": "Check segment files and report every error.",
     "collect": "Receive events over HTTP from Segment's and RudderStack's SDKs.",
+    "dead-letters": "Show rejected input; send the events among it once more.",
     "deliveries": "Show what destinations were told; retry or drop what they refused.",
     "console": "Show segments, people and audiences in a browser.",
     "demo": "Run the whole system on real purchase history and verify it.",

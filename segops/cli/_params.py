@@ -9,7 +9,8 @@ import click
 
 from segops.core.audiences.model import Rate
 from segops.core.errors import UserError
-from segops.core.values import UNIT_MS, parse_instant
+from segops.core.values import parse_instant
+from segops.schemas.audiences import parse_rate
 
 
 class Instant(click.ParamType):
@@ -35,10 +36,10 @@ class RateOption(click.ParamType):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Rate:
         """Return the rate."""
-        number, _, unit = value.partition("/")
-        if not number.isdecimal() or not int(number) or unit not in UNIT_MS:
+        found = parse_rate(value)
+        if found is None:
             self.fail(f"expected a rate such as 1000/h, got {value!r}", param, ctx)
-        return Rate(int(number), UNIT_MS[unit])
+        return found
 
 
 RATE = RateOption()

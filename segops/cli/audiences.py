@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 import click
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from segops.cli._audiences import details, funnel_table, list_table, print_audit, print_plan
 from segops.cli._changes import print_resource_changes
@@ -20,20 +19,20 @@ from segops.cli._say import say, say_all, say_blocks, warn
 from segops.cli._scans import WAIT, reporting, say_json
 from segops.config import Settings
 from segops.core.audiences.compiling import definition_of
-from segops.core.audiences.model import Audience, Moves, Rate, Reach
+from segops.core.audiences.model import Act, Audience, Moves, Rate, Reach
 from segops.core.audiences.states import Action
 from segops.core.errors import UserError
 from segops.core.segments import Definition
 from segops.destinations import published
-from segops.destinations.kinds import refuse_for_existing
 from segops.kafka.definitions import read
-from segops.metrics import Metrics
 from segops.operations.audiences import actions, reach
+from segops.operations.audiences.actors import acting
 from segops.operations.audiences.lifts import lifts
-from segops.operations.audiences.store import topic_of
 from segops.operations.audiences.views import read_audit, views
+from segops.operations.destinations import refuse_flows
 from segops.operations.plans import Wait
 from segops.schemas.segments import load_drafts
+from segops.wall_clock import wall_ms
 
 _EPILOG = """
 \b
@@ -71,10 +70,17 @@ def apply(paths: Sequence[Path], dry_run: bool) -> None:
     an approval: what was edited is a draft afterwards. Segments in PATHS are published by `segops apply`.
     """
     audiences = _audiences_in(paths)[0]
-    changes = run(lambda settings: actions.apply(settings, audiences, dry_run=dry_run))
+    if dry_run:
+        changes = run(lambda settings: actions.preview(settings, audiences))
+    else:
+        changes = run(lambda settings: actions.apply(settings, audiences, _act(settings)))
     print_resource_changes(changes, "audiences", dry_run=dry_run)
     for each in run(lambda settings: _unpublished(settings, audiences)):
         warn(each)
+
+
+def _act(settings: Settings) -> Act:
+    return acting(settings, now_ms=wall_ms())
 
 
 async def _unpublished(settings: Settings, audiences: Sequence[Audience]) -> list[str]:
@@ -111,7 +117,11 @@ def plan(target: str, form: str, wait: float) -> None:
     if Path(target).exists():
         _preview(Path(target), form, wait)
         return
-    made = run(lambda settings: _reporting(wait, lambda each: actions.plan_reach(settings, target, each)))
+    made = run(
+        lambda settings: _reporting(
+            wait, lambda each: actions.plan_reach(settings, target, _act(settings), each)
+        )
+    )
     if form == "json":
         say_json(made)
         return
@@ -165,7 +175,7 @@ async def _measured(
 @_KEY
 def submit(key: str) -> None:
     """Ask for the approval of an audience with its latest plan."""
-    found = run(lambda settings: actions.submit(settings, key))
+    found = run(lambda settings: actions.submit(settings, key, _act(settings)))
     say(f"{key} waits for approval with the plan {found.id}: {found.reach.members:,} profiles")
     say(f"to approve it: segops audiences approve {key} --plan {found.id}")
 
@@ -184,32 +194,27 @@ def approve(key: str, plan_id: str, wait: float, *, yes: bool) -> None:
     live flow is refused without --yes, and so is one that cannot be verified here.
     """
     if not yes:
-        run(lambda settings: _refuse_flows(settings, key))
-    found = run(lambda settings: _reporting(wait, lambda each: actions.approve(settings, key, plan_id, each)))
+        _refuse_flows(key)
+    found = run(
+        lambda settings: _reporting(
+            wait, lambda each: actions.approve(settings, key, plan_id, _act(settings), each)
+        )
+    )
     say(f"{found.audience.key} is active: approved with the plan {plan_id}")
 
 
-async def _refuse_flows(settings: Settings, key: str) -> None:
-    """Raise UserError if sending those who are members already may begin live flows."""
-    record = (await topic_of(settings).read()).get(key)
-    if record is None or record.audience.existing != "send":
-        return
-    known, metrics = await published.topic_of(settings).read(), Metrics(CollectorRegistry())
-    for each in record.audience.deliver:
-        if each.to not in known:
-            continue
-        try:
-            await refuse_for_existing(known[each.to], each.options, settings, metrics)
-        except UserError as error:
-            reason = f"{key} has existing: send, and {error}"
-            raise UserError(f"not approved: {reason}. To approve it all the same: --yes") from None
+def _refuse_flows(key: str) -> None:
+    try:
+        run(lambda settings: refuse_flows(settings, key))
+    except UserError as error:
+        raise UserError(f"{error}. To approve it all the same: --yes") from None
 
 
 def _acting(action: Action, summary: str) -> None:
     """Add the command of an action that needs no plan."""
 
     def act(key: str, note: str) -> None:
-        found = run(lambda settings: actions.act_on(settings, key, action, note))
+        found = run(lambda settings: actions.act_on(settings, key, action, _act(settings), note))
         say(f"{found.audience.key} is {found.state}")
 
     act.__doc__ = summary
@@ -237,7 +242,11 @@ def release(key: str, *, rate: Rate | None, discard: bool, note: str) -> None:
     """
     if rate is not None and discard:
         raise click.UsageError("expected --rate or --discard, got both")
-    found = run(lambda settings: actions.act_on(settings, key, "release", note, rate=rate, discard=discard))
+    found = run(
+        lambda settings: actions.act_on(
+            settings, key, "release", _act(settings), note, rate=rate, discard=discard
+        )
+    )
     say(f"{found.audience.key} is {found.state}")
 
 

@@ -12,13 +12,10 @@ from prometheus_client import CollectorRegistry
 from segops.cli._kafka import run
 from segops.cli._params import formats
 from segops.cli._say import say, say_table
-from segops.config import Settings
 from segops.core.delivery.deciding import Ask
 from segops.core.delivery.model import Delivery
-from segops.core.errors import UserError
 from segops.core.values import format_instant
-from segops.delivery.entries import Address
-from segops.delivery.views import ACTIONS, Letter, Tally, ask, letters, read_entries, tallies
+from segops.delivery.views import ACTIONS, Letter, Tally, answer_dead, letters, read_entries, tallies
 from segops.delivery.views import reconcile as compared
 from segops.metrics import Metrics
 
@@ -111,16 +108,8 @@ def _answering(action: Ask, text: str) -> None:
             of, address_of = letter.delivery, letter.address
             return of.audience == audience and to in (None, of.destination) and address in (None, address_of)
 
-        number = run(lambda settings: _ask(settings, action, wanted))
-        say(f"asked to {action} {number:,} message(s)")
-
-
-async def _ask(settings: Settings, action: Ask, wanted: Callable[[Letter], bool]) -> int:
-    found = [each for each in letters(await read_entries(settings)) if wanted(each)]
-    if not found:
-        raise UserError("no destination has refused such a message")
-    await ask(settings, action, [Address(each.delivery, each.address) for each in found])
-    return len(found)
+        count = run(lambda settings: answer_dead(settings, action, wanted))
+        say(f"asked to {action} {count:,} message(s)")
 
 
 for _action, _text in zip(

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from segops.cli._changes import print_resource_changes
 from segops.cli._kafka import run
 from segops.cli._params import formats
 from segops.cli._say import say, say_table
-from segops.config import Settings
-from segops.core.errors import UserError
 from segops.destinations import published
-from segops.destinations.kinds import open_adapter
 from segops.destinations.model import Destination
-from segops.destinations.port import Finding
-from segops.metrics import Metrics
-from segops.operations.audiences.store import topic_of as audiences_topic
+from segops.operations import destinations as operations
 
 _EPILOG = """
 \b
@@ -93,32 +86,7 @@ def check(name: str, *, audience: str | None) -> None:
     Bad is also what would happen to those who are members at the activation, if the audience has
     `existing: send`. Exit status: 1 if a finding is bad.
     """
-    found, existing = run(lambda settings: _check(settings, name, audience))
-    for each in found:
-        say(f"{'ok' if each.is_ok(existing) else 'bad'}  {each.text}")
-    sys.exit(0 if all(each.is_ok(existing) for each in found) else 1)
-
-
-async def _check(settings: Settings, name: str, audience: str | None) -> tuple[Sequence[Finding], str]:
-    known = await published.topic_of(settings).read()
-    if name not in known:
-        raise UserError(f"unknown destination {name!r}; published: {', '.join(sorted(known)) or 'none'}")
-    options: Mapping[str, Any] = {}
-    existing = ""
-    if audience is not None:
-        options, existing = await _options(settings, name, audience)
-    adapter = open_adapter(known[name], settings, Metrics(CollectorRegistry()))
-    try:
-        return await adapter.check(options), existing
-    finally:
-        await adapter.close()
-
-
-async def _options(settings: Settings, name: str, audience: str) -> tuple[Mapping[str, Any], str]:
-    records = await audiences_topic(settings).read()
-    if audience not in records:
-        raise UserError(f"unknown audience {audience!r}; published: {', '.join(sorted(records)) or 'none'}")
-    for each in records[audience].audience.deliver:
-        if each.to == name:
-            return each.options, records[audience].audience.existing
-    raise UserError(f"the audience {audience} does not deliver to {name}")
+    found = run(lambda settings: operations.check(settings, name, audience))
+    for each in found.findings:
+        say(f"{'ok' if each.is_ok(found.existing) else 'bad'}  {each.text}")
+    sys.exit(0 if found.ok else 1)

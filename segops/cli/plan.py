@@ -100,7 +100,7 @@ def command(
         if listed:
             print_plans(run(latest_plans), json=form == "json")
         else:
-            say(f"discarded the plan {run(plans.discard).id}")
+            say(f"discarded the plan {run(lambda settings: plans.discard(settings)).id}")
         return
     if not (paths or retire):
         raise click.UsageError("expected a PATH, --retire, --discard or --list")

@@ -20,8 +20,17 @@ _LEAST_KEY: Final = 32
 _NONE: Final = "none"
 
 
+def is_actor(text: str) -> bool:
+    """Return whether this can be the name of an actor.
+
+    >>> is_actor("ann@shop.example"), is_actor("ai:drafter"), is_actor("Ann Example")
+    (True, True, False)
+    """
+    return _ACTOR.fullmatch(text) is not None
+
+
 def _actor(text: str) -> str:
-    if _ACTOR.fullmatch(text) is None:
+    if not is_actor(text):
         raise ValueError(f"expected a name such as ann@shop.example, or {AI}NAME for an AI")
     return text
 
@@ -29,7 +38,7 @@ def _actor(text: str) -> str:
 def _actors(text: SecretStr) -> SecretStr:
     for pair in text.get_secret_value().split(","):
         name, equals, hashed = pair.strip().partition("=")
-        if not equals or _ACTOR.fullmatch(name) is None or _HASH.fullmatch(hashed) is None:
+        if not equals or not is_actor(name) or _HASH.fullmatch(hashed) is None:
             raise ValueError("expected name=hash pairs separated by commas; a hash is a SHA-256 in 64 digits")
     return text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -124,6 +124,18 @@ async def ask(settings: Settings, action: Ask, found: Iterable[Address]) -> None
             for each in found
         ]
         await asyncio.gather(*sent)
+
+
+async def answer_dead(settings: Settings, action: Ask, chosen: Callable[[Letter], bool]) -> int:
+    """Ask for ``action`` about the refused messages that are chosen; return how many there are.
+
+    Raises UserError if there is none.
+    """
+    found = [each for each in letters(await read_entries(settings)) if chosen(each)]
+    if not found:
+        raise UserError("no destination has refused such a message")
+    await ask(settings, action, [Address(each.delivery, each.address) for each in found])
+    return len(found)
 
 
 class Reconciled(NamedTuple):

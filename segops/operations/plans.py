@@ -296,13 +296,18 @@ async def record(
     return Recorded(planned, former[0].id if former else None)
 
 
-async def discard(settings: Settings) -> PlannedEdit:
-    """End the latest plan and return it. Raises UserError if it has ended."""
+async def discard(settings: Settings, plan_id: str | None = None) -> PlannedEdit:
+    """End the latest plan and return it.
+
+    Raises UserError if it has ended, or is another one than ``plan_id``.
+    """
     found: list[PlannedEdit] = []
 
     def decide(log: DefinitionLog) -> tuple[list[DefinitionChange], PlannedEdit]:
         if log.planned is None or not log.planned.is_open(wall_ms()):
             raise UserError("there is no plan to discard")
+        if plan_id not in (None, log.planned.id):
+            raise UserError(f"nothing was discarded: the latest plan is {log.planned.id}, not {plan_id}")
         found.append(log.planned)
         return [], log.planned.ended("discarded")
 

@@ -25,6 +25,7 @@ from segops.core.audiences.model import (
 )
 from segops.core.errors import DefinitionError, Issue
 from segops.core.rules.parsing import PERCENTAGE, Context, Reader, read_alerts
+from segops.core.values import UNIT_MS
 from segops.schemas.written import check_bounds
 
 #: As long as the key of a segment, and shown with ``audience.`` before it.
@@ -84,6 +85,21 @@ def read_audience(raw: Any, path: str, context: Context) -> Audience:
     if audience.segment in audience.suppress:
         reader.at("suppress").fail(f"never holds: {audience.segment} is the segment of the audience")
     return audience
+
+
+def parse_rate(text: str) -> Rate | None:
+    """Return a rate that is written as a number and a unit of time; None if it is not.
+
+    >>> parse_rate("1000/h"), parse_rate("0/h"), parse_rate("fast")
+    (Rate(at_most=1000, per_ms=3600000), None, None)
+    """
+    number, _, unit = text.partition("/")
+    if (
+        not (number.isascii() and number.isdecimal() and len(number) < 16 and int(number))
+        or unit not in UNIT_MS
+    ):
+        return None
+    return Rate(int(number), UNIT_MS[unit])
 
 
 def read_audiences(written: Sequence[Any], source: str, issues: list[Issue]) -> list[Audience]:

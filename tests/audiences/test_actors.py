@@ -13,7 +13,7 @@ from segops.core.audiences.audit import AuditEntry, sign
 from segops.core.audiences.model import Act, AudienceRecord
 from segops.core.audiences.states import TRANSITIONS, Action
 from segops.core.errors import UserError
-from segops.operations.audiences.actors import NotAllowed, acting, check_may
+from segops.operations.audiences.actors import NotAllowed, acting, check_may, signed_in
 
 from .helpers import act, audience
 
@@ -77,6 +77,30 @@ def test_four_eyes_are_those_of_authors_and_submitter_and_another() -> None:
         check_may(settings(), act(actor), "approve", record)
         check_may(other, act(actor), "reject", record)
     check_may(other, act("dan"), "approve", record)
+
+
+def test_four_eyes_do_not_go_by_the_case_of_a_name_and_need_a_proved_one() -> None:
+    record = AudienceRecord(audience(), "waiting", 0, authors=("Ann@shop.example",), submitted=act("bob"))
+    other = settings(approval="other", actors=HASHES, audit_key="k" * 32)
+    for actor in ("ann@shop.example", "BOB"):
+        with pytest.raises(NotAllowed, match="having edited or submitted it"):
+            check_may(other, act(actor), "approve", record)
+    unproved = msgspec.structs.replace(act("dan"), verified=False)
+    with pytest.raises(NotAllowed, match="whose name is proved"):
+        check_may(other, unproved, "approve", record)
+
+
+def test_person_who_is_signed_in_acts_under_that_name() -> None:
+    found = signed_in(settings(), "ann@shop.example", verified=True, program="console", now_ms=7)
+    assert (found.actor, found.origin, found.verified, found.at_ms) == ("ann@shop.example", "person", True, 7)
+    assert found.client.startswith("console on ")
+    for name in ("ai:drafter", "", "Ann Example", "ann\n", "x" * 101):
+        with pytest.raises(NotAllowed, match="is no name of a person who acts"):
+            signed_in(settings(), name, verified=True, program="console", now_ms=7)
+    other = settings(approval="other")
+    signed_in(other, "ann", verified=True, program="console", now_ms=7)
+    with pytest.raises(NotAllowed, match="SEGOPS_APPROVAL=other requires a login"):
+        signed_in(other, "ann", verified=False, program="console", now_ms=7)
 
 
 def test_four_eyes_need_tokens_and_a_key() -> None:

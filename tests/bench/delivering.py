@@ -94,7 +94,7 @@ async def _prepared(broker: LocalBroker, folder: Path, url: str) -> Settings:
     file.write_text(_DEFINED)
     loaded = load_drafts([file])
     await publish(settings, loaded.definitions, prune=False)
-    await actions.apply(settings, loaded.audiences)
+    await actions.apply(settings, loaded.audiences, _ACT)
     await commit(settings, _ACT, _approval)
     written: Mapping[str, object] = {
         "name": "hook",

@@ -15,14 +15,17 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from click.testing import Result
 
 from segops.brokers import LocalBroker
+from segops.config import load
 from segops.core.audiences import model
 from segops.core.audiences.model import AudienceRecord
 from segops.core.errors import UserError
 from segops.kafka import reading
 from segops.kafka.definitions import read
 from segops.operations.audiences import actions, store
+from segops.operations.audiences.actors import acting
 from segops.operations.audiences.store import Known, read_known
 from segops.schemas.audiences import encode_record
+from segops.wall_clock import wall_ms
 from tests.rest import rest
 
 from .conftest import require_transactions
@@ -266,7 +269,8 @@ def test_second_of_two_persons_is_told(stack: Stack, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(store, "read_known", slow)
     with pytest.raises(UserError, match="another publisher committed first; nothing was written"):
-        asyncio.run(actions.act_on(stack.settings, "winback", "pause"))
+        act = acting(load(), now_ms=wall_ms())
+        asyncio.run(actions.act_on(stack.settings, "winback", "pause", act))
     assert first[0].exit_code == 0
     assert shown(stack)["state"] == "held"
     assert audit(stack)[-1] == ("bob", "hold", "active", "held")

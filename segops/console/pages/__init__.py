@@ -6,10 +6,10 @@ from types import ModuleType
 from typing import Any, Final
 
 from segops.console.page import Action, Page, Stream
-from segops.console.pages import settings
+from segops.console.pages import audiences, builder, data, destinations, plans, settings
 
 #: Every module of pages.
-MODULES: Final[tuple[ModuleType, ...]] = (settings,)
+MODULES: Final[tuple[ModuleType, ...]] = (builder, plans, audiences, destinations, data, settings)
 
 PAGES: Final[tuple[Page[Any], ...]] = tuple(page for module in MODULES for page in module.PAGES)
 ACTIONS: Final[tuple[Action[Any, Any], ...]] = tuple(

@@ -248,6 +248,11 @@ def _read(node: model.Node, parts: tuple[RulePart, ...], view: _View) -> tuple[A
     return value, is_least(_shared_feature(node, view), value)
 
 
+def value_of(node: model.Node, profile: Profile, now_ms: int, features: Mapping[int, Feature]) -> Any:
+    """Return the value that a leaf compares, as ``explain`` shows it. ``features``: those in force, by id."""
+    return _read(node, (), _View(profile, now_ms, {}, features, None, {}))[0]
+
+
 def is_least(feature: Feature | None, value: Any) -> bool:
     """Return whether a count has reached its feature's capacity, so that the true value may be higher."""
     if feature is None or feature.capacity is None or value is None or value < feature.capacity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
@@ -27,12 +28,22 @@ from segops.core.errors import UserError
 from segops.core.scans import with_references
 from segops.core.segments import Definition
 from segops.kafka.resources import Change
-from segops.operations.audiences.actors import BREAKER, acting, check_may, client
+from segops.operations.audiences.actors import BREAKER, check_may, client
 from segops.operations.audiences.reach import measure_published, moves_since_approval, raw_records
 from segops.operations.audiences.store import Decision, Known, commit, read_known
 from segops.operations.definitions import DefinitionChange, in_use, plan, retirement
 from segops.operations.plans import Wait
 from segops.wall_clock import wall_ms
+
+
+class StaleEdit(UserError):
+    """An audience was edited after the person saw it; ``record``: as it is published now."""
+
+    def __init__(self, record: AudienceRecord) -> None:
+        super().__init__(
+            f"nothing was written: {_actor_of(record)} edited the audience {record.audience.key} meanwhile"
+        )
+        self.record = record
 
 
 class PlanVoid(UserError):
@@ -50,33 +61,45 @@ class PlanVoid(UserError):
 
 
 async def apply(
-    settings: Settings, audiences: Sequence[Audience], *, dry_run: bool = False
+    settings: Settings, audiences: Sequence[Audience], act: Act, *, seen: Mapping[str, str] | None = None
 ) -> list[Change[AudienceRecord]]:
     """Publish audiences with their definitions, all or none; return what changes of each.
 
-    What was edited is a draft afterwards. Raises DefinitionError for a reference to an unknown segment and
-    for the key of a retired audience.
+    What was edited is a draft afterwards. ``seen``: the ``edition`` of each audience that the actor saw, ""
+    for one that was not published. Raises StaleEdit if another was published since, and DefinitionError for
+    a reference to an unknown segment and for the key of a retired audience.
     """
+
+    def decide(known: Known) -> list[Decision]:
+        for each in audiences:
+            former = known.records.get(each.key)
+            if former is not None:
+                if seen is not None and seen.get(each.key, "") != edition(former.audience):
+                    raise StaleEdit(former)
+                check_may(settings, act, "apply", former)
+        return _edits(known, audiences, settings, act)
+
+    return _applied(audiences, await commit(settings, act, decide))
+
+
+async def preview(settings: Settings, audiences: Sequence[Audience]) -> list[Change[AudienceRecord]]:
+    """Return what ``apply`` would change. Raises DefinitionError as it does."""
     now_ms = wall_ms()
-    if dry_run:
-        known = await read_known(settings, now_ms=now_ms)
-        decisions: Sequence[Decision] = _edits(
-            known, audiences, settings, Act("", "person", False, "", now_ms)
-        )
-    else:
-        act = acting(settings, now_ms=now_ms)
-        decisions = await commit(settings, act, lambda known: _checked(known, audiences, settings, act))
+    known = await read_known(settings, now_ms=now_ms)
+    act = Act("", "person", False, "", now_ms)
+    return _applied(audiences, _edits(known, audiences, settings, act))
+
+
+def edition(audience: Audience) -> str:
+    """Return a hash of an audience as it is written: who edits it says by it which one they saw."""
+    return hashlib.sha256(msgspec.json.encode(audience.written, order="deterministic")).hexdigest()[:16]
+
+
+def _applied(audiences: Sequence[Audience], found: Sequence[Decision]) -> list[Change[AudienceRecord]]:
     edited: dict[str, Change[AudienceRecord]] = {
-        each.record.audience.key: Change(each.record.audience.key, each.effect) for each in decisions
+        each.record.audience.key: Change(each.record.audience.key, each.effect) for each in found
     }
     return [edited.get(each.key, Change(each.key, "unchanged")) for each in audiences]
-
-
-def _checked(known: Known, audiences: Sequence[Audience], settings: Settings, act: Act) -> list[Decision]:
-    for each in audiences:
-        if (former := known.records.get(each.key)) is not None:
-            check_may(settings, act, "apply", former)
-    return _edits(known, audiences, settings, act)
 
 
 def _edits(known: Known, audiences: Sequence[Audience], settings: Settings, act: Act) -> list[Decision]:
@@ -132,16 +155,16 @@ def _measured_ms(record: AudienceRecord, changes: Iterable[DefinitionChange], no
 # -- approval ----------------------------------------------------------------------------------------------
 
 
-async def plan_reach(settings: Settings, key: str, wait: Wait) -> ReachPlan:
+async def plan_reach(settings: Settings, key: str, act: Act, wait: Wait) -> ReachPlan:
     """Measure the reach of a published audience, and record it as the plan to submit and to approve.
 
     Raises what ``scan`` raises, and UserError if the audience or what it depends on is edited meanwhile.
     """
-    known, act = await _begun(settings, key, "plan")
+    known = await _begun(settings, key, "plan", act)
     record = known.record(key)
     reach = await measure_published(settings, record.audience, _used(known, record), wait)
     moves: Moves | None = await moves_since_approval(settings, record, wait)
-    made = msgspec.structs.replace(act, at_ms=wall_ms())
+    made = _now(act)
     approved = None if record.approval is None else entry_of(record.approval).reach
     found = ReachPlan(uuid4().hex[:12], made, known.editions(record), reach, approved, moves)
 
@@ -154,7 +177,7 @@ async def plan_reach(settings: Settings, key: str, wait: Wait) -> ReachPlan:
     return found
 
 
-async def submit(settings: Settings, key: str) -> ReachPlan:
+async def submit(settings: Settings, key: str, act: Act) -> ReachPlan:
     """Ask for the approval of an audience with its latest plan; return that. Raises PlanVoid."""
     plans: list[ReachPlan] = []
 
@@ -166,7 +189,7 @@ async def submit(settings: Settings, key: str) -> ReachPlan:
             "submit", record, changed, editions=found.editions, seen=found, reach=found.reach.members
         )
 
-    await _acted(settings, key, "submit", change)
+    await _acted(settings, key, "submit", act, change)
     return plans[-1]
 
 
@@ -182,12 +205,12 @@ def _valid_plan(known: Known, record: AudienceRecord) -> ReachPlan:
     return found
 
 
-async def approve(settings: Settings, key: str, plan_id: str, wait: Wait) -> AudienceRecord:
+async def approve(settings: Settings, key: str, plan_id: str, act: Act, wait: Wait) -> AudienceRecord:
     """Approve an audience with the plan that the approver saw; return it, active.
 
     The reach is measured again. Raises NotAllowed, PlanVoid, IllegalAction, and what ``scan`` raises.
     """
-    known, _ = await _begun(settings, key, "approve")
+    known = await _begun(settings, key, "approve", act)
     record = known.record(key)
     _check_seen(known, record, plan_id)
     reach = await measure_published(settings, record.audience, _used(known, record), wait)
@@ -215,7 +238,7 @@ async def approve(settings: Settings, key: str, plan_id: str, wait: Wait) -> Aud
         decision = Decision("approve", latest, changed, changes=changes)
         return decision._replace(editions=found.editions, seen=found, reach=reach.members)
 
-    return await _acted(settings, key, "approve", change)
+    return await _acted(settings, key, "approve", _now(act), change)
 
 
 def _check_seen(known: Known, record: AudienceRecord, plan_id: str) -> ReachPlan:
@@ -243,6 +266,7 @@ async def act_on(
     settings: Settings,
     key: str,
     action: Action,
+    act: Act,
     note: str = "",
     *,
     rate: Rate | None = None,
@@ -263,7 +287,7 @@ async def act_on(
         edits = _retirements(known, record.audience) if action == "retire" else ()
         return Decision(action, record, changed, changes=edits, editions=editions, seen=seen, note=note)
 
-    return await _acted(settings, key, action, change)
+    return await _acted(settings, key, action, act, change)
 
 
 def _retirements(known: Known, audience: Audience) -> list[DefinitionChange]:
@@ -294,10 +318,12 @@ async def trip(settings: Settings, key: str, why: str) -> bool:
 
 
 async def _acted(
-    settings: Settings, key: str, action: Action, change: Callable[[Known, AudienceRecord, Act], Decision]
+    settings: Settings,
+    key: str,
+    action: Action,
+    act: Act,
+    change: Callable[[Known, AudienceRecord, Act], Decision],
 ) -> AudienceRecord:
-    act = acting(settings, now_ms=wall_ms())
-
     def decide(known: Known) -> list[Decision]:
         record = known.record(key)
         _check(settings, known, record, action, act)
@@ -307,6 +333,11 @@ async def _acted(
     return decision.record
 
 
+def _now(act: Act) -> Act:
+    """Return an act as of now: a measurement takes time."""
+    return msgspec.structs.replace(act, at_ms=wall_ms())
+
+
 def _check(settings: Settings, known: Known, record: AudienceRecord, action: Action, act: Act) -> None:
     """Raise IllegalAction or NotAllowed unless the actor may do this now."""
     status = known.status(record)
@@ -314,12 +345,11 @@ def _check(settings: Settings, known: Known, record: AudienceRecord, action: Act
     check_may(settings, act, action, record)
 
 
-async def _begun(settings: Settings, key: str, action: Action) -> tuple[Known, Act]:
-    """Return what is published, and who acts, after the checks that need no measurement."""
-    act = acting(settings, now_ms=wall_ms())
+async def _begun(settings: Settings, key: str, action: Action, act: Act) -> Known:
+    """Return what is published, after the checks that need no measurement."""
     known = await read_known(settings, now_ms=act.at_ms)
     _check(settings, known, known.record(key), action, act)
-    return known, act
+    return known
 
 
 def _used(known: Known, record: AudienceRecord) -> list[Definition]:

@@ -8,7 +8,7 @@ import socket
 from typing import Final
 
 from segops.config import AudienceSettings, Settings
-from segops.config.audiences import AI
+from segops.config.audiences import AI, is_actor
 from segops.core.audiences.model import Act, AudienceRecord, Origin
 from segops.core.audiences.states import SENDING, Action
 from segops.core.errors import UserError
@@ -39,9 +39,22 @@ def acting(settings: Settings, *, now_ms: int) -> Act:
     return Act(found.actor, origin, bool(found.token_hashes), client(), now_ms)
 
 
-def client() -> str:
+def signed_in(settings: Settings, name: str, *, verified: bool, program: str, now_ms: int) -> Act:
+    """Return what a person who is signed in to ``program`` does now. ``verified``: a login proved the name.
+
+    Raises NotAllowed for a name that no actor can have; and, where another must approve, for one that is not
+    proved: a person could act under two of them.
+    """
+    if not is_actor(name) or name.startswith(AI):
+        raise NotAllowed(name, f"{name!r:.120} is no name of a person who acts: expected ann@shop.example")
+    if settings.audiences.approval == "other" and not verified:
+        raise NotAllowed(name, "SEGOPS_APPROVAL=other requires a login")
+    return Act(name, "person", verified, client(program), now_ms)
+
+
+def client(program: str = _PROGRAM) -> str:
     """Return the program and the machine."""
-    return f"{_PROGRAM} on {socket.gethostname()}"
+    return f"{program} on {socket.gethostname()}"
 
 
 def _check_token(found: AudienceSettings, actor: str) -> None:
@@ -80,7 +93,9 @@ def check_may(settings: Settings, act: Act, action: Action, record: AudienceReco
     ]
     if missing:
         raise NotAllowed(act.actor, f"SEGOPS_APPROVAL=other requires {' and '.join(missing)}")
+    if not act.verified:
+        raise NotAllowed(act.actor, "SEGOPS_APPROVAL=other requires an actor whose name is proved")
     submitter = () if record.submitted is None else (record.submitted.actor,)
-    if act.actor in (*record.authors, *submitter):
+    if act.actor.casefold() in (each.casefold() for each in (*record.authors, *submitter)):
         reason = f"{act.actor} may not approve the audience {key}, having edited or submitted it"
         raise NotAllowed(act.actor, f"{reason} (SEGOPS_APPROVAL=other)")
