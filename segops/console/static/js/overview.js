@@ -4,7 +4,7 @@ import { line } from "./charts/line.js";
 import { connect, showAsOf, showFigures } from "./live.js";
 
 const TONES = ["good", "warn", "bad"];
-const figures = JSON.parse(document.querySelector("[data-figures]").textContent);
+const figures = JSON.parse(document.querySelector("[data-figures]").dataset.figures);
 
 const place = (name) => document.querySelector(`[data-chart="${name}"]`);
 const events = line({ label: "Events per second", unit: "events per second", zero: true, most: 1800, data: { points: figures.series } });

@@ -22,7 +22,7 @@ function make(name, attributes = {}, ...below) {
 
 // -- the trend -----------------------------------------------------------------------------------------------
 
-const figures = JSON.parse(document.querySelector("[data-figures]").textContent);
+const figures = JSON.parse(document.querySelector("[data-figures]").dataset.figures);
 let trend = null;
 if (figures.points.length) {
   trend = line({ label: "Members over time", unit: "members", data: figures });
