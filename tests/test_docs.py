@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from segops import config
+from segops.api.sandbox import SandboxPages
 from segops.api.scans import ScanPages
 from segops.api.timeline import TimelinePages
 from segops.cli import COMMANDS, cli
@@ -193,7 +194,14 @@ def test_help_describes_every_option(name: str, command: click.Command) -> None:
 def test_every_route_is_documented() -> None:
     scans: Any = ScanPages(None, None)  # type: ignore[arg-type]
     timelines: Any = TimelinePages(None, None, None)  # type: ignore[arg-type]
-    pages = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans, scans, timelines=timelines)  # type: ignore[arg-type]
+    sandboxes: Any = SandboxPages(None, None)  # type: ignore[arg-type]
+    pages = worker_pages(
+        SimpleNamespace(live=1, ready=2),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        scans,
+        slow=(scans, timelines, sandboxes),
+    )
     routes = pages.routes
     collector = [f"POST {path}" for path in (*EVENT_PATHS, SHOPIFY_PATH)]
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]

@@ -54,4 +54,4 @@ ALLOWED: dict[tuple[str, str], str] = {
 #: Terms of the delivery that were wrong words elsewhere: people are told of, and a message has an outcome.
 OF_DELIVERY = frozenset(("tell", "told", "person", "outcome", "outcomes"))
 #: Where they are its terms.
-DELIVERY = ("deliver", "destinations", "test_activate")
+DELIVERY = ("console", "deliver", "destinations", "test_activate")

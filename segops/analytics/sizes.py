@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -50,14 +50,22 @@ class SegmentSizes:
 
     Records of one partition must be applied in their order; partitions in any order. Only records of the
     latest generation with this number of ``partitions`` count. ``truncated`` are the partitions of the trends
-    topic whose oldest records retention has deleted.
+    topic whose oldest records retention has deleted. ``noted`` is given each record of a minute that counts,
+    and None when those before it count no longer.
 
     Memory: see ``SegmentFold``. 10,000 segments in 64 partitions take at most 550 MB, if each changes in each
     hour of 30 days, and 180 MB if they hardly change.
     """
 
-    def __init__(self, partitions: int, truncated: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        partitions: int,
+        truncated: Collection[int] = (),
+        *,
+        noted: Callable[[TrendRecord | None], None] = lambda _: None,
+    ) -> None:
         self.partitions = partitions
+        self._noted = noted
         self.generation = _UNKNOWN
         #: Records that could not be read.
         self.unreadable = 0
@@ -66,6 +74,7 @@ class SegmentSizes:
 
     def _reset(self, generation: int) -> None:
         self.generation = generation
+        self._noted(None)
         self._segments: dict[str, SegmentFold] = {}
         self._clocks = array("q", [_UNKNOWN]) * self.partitions
         #: The oldest minute of each truncated partition.
@@ -113,6 +122,7 @@ class SegmentSizes:
             oldest_ms = self._oldest.get(record.partition, record.minute_ms)
             self._oldest[record.partition] = min(oldest_ms, record.minute_ms)
         self._fold(record.segment_key).note(record)
+        self._noted(record)
 
     def _fold(self, key: str) -> SegmentFold:
         found = self._segments.get(key)
@@ -142,6 +152,11 @@ class SegmentSizes:
     def keys(self) -> list[str]:
         """The keys of the segments with a size, sorted."""
         return sorted(key for key, found in self._segments.items() if found.reported)
+
+    def members(self, key: str) -> int | None:
+        """Return the members of a segment, or None if no partition has reported its size."""
+        found = self._segments.get(key)
+        return found.members if found is not None and found.reported else None
 
     def segment(self, key: str) -> SegmentView | None:
         """Return a segment, or None if no partition has reported its size."""

@@ -57,6 +57,7 @@ COMMANDS = {
     "split": "Undo the merge of a profile.",
     "templates": "List ready-made segments, with the sizes they would have.",
     "test": "Run scenarios: tests for segments.",
+    "sandbox": "Show what imaginary events and time would change for a person.",
     "schema": "Print the JSON Schema of segment files.",
     "timeline": "List a person's events and membership changes.",
     "topics": "Create, verify or describe the topics.",

@@ -55,7 +55,10 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for input, logs and data. Default: a temporary folder, deleted at the end.",
 )
-@click.option("--keep", is_flag=True, help="Keep broker and worker running at the end, until Ctrl-C.")
+@click.option(
+    "--keep", is_flag=True, help="Keep everything running at the end, until Ctrl-C, with the console."
+)
+@click.option("--console", is_flag=True, help="Run the console beside the demo, to watch it in a browser.")
 def command(
     *,
     broker: str,
@@ -65,6 +68,7 @@ def command(
     processes: int,
     data_dir: Path | None,
     keep: bool,
+    console: bool,
 ) -> None:
     """Show segops at work and verify every result.
 
@@ -88,6 +92,7 @@ def command(
         bootstrap_servers=kafka.bootstrap_servers if kafka.chosen else None,
         folder=data_dir,
         keep=keep,
+        console=console,
     )
     try:
         sys.exit(run(options, Console(highlight=False)))

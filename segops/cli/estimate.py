@@ -40,10 +40,25 @@ Examples:
 )
 @click.option("--funnel", is_flag=True, help="Also count the profiles that pass each node of the rule.")
 @samples_option("Also show N profiles that the draft holds for, and why.", MAX_SAMPLES)
+@click.option(
+    "--near",
+    type=click.IntRange(0, MAX_SAMPLES),
+    default=0,
+    metavar="N",
+    help="Also show N profiles that are just in, and N that are just out, and why.",
+)
 @FORMAT
 @WAIT
 def command(
-    file: Path, *, segment: str | None, sample: float, funnel: bool, samples: int, form: str, wait: float
+    file: Path,
+    *,
+    segment: str | None,
+    sample: float,
+    funnel: bool,
+    samples: int,
+    near: int,
+    form: str,
+    wait: float,
 ) -> None:
     """Show how many profiles of the running system a segment in FILE would hold, without publishing it.
 
@@ -61,7 +76,7 @@ def command(
     def question(log: DefinitionLog) -> EstimateRequest:
         written = {each.key for each in drafts}
         check_references([*drafts, *(each for each in log.definitions() if each.key not in written)])
-        return estimate_request(chosen, drafts, share=sample, samples=samples, funnel=funnel)
+        return estimate_request(chosen, drafts, share=sample, samples=samples, funnel=funnel, near=near)
 
     asked, scanned = scan_for(question, wait_s=wait, drafts=drafts)
     view = view_estimate(scanned)
@@ -99,4 +114,9 @@ def _print(key: str, view: EstimateView) -> None:
         say()
         say(sample.profile_id)
         say_all(segment_lines(sample.explanation))
+    for words, found in (("just in", view.just_in), ("just out", view.just_out)):
+        for each in found:
+            say()
+            say(f"{each.profile_id}, {words}: {each.flips} {'node' if each.flips == 1 else 'nodes'} away")
+            say_all(segment_lines(each.explanation))
     say_when(view)

@@ -129,10 +129,10 @@ class Action(Generic[B, F]):
     form: type[F]
     run: Callable[[Context[B], F], Awaitable[Done]]
     role: Role
-    #: Whether it changes anything. One that only computes is not written to the audit log.
-    changes: bool = True
     #: Returns what is written to the audit log of the form; nothing personal, nothing secret.
     noted: Callable[[F], Data] = lambda form: form.model_dump(mode="json")
+    #: Whether it changes anything. One that only computes is not written to the audit log.
+    changes: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
@@ -53,12 +54,14 @@ class Entries:
     """The entries of a partition. ``told_ms``: channel and address -> change -> when it was told.
 
     Nothing is forgotten before ``forget_over``: while the topics are read from their beginning, the exit of a
-    member is read before what the member was told.
+    member is read before what the member was told. Nor is an entry that is ``held``: an exit that comes while
+    the entry is on its way to be told is due as soon as that is written.
     """
 
     def __init__(self, store: ProfileStore) -> None:
         self._store = store
         self._restored = False
+        self._held: frozenset[str] = frozenset()
         self.told_ms: dict[tuple[str, str], dict[str, int]] = {}
 
     def read(self, entry_ids: Sequence[str]) -> list[Entry]:
@@ -70,11 +73,26 @@ class Entries:
         """Store entries; forget those that are over."""
         self._store.write(
             [
-                Write(entry_id, None if each.is_over and self._restored else _pack(each))
+                Write(entry_id, None if each.is_over and self._forgets(entry_id) else _pack(each))
                 for entry_id, each in entries
             ],
             {},
         )
+
+    def _forgets(self, entry_id: str) -> bool:
+        return self._restored and entry_id not in self._held
+
+    @contextmanager
+    def held(self, entry_ids: Sequence[str]) -> Iterator[None]:
+        """Keep entries during the block, even if they are over; afterwards forget those that are."""
+        ids = frozenset(entry_ids)
+        self._held |= ids
+        try:
+            yield
+        finally:
+            self._held -= ids
+            found = zip(entry_ids, self.read(entry_ids), strict=True)
+            self.write((entry_id, entry) for entry_id, entry in found if entry.is_over)
 
     def forget_over(self, entry_ids: Sequence[str]) -> list[str]:
         """Forget those of the restored entries that are over; return the others."""

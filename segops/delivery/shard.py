@@ -23,7 +23,7 @@ from segops.delivery.entries import REQUEST, Address, Entries, address_of
 from segops.delivery.gates import Gate
 from segops.delivery.queue import Queue
 from segops.delivery.records import Output, from_beginning, write
-from segops.delivery.telling import Counts, Teller, Wave, outputs
+from segops.delivery.telling import Counts, Outcomes, Teller, Wave, outputs
 from segops.metrics import Metrics
 from segops.schemas.delivery import encode_key
 from segops.wall_clock import wall_ms
@@ -189,16 +189,9 @@ class Shard:
         ids = queue.take(most, wall_ms())
         if not ids:
             return False
-        wave = Wave(active, [*zip(map(address_of, ids), self._entries.read(ids), strict=True)])
         try:
-            found, planned = await self._teller.plan(wave, self._entries.told_ms)
-            await self._keep(producer, [*found.told, *self._teller.intents(planned)])
-            if planned:
-                self._passed("activate_before_request")
-                sent = await self._teller.send(active, planned, gate)
-                self._passed("activate_after_request")
-                await self._keep(producer, sent.told, self._teller.count(sent, self._entries.told_ms))
-                found.add(sent)
+            with self._entries.held(ids):
+                found = await self._tell_wave(active, ids, gate, producer)
         except BaseException:
             self._requeue(queue, ids)
             raise
@@ -207,6 +200,20 @@ class Shard:
             queue.delay(entry_id, until_ms)
         self._requeue(queue, found.again)
         return not found.again
+
+    async def _tell_wave(
+        self, active: Active, ids: Sequence[str], gate: Gate, producer: AIOKafkaProducer
+    ) -> Outcomes:
+        wave = Wave(active, [*zip(map(address_of, ids), self._entries.read(ids), strict=True)])
+        found, planned = await self._teller.plan(wave, self._entries.told_ms)
+        await self._keep(producer, [*found.told, *self._teller.intents(planned)])
+        if planned:
+            self._passed("activate_before_request")
+            sent = await self._teller.send(active, planned, gate)
+            self._passed("activate_after_request")
+            await self._keep(producer, sent.told, self._teller.count(sent, self._entries.told_ms))
+            found.add(sent)
+        return found
 
     async def _keep(
         self, producer: AIOKafkaProducer, told: Sequence[tuple[Address, Told | None]], counts: Counts = ()

@@ -11,6 +11,7 @@ from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.demo.history import OrderHistory
 from segops.demo.input_events import InputEvent
+from segops.demo.life import go_on
 from segops.demo.sdk import BATCH, Sdk
 from segops.kafka.clients import running_producer
 from segops.kafka.topics import partition_counts
@@ -95,6 +96,10 @@ class Feeder:
         for instant_ms in self._instants():
             await self.advance(instant_ms)
             await asyncio.sleep(_STEP_S if self._rate else 0)
+
+    async def go_on(self) -> None:
+        """Send the history again, later, until cancelled."""
+        await go_on(self._loader, self._history)
 
     def _instants(self) -> Iterator[int]:
         last_ms, final_ms = self._history.last_ms, self._history.final_ms

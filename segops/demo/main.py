@@ -6,10 +6,9 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import sleep
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -20,7 +19,6 @@ from segops.brokers.folder import lock_folder
 from segops.brokers.network import reserve_ports
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
-from segops.demo.dashboard import DashboardState
 from segops.demo.environment import HALF_WAY, SEGMENTS, WRITE_KEY, Environment, make_environment
 from segops.demo.history import OrderHistory, read_history
 from segops.demo.options import Options
@@ -37,7 +35,6 @@ from segops.processes.child import Child
 from segops.processes.interrupts import interruptible, uninterrupted
 from segops.wall_clock import wall_ms
 
-_KEEP_LOOK_S: Final = 0.5
 #: What an earlier run may have left in a folder.
 _PARTS: Final = (
     "broker",
@@ -47,6 +44,7 @@ _PARTS: Final = (
     "expected.jsonl",
     "worker.log",
     "collector.log",
+    "console.log",
     "replay.log",
     "commands.log",
     "audiences.yaml",
@@ -68,12 +66,10 @@ def run(options: Options, console: Console) -> int:
         console.print(_welcome(history), soft_wrap=True, highlight=False)
         broker = stack.enter_context(_broker(options, folder))
         console.print(f"broker: {broker.name} at {broker.bootstrap_servers}", soft_wrap=True, highlight=False)
-        environment, processes = _set_up(options, history, folder, broker, stack)
-        result, dashboard = _run(environment, history, processes, console, rate=options.rate)
-        console.print(summary(result, dashboard, history), soft_wrap=True, highlight=False, markup=False)
-        if options.keep:
-            console.print(how_to_look(environment, processes), soft_wrap=True, highlight=False, markup=False)
-            _stay(processes.worker)
+        environment, processes, shown = _set_up(options, history, folder, broker, stack)
+        if shown is not None:
+            console.print(f"console: {shown}", soft_wrap=True, highlight=False)
+        result = _run(environment, history, processes, options, console)
     return 1 if result.differences else 0
 
 
@@ -115,7 +111,9 @@ def _broker(options: Options, folder: Path) -> LocalBroker:
 
 def _set_up(
     options: Options, history: OrderHistory, folder: Path, broker: LocalBroker, stack: ExitStack
-) -> tuple[Environment, Processes]:
+) -> tuple[Environment, Processes, str | None]:
+    """Start everything; return the address of the console, too, if it runs."""
+    console_ports = stack.enter_context(reserve_ports(2))
     ports = stack.enter_context(reserve_ports(options.processes))
     events_port, pages_port = stack.enter_context(reserve_ports(2))
     delivery_ports = stack.enter_context(reserve_ports(3))
@@ -131,7 +129,9 @@ def _set_up(
         worker = stack.enter_context(_worker(environment, options.processes))
         oracle = stack.enter_context(_oracle(environment, history))
         collector = stack.enter_context(_collector(environment, events_port, pages_port))
-    return environment, Processes(worker, oracle, collector, ports, (events_port, pages_port))
+        shown = stack.enter_context(_console(environment, console_ports)) if options.shows_console else None
+    processes = Processes(worker, oracle, collector, shown, ports, (events_port, pages_port))
+    return environment, processes, f"http://127.0.0.1:{console_ports[0]}" if shown is not None else None
 
 
 def _write(path: Path, history: OrderHistory) -> None:
@@ -166,6 +166,13 @@ def _collector(environment: Environment, port: int, web_port: int) -> Child:
     return Child(*arguments, environment=variables, log=environment.folder / "collector.log")
 
 
+def _console(environment: Environment, ports: Sequence[int]) -> Child:
+    port, web_port = map(str, ports)
+    variables = {**environment.variables, "SEGOPS_CONSOLE_HOST": "127.0.0.1"}
+    log = environment.folder / "console.log"
+    return Child("console", "--port", port, "--web-port", web_port, environment=variables, log=log)
+
+
 def _oracle(environment: Environment, history: OrderHistory) -> Child:
     """Start ``segops replay`` over the same input, without Kafka, for the expected changes."""
     options = (
@@ -182,20 +189,33 @@ def _oracle(environment: Environment, history: OrderHistory) -> Child:
 
 
 def _run(
-    environment: Environment, history: OrderHistory, processes: Processes, console: Console, *, rate: float
-) -> tuple[RunResult, DashboardState]:
-    with screen(console) as view:
-        demo = Run(environment, history, processes, view)
+    environment: Environment, history: OrderHistory, processes: Processes, options: Options, console: Console
+) -> RunResult:
+    """Play the demo, report, and let life go on until Ctrl-C if the demo is kept."""
+    with ExitStack() as view:
+        demo = Run(environment, history, processes, view.enter_context(screen(console)))
+        found: list[RunResult] = []
+
+        def report(result: RunResult) -> None:
+            view.close()
+            found.append(result)
+            texts = [summary(result, demo.dashboard, history)]
+            texts += [how_to_look(environment, processes)] if options.keep else []
+            for text in texts:
+                console.print(text, soft_wrap=True, highlight=False, markup=False)
+
         try:
-            return asyncio.run(demo.run(rate=rate)), demo.dashboard
+            asyncio.run(_play(demo, options, report))
         except KafkaError as error:
             raise SegopsError(f"Kafka at {environment.settings.kafka.bootstrap_servers}: {error}") from error
+        except KeyboardInterrupt:
+            if not found:
+                raise
+        return found[0]
 
 
-def _stay(worker: Child) -> None:
-    try:
-        while not worker.ended():
-            sleep(_KEEP_LOOK_S)
-    except KeyboardInterrupt:
-        return
-    worker.check()
+async def _play(demo: Run, options: Options, report: Callable[[RunResult], None]) -> None:
+    async with demo.played(rate=options.rate) as played:
+        report(played.result)
+        if options.keep:
+            await played.go_on()

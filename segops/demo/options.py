@@ -26,3 +26,9 @@ class Options:
     bootstrap_servers: str | None = None
     folder: Path | None = None
     keep: bool = False
+    console: bool = False
+
+    @property
+    def shows_console(self) -> bool:
+        """Whether the console runs beside the demo, which it does if the demo is left running."""
+        return self.console or self.keep

@@ -68,11 +68,15 @@ class RunResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, the HTTP ports of the worker, and the collector's for events and pages."""
+    """The processes of a run, the HTTP ports of the worker, and the collector's for events and pages.
+
+    ``console``: None if it does not run.
+    """
 
     worker: Child
     oracle: Child
     collector: Child
+    console: Child | None
     ports: Sequence[int]
     collector_ports: tuple[int, int]
 
@@ -98,42 +102,49 @@ class Run:
         self._processes = processes
         self._screen = screen
 
-    async def run(self, *, rate: float) -> RunResult:
-        """Run to the end. Raises SegopsError if a process fails or nothing progresses any more."""
-        async with self._instruments(rate) as instruments:
-            monitor = _Monitor(self, instruments)
-            progress, feeder, history = instruments.progress, instruments.feeder, self._history
-            async with _running(instruments.collector.listen()) as listening:
-                monitor.background.append(listening)
-                await monitor("starting the worker", self._until_ready())
-                self.dashboard.begin()
-                # At each change of the way, all before is applied: the two choose partitions differently.
-                first_ms, last_ms = history.over_http_ms
-                await monitor("events", feeder.events(first_ms), progress.caught_up)
-                await monitor("events through the collector", feeder.over_http(last_ms), progress.caught_up)
-                await monitor("events", feeder.events(history.half_ms), progress.caught_up)
-                await self._edit(monitor, instruments)
-                await self._second_half(monitor, instruments)
-            monitor.background.clear()
-            await instruments.collector.catch_up()
-            self.dashboard.close(instruments.collector.changes.values())
-            await monitor("comparing with the replay", self._until_replayed(), patient=True)
-            return await self._check(instruments)
+    @asynccontextmanager
+    async def played(self, *, rate: float) -> AsyncIterator[Played]:
+        """Run to the end, and provide the outcome while everything still runs.
 
-    async def _second_half(self, monitor: _Monitor, instruments: _Instruments) -> None:
+        Raises SegopsError if a process fails or nothing progresses any more.
+        """
+        with ExitStack() as children:
+            async with self._instruments(rate) as instruments:
+                yield Played(await self._run(instruments, children), self, instruments)
+
+    async def _run(self, instruments: _Instruments, children: ExitStack) -> RunResult:
+        monitor = _Monitor(self, instruments)
+        progress, feeder, history = instruments.progress, instruments.feeder, self._history
+        async with _running(instruments.collector.listen()) as listening:
+            monitor.background.append(listening)
+            await monitor("starting the worker", self._until_ready())
+            self.dashboard.begin()
+            # At each change of the way, all before is applied: the two choose partitions differently.
+            first_ms, last_ms = history.over_http_ms
+            await monitor("events", feeder.events(first_ms), progress.caught_up)
+            await monitor("events through the collector", feeder.over_http(last_ms), progress.caught_up)
+            await monitor("events", feeder.events(history.half_ms), progress.caught_up)
+            await self._edit(monitor, instruments)
+            await self._second_half(monitor, instruments, children)
+        monitor.background.clear()
+        await instruments.collector.catch_up()
+        self.dashboard.close(instruments.collector.changes.values())
+        await monitor("comparing with the replay", self._until_replayed(), patient=True)
+        return await self._check(instruments)
+
+    async def _second_half(self, monitor: _Monitor, instruments: _Instruments, children: ExitStack) -> None:
         """Deliver an audience from here on; compare when all is at rest: at the last order, at the end."""
         progress, feeder, activation = instruments.progress, instruments.feeder, instruments.activation
         history, paused_s = self._history, self.dashboard.elapsed_s
-        with ExitStack() as children:
-            await monitor("approving an audience", activation.approve(children), patient=True)
-            await monitor("delivering", activation.compare("after the approval"), patient=True)
-            self.dashboard.resume(paused_s)
-            async with _running(activation.watch()) as watching:
-                monitor.background.append(watching)
-                await monitor("events", feeder.events(history.last_ms), progress.caught_up)
-                await monitor("delivering", activation.compare("at the last order"), patient=True)
-                await monitor("time passes", feeder.time(), lambda: progress.all_evaluated(history.final_ms))
-                await monitor("delivering", activation.compare("at the end"), patient=True)
+        await monitor("approving an audience", activation.approve(children), patient=True)
+        await monitor("delivering", activation.compare("after the approval"), patient=True)
+        self.dashboard.resume(paused_s)
+        async with _running(activation.watch()) as watching:
+            monitor.background.append(watching)
+            await monitor("events", feeder.events(history.last_ms), progress.caught_up)
+            await monitor("delivering", activation.compare("at the last order"), patient=True)
+            await monitor("time passes", feeder.time(), lambda: progress.all_evaluated(history.final_ms))
+            await monitor("delivering", activation.compare("at the end"), patient=True)
 
     async def _edit(self, monitor: _Monitor, instruments: _Instruments) -> None:
         """Publish an edit half-way. All partitions have the same clock then, as the replay has."""
@@ -173,14 +184,20 @@ class Run:
         while not self._processes.oracle.ended():
             await asyncio.sleep(_LOOK_S)
 
-    def look(self, instruments: _Instruments) -> None:
-        """Check the processes and show the progress."""
+    def check(self, instruments: _Instruments) -> None:
+        """Raise SegopsError if a process has failed, or the worker has ended."""
         self._processes.worker.check()
         self._processes.oracle.check()
         self._processes.collector.check()
+        if self._processes.console is not None:
+            self._processes.console.check()
         instruments.activation.check()
         if self._processes.worker.ended():
             raise SegopsError("the worker exited before its work was done")
+
+    def look(self, instruments: _Instruments) -> None:
+        """Check the processes and show the progress."""
+        self.check(instruments)
         self.dashboard.look(instruments.progress, instruments.feeder.sent)
         self._screen.show(self.dashboard)
 
@@ -200,6 +217,23 @@ class Run:
             repeated=sdk.repeated,
             requests=sdk.requests,
         )
+
+
+class Played:
+    """A demo that was played to its end; ``result`` has its verdict."""
+
+    def __init__(self, result: RunResult, run: Run, instruments: _Instruments) -> None:
+        self.result = result
+        self._run = run
+        self._instruments = instruments
+
+    async def go_on(self) -> None:
+        """Let life go on until cancelled. Raises SegopsError if a process ends."""
+        async with _running(self._instruments.feeder.go_on()) as feeding:
+            while not feeding.done():
+                self._run.check(self._instruments)
+                await asyncio.sleep(_LOOK_S)
+            feeding.result()
 
 
 async def _count(settings: Settings, topic: str) -> int:

@@ -8,7 +8,7 @@ advances the positions first, so that the next fetch is in flight while these re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -120,3 +120,20 @@ def _take(result: FetchResult, partition: TopicPartition) -> Iterator[tuple[Topi
         fetched = Fetched(partition, result._partition_records)  # noqa: SLF001
         result._assignment.state_value(partition).consumed_to(fetched.next_offset)  # noqa: SLF001
         yield partition, fetched
+
+
+async def current(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the partitions of which all is fetched, with when Kafka said so (ms UTC).
+
+    To be called before anything else runs: later answers of Kafka may have brought more.
+    """
+    found: dict[TopicPartition, int] = {}
+    for each in partitions:
+        end: Any = consumer.last_stable_offset(each)
+        end = consumer.highwater(each) if end is None or end < 0 else end
+        at_ms = consumer.last_poll_timestamp(each)
+        if end is not None and at_ms is not None and await consumer.position(each) >= end:
+            found[each] = at_ms
+    return found

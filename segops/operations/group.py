@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import for_code
 
 from segops.brokers.embedded import CLUSTER_ID
@@ -19,10 +22,14 @@ from segops.kafka.reachability import Unreachable
 
 
 class GroupMember(NamedTuple):
-    """A member: its static name, else the id given by the broker, and the host it joined from."""
+    """A member: its static name, else the id given by the broker, and the host it joined from.
+
+    ``url``: the address of its HTTP server as it tells the others of the group, "" if that is unknown.
+    """
 
     name: str
     host: str
+    url: str = ""
 
 
 class ConsumerGroup(NamedTuple):
@@ -43,8 +50,33 @@ async def _describe(client: AIOKafkaAdminClient, name: str) -> ConsumerGroup:
     if code:
         raise for_code(code)
     return ConsumerGroup(
-        state, sorted(GroupMember(fixed or own, host.lstrip("/")) for own, fixed, _, host, *_ in members)
+        state,
+        sorted(
+            GroupMember(fixed or own, host.lstrip("/"), url_in(metadata))
+            for own, fixed, _, host, metadata, _ in members
+        ),
     )
+
+
+def url_in(metadata: bytes | None) -> str:
+    """Return the address in the metadata with which a worker joins its group, "" without one.
+
+    >>> url_in(ConsumerProtocolMemberMetadata(0, ["events"], b'{"url":"http://10.0.0.7:6066"}').encode())
+    'http://10.0.0.7:6066'
+    >>> url_in(b"of another client")
+    ''
+    """
+    try:
+        joined = ConsumerProtocolMemberMetadata.decode(metadata or b"")
+        return msgspec.json.decode(joined.user_data or b"{}", type=_Told).url
+    except (ValueError, TypeError, IndexError, struct.error, msgspec.MsgspecError):
+        return ""
+
+
+class _Told(msgspec.Struct):
+    """What a worker tells the others of its group; the rest of it is Faust's own."""
+
+    url: str = ""
 
 
 async def remove(settings: Settings, names: Iterable[str]) -> list[str]:

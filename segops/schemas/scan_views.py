@@ -90,12 +90,21 @@ class SampleView(msgspec.Struct, frozen=True):
     explanation: SegmentExplanation
 
 
+class NearView(msgspec.Struct, frozen=True):
+    """A profile with ``flips`` leaves between it and the other verdict, and why it has this one."""
+
+    flips: int
+    profile_id: str
+    explanation: SegmentExplanation
+
+
 class EstimateView(msgspec.Struct, frozen=True):
     """An estimate.
 
     ``sample``: the share of all profiles that belongs to the sample; ``evaluated``, ``holds``, ``failed`` and
     the counts of the ``funnel`` are of the sample. ``members`` and ``profiles`` are numbers of all profiles,
-    with the bounds of the 95 % confidence interval.
+    with the bounds of the 95 % confidence interval. ``just_in``, ``just_out``: profiles next to the other
+    verdict; ``values``: by the position of a leaf that compares a number, the values of some profiles.
     """
 
     from_ms: int
@@ -110,6 +119,9 @@ class EstimateView(msgspec.Struct, frozen=True):
     incomplete: list[str]
     funnel: list[NodeCount]
     samples: list[SampleView]
+    just_in: list[NearView]
+    just_out: list[NearView]
+    values: dict[int, list[float]]
 
 
 def view_forecast(scanned: Scanned) -> ForecastView:
@@ -175,6 +187,9 @@ def view_estimate(scanned: Scanned) -> EstimateView:
         found.incomplete,
         found.funnel,
         [SampleView(each.profile_id, each.explanation) for each in found.samples],
+        [NearView(each.flips, each.profile_id, each.explanation) for each in found.just_in],
+        [NearView(each.flips, each.profile_id, each.explanation) for each in found.just_out],
+        {each.position: sorted(value for _, value in each.values) for each in found.values},
     )
 
 

@@ -56,7 +56,7 @@ class EstimateRequest(msgspec.Struct, tag_field="kind", tag="estimate", frozen=T
     """A request for the estimate of the draft ``segment``, one of some ``definitions``.
 
     These are in the form of the segments topic, and take the place of published ones with the same keys.
-    ``share``, ``samples``, ``funnel``: see ``Estimator``.
+    ``share``, ``samples``, ``funnel``, ``near``: see ``Estimator``.
     """
 
     segment: str
@@ -64,12 +64,14 @@ class EstimateRequest(msgspec.Struct, tag_field="kind", tag="estimate", frozen=T
     share: float = 1.0
     samples: int = 0
     funnel: bool = False
+    near: int = 0
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of its range."""
         if not 0 < self.share <= 1:
             raise ValueError(f"expected a share above 0 and up to 1, got {self.share}")
         _check_samples(self.samples)
+        _check_samples(self.near)
 
     def drafts(self) -> list[Definition]:
         """Return the definitions. Raises DefinitionError for an invalid one."""
@@ -92,10 +94,16 @@ def records_of(definitions: Iterable[Definition]) -> Iterator[msgspec.Raw]:
 
 
 def estimate_request(
-    segment: str, drafts: list[Definition], *, share: float = 1.0, samples: int = 0, funnel: bool = False
+    segment: str,
+    drafts: list[Definition],
+    *,
+    share: float = 1.0,
+    samples: int = 0,
+    funnel: bool = False,
+    near: int = 0,
 ) -> EstimateRequest:
     """Return the request for the estimate of one of some definitions. Raises ValueError."""
-    return EstimateRequest(segment, tuple(records_of(drafts)), share, samples, funnel)
+    return EstimateRequest(segment, tuple(records_of(drafts)), share, samples, funnel, near)
 
 
 class Watch(msgspec.Struct, frozen=True):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from segops.config import Settings
 from segops.core.errors import SegopsError
-from segops.kafka.batches import Fetched, fetch
+from segops.kafka.batches import Fetched, current, fetch
 from segops.kafka.clients import running_consumer
 from segops.kafka.topics import partition_counts
 from segops.serve.metrics import ServeMetrics
@@ -74,7 +74,7 @@ class Follower:
                     found = await fetch(consumer, _LOOK_S)
                 except OffsetOutOfRangeError as error:
                     raise LostRecords(f"{error}") from error
-                await self._take_over(found, await _current(consumer, partitions))
+                await self._take_over(found, await current(consumer, partitions))
 
     async def _seek(self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
         begins = await consumer.beginning_offsets([*partitions])
@@ -100,20 +100,3 @@ class Follower:
             self.as_of_ms = min(self._current_ms.values())
         if self.as_of_ms is not None and wall_ms() - self.as_of_ms > _TOMBSTONES_MS:
             raise LostRecords("Kafka was away for so long that deletions may have been forgotten")
-
-
-async def _current(
-    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """Return the partitions of which all is fetched, with when Kafka said so (ms UTC).
-
-    To be called before anything else runs: later answers of Kafka may have brought more.
-    """
-    found: dict[TopicPartition, int] = {}
-    for each in partitions:
-        end: Any = consumer.last_stable_offset(each)
-        end = consumer.highwater(each) if end is None or end < 0 else end
-        at_ms = consumer.last_poll_timestamp(each)
-        if end is not None and at_ms is not None and await consumer.position(each) >= end:
-            found[each] = at_ms
-    return found

@@ -50,6 +50,8 @@ def components_of(settings: Settings, options: Options) -> list[ComponentSpec]:
     found.append(ComponentSpec("activate", ["activate"], _address(port), [port]))
     serve = settings.serve
     found.append(ComponentSpec("serve", ["serve"], _address(serve.port), [serve.web_port]))
+    console = settings.console
+    found.append(ComponentSpec("console", ["console"], _address(console.port), [console.web_port]))
     if settings.output.format != OWN_FORMAT:
         port = settings.output.web_port
         found.append(ComponentSpec("output", ["output"], _address(port), [port]))

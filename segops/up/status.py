@@ -35,6 +35,7 @@ def announcement(components: Sequence[Component], folder: DataFolder, settings: 
         [
             f"\nsegops is up: data in {folder.path}, logs in {folder.path / 'logs'}; Ctrl-C stops everything",
             *rows,
+            f"\nLook at it in a browser: {settings.console.address}",
             f"\nSend an event (write key {key}):",
             f"  curl -u {key}: {collector}/v1/track -H 'content-type: application/json' -d '{_EVENT}'",
             "\nOr from your pages, with @segment/analytics-next:",

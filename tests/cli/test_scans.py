@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from segops.cli import _progress, _scans
-from segops.core.scans import Estimate, Flow, Forecast, NodeCount, Overlap, SampledProfile, SegmentForecast
+from segops.core.scans import (
+    Estimate,
+    Flow,
+    Forecast,
+    LeafValues,
+    NearProfile,
+    NodeCount,
+    Overlap,
+    SampledProfile,
+    SegmentForecast,
+)
 from segops.core.segments import Definition, SegmentSet
 from segops.core.views.explain import explain
 from segops.kafka.definitions import DefinitionLog
@@ -53,6 +63,10 @@ RESULTS: dict[type, Any] = {
         [NodeCount("all of", 0, 12, 12), NodeCount("did B", 1, 40, 12)],
         1,
         [SampledProfile(5, "user_id:u1", EXPLANATION)],
+        1,
+        [NearProfile(1, 6, "user_id:u2", EXPLANATION)],
+        [NearProfile(2, 7, "user_id:u3", EXPLANATION)],
+        [LeafValues(1, [(5, 3.0), (6, 2.0)])],
     ),
 }
 
@@ -128,6 +142,16 @@ def test_estimate_shows_the_interval_the_funnel_and_examples(segops: Run, asked:
     assert "warning: the rule fails for 1 profiles" in done.err
     assert ["did", "B", "40", "12"] in table(done.out)
     assert "user_id:u1" in done.out and "✓ draft, version 1" in done.out
+
+
+def test_estimate_shows_profiles_that_are_just_in_and_just_out(segops: Run, asked: list[Question]) -> None:
+    done = segops("estimate", "draft.yaml", "--near", "1")
+    (question,) = asked
+    assert isinstance(question, EstimateRequest) and question.near == 1
+    assert "user_id:u2, just in: 1 node away" in done.out
+    assert "user_id:u3, just out: 2 nodes away" in done.out
+    found = json.loads(segops("estimate", "draft.yaml", "--near", "1", "--format", "json").out)
+    assert found["values"] == {"1": [2.0, 3.0]}
 
 
 @pytest.mark.parametrize("words", [["forecast"], ["overlap", "vip", "lapsed"], ["estimate", "draft.yaml"]])

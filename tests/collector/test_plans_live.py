@@ -11,10 +11,10 @@ import pytest
 import segment.analytics.client
 from aiokafka import AIOKafkaProducer
 
-from segops.kafka.clients import running_admin
 from tests.rest import rest
 from tests.streaming.conftest import stack
 from tests.streaming.helpers import Stack, wait_until
+from tests.streaming.topic_deletion import delete_topics
 
 from .helpers import KEY, batch
 from .processes import CollectorProcess
@@ -137,12 +137,7 @@ def test_collector_works_without_the_topic_of_plans(stack: Stack, reserve: Reser
     """It was created by an earlier version, or may not be read."""
     stack.publish(SEGMENTS)
     settings = stack.settings
-
-    async def delete() -> None:
-        async with running_admin(settings.kafka) as admin:
-            await admin.delete_topics([settings.topics.tracking_plans, settings.topics.violations])
-
-    asyncio.run(delete())
+    delete_topics(stack, [settings.topics.tracking_plans, settings.topics.violations])
     collector = CollectorProcess(stack, reserve(2))
     collector.wait_until_ready()
     orders(collector, [1])

@@ -121,3 +121,20 @@ def test_records_of_others_are_skipped(
     assert entries.take_told(Record(key, b"{}")) is None
     assert entries.ids(None, 9) == []
     assert "skipping" in caplog.text
+
+
+def test_an_exit_that_comes_while_the_entry_is_told_is_kept_until_then(entries: Entries) -> None:
+    left = msgspec.structs.replace(TARGET, member=False, change_id="c2", sequence=2)
+    entries.take_targets([wanted(TARGET)])
+    with entries.held([ADDRESS.id]):
+        entries.take_targets([wanted(left)])
+        (found,) = entries.read([ADDRESS.id])
+        found.told = Told(False, "c1", "p", 7, tried="entered")
+        entries.write([(ADDRESS.id, found)])
+    (found,) = entries.read([ADDRESS.id])
+    assert found.gone == left
+    with entries.held([ADDRESS.id]):
+        found.told = Told(False, "c2", "p", 8)
+        entries.write([(ADDRESS.id, found)])
+        assert entries.ids(None, 9) == [ADDRESS.id]
+    assert entries.ids(None, 9) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from segops.core.values import parse_instant
 from segops.demo.clicks import CALLS, SHIFT_MS, clicks
 from segops.demo.history import AFTERWARDS_MS, OrderHistory, arrange, read_history
 from segops.demo.input_events import InputEvent
+from segops.demo.life import repeated
 from segops.demo.purchases import purchases, reachable_at
 from segops.demo.wheels import data_file
 from segops.schemas.events import route
@@ -198,3 +199,17 @@ def test_a_missing_package_says_how_to_install_it() -> None:
 def test_a_package_without_the_file_says_so() -> None:
     with pytest.raises(UserError, match=r"lifetimes has no no_such_file\.csv"):
         data_file("lifetimes", "no_such_file.csv")
+
+
+def test_history_goes_on_later_with_new_messages_at_the_same_pace() -> None:
+    history = arrange([*purchases(["00004 19970101 2 29.33", "00021 19980630 1 10.00"])])
+    events = list(islice(repeated(history), 2 * len(history.events)))
+    assert all(one.time_ms <= other.time_ms for one, other in pairwise(events))
+    assert events[0].time_ms == history.final_ms + 1
+    assert len({event.message_id for event in [*history.events, *events]}) == 3 * len(history.events)
+    for event, former in zip(events, 2 * history.events, strict=True):
+        written = call(event)
+        assert parse_instant(written.pop("timestamp")) == event.time_ms
+        assert written.pop("messageId") == event.message_id
+        kept = call(former)
+        assert written == {name: kept[name] for name in written} and len(kept) == len(written) + 2

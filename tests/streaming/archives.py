@@ -128,9 +128,8 @@ class Archives:
 
         asyncio.run(send())
 
-    def create_topics(self) -> list[str]:
-        """Create the missing topics and return their names."""
-        return asyncio.run(topics.create(self.stack.settings))
+    def create_topics(self) -> None:
+        asyncio.run(topics.create(self.stack.settings))
 
     def end(self, topic: str, partition: int) -> int:
         """Return the offset that follows the archived records of a partition."""

@@ -17,7 +17,6 @@ from segops.archive.history import History, TopicHistory
 from segops.archive.ledger import latest
 from segops.archive.reading import ArchiveHistory, ChainedHistory
 from segops.archive.tables import ArchivedRecord
-from segops.core.errors import UserError
 from segops.schemas.records import partition_of
 from segops.streaming.failpoints import ARCHIVE_POINTS
 from tests.archive.helpers import contents
@@ -31,6 +30,7 @@ from .test_erasure import command as erase
 from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story
 from .test_operations import admin
+from .topic_deletion import delete_topics
 
 pytestmark = pytest.mark.broker
 Reserve = Callable[[int], list[int]]
@@ -265,15 +265,7 @@ def test_missing_topics_are_a_user_error(stack: Stack) -> None:
 def test_recreated_topic_is_refused(archives: Archives) -> None:
     archives.send(20, USERS)
     assert archives.once() == 0
-    admin(archives.stack, lambda client: client.delete_topics([archives.topics[0]]))
-    wait_until(lambda: _creates(archives), "the topic is created again")
+    delete_topics(archives.stack, [archives.topics[0]])
+    archives.create_topics()
     assert archives.once() == 2
     assert "the topic was recreated" in archives.log().read_text()
-
-
-def _creates(archives: Archives) -> bool:
-    """Create the topics; return False while the broker still shows the deleted one."""
-    try:
-        return archives.topics[0] in archives.create_topics()
-    except UserError:
-        return False

@@ -16,6 +16,7 @@ from segops.brokers import LocalBroker
 from tests.rest import rest
 
 from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
+from .topic_deletion import delete_topics
 
 pytestmark = pytest.mark.broker
 
@@ -99,7 +100,7 @@ def test_adding_partitions_stops_the_worker(stack: Stack) -> None:
 @rest
 def test_recreated_changelog_empties_the_stores_with_a_warning(stack: Stack) -> None:
     run_through(stack, shop_events(600, users=30, partitions=3)[:300])
-    admin(stack, lambda client: client.delete_topics([stack.settings.worker.changelog]))
+    delete_topics(stack, [stack.settings.worker.changelog])
     stack.start()
     ready(stack)
     assert "was the topic recreated?" in log_text(stack)

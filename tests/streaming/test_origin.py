@@ -14,6 +14,7 @@ from segops.kafka import topics
 from tests.rest import in_rest, rest
 
 from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
+from .topic_deletion import delete_topics
 
 pytestmark = pytest.mark.broker
 
@@ -88,7 +89,7 @@ def test_topics_with_another_prefix_are_refused(stack: Stack, empty_folder: str)
 def test_changelog_alone_identifies_its_topics(stack: Stack) -> None:
     run_through(stack, shop_events(600, users=60, partitions=3))
     gone = [stack.settings.topics.events, stack.settings.topics.profile_events]
-    admin(stack, lambda client: client.delete_topics(gone))  # including the committed offsets
+    delete_topics(stack, gone)  # including the committed offsets
     folder = str(stack.folder / "an-empty-disk")
     other = with_other_prefix(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=folder)
     other.send(shop_events(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
@@ -99,8 +100,7 @@ def test_changelog_alone_identifies_its_topics(stack: Stack) -> None:
 
 def recreate(stack: Stack, topic: str) -> None:
     """Delete a topic and create it again."""
-    admin(stack, lambda client: client.delete_topics([topic]))
-    wait_until(lambda: topic not in admin(stack, lambda client: client.list_topics()), "no topic")
+    delete_topics(stack, [topic])
 
     async def create() -> None:
         await topics.create(stack.settings)

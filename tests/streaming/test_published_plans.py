@@ -13,7 +13,6 @@ import pytest
 
 from segops.brokers import LocalBroker
 from segops.core.errors import UserError
-from segops.kafka.clients import running_admin
 from segops.kafka.definitions import read
 from segops.operations.plan_log import read_plans
 from segops.schemas import planned as records_of_plans
@@ -24,6 +23,7 @@ from .conftest import require_transactions
 from .helpers import Stack
 from .test_plans import DESCRIBED, done, planned, refused, written
 from .test_scans import SEGMENTS
+from .topic_deletion import delete_topics
 
 pytestmark = pytest.mark.broker
 OTHER = SEGMENTS.replace("{key: buyers,", "{key: buyers, description: all of them,")
@@ -142,7 +142,7 @@ def test_without_the_topic_plans_are_refused_and_definitions_are_published(stack
     stack.publish(SEGMENTS)
     described = written(stack, "described.yaml", DESCRIBED)
     plan_id = planned(stack, described)["id"]
-    asyncio.run(_delete(stack))
+    delete_topics(stack, [stack.settings.topics.plans])
     assert "missing topics: " in refused(stack, "plan", written(stack, "other.yaml", OTHER))
     listing = stack.segops("plan", "--list")
     assert isinstance(listing.exception, UserError) and "segops topics create" in str(listing.exception)
@@ -151,11 +151,3 @@ def test_without_the_topic_plans_are_refused_and_definitions_are_published(stack
     assert log.planned is not None and log.planned.state == "applied"
     done(stack, "topics", "create")
     assert states(stack) == {}
-
-
-async def _delete(stack: Stack) -> None:
-    async with running_admin(stack.settings.kafka) as admin:
-        await admin.delete_topics([stack.settings.topics.plans])
-        async with asyncio.timeout(30):
-            while stack.settings.topics.plans in await admin.list_topics():
-                await asyncio.sleep(0.1)

@@ -105,7 +105,7 @@ def test_a_broker_of_others_is_only_named() -> None:
 
 def test_parts_follow_from_settings_and_options(tmp_path: Path) -> None:
     plain = components_of(load(), Options(tmp_path))
-    names = ["worker", "sources", "catalogue", "activate", "serve", "collector"]
+    names = ["worker", "sources", "catalogue", "activate", "serve", "console", "collector"]
     assert [each.name for each in plain] == names
     settings = load(archive={"url": "file:///a"}, worker={"web_port": 7000}, output={"format": "segment"})
     full = components_of(settings, Options(tmp_path, processes=2, klaviyo=True))
@@ -116,6 +116,7 @@ def test_parts_follow_from_settings_and_options(tmp_path: Path) -> None:
         "catalogue",
         "activate",
         "serve",
+        "console",
         "output",
         "klaviyo",
         "collector",

@@ -39,6 +39,8 @@ PORTS = (
     "SEGOPS_ACTIVATE_WEB_PORT",
     "SEGOPS_SERVE_PORT",
     "SEGOPS_SERVE_WEB_PORT",
+    "SEGOPS_CONSOLE_PORT",
+    "SEGOPS_CONSOLE_WEB_PORT",
 )
 UP = "Then, in another terminal"
 SEGMENTS = "version: 1\nsegments: [{key: viewers, when: {did: Product Viewed}}]\n"

@@ -6,10 +6,46 @@ from types import ModuleType
 from typing import Any, Final
 
 from segops.console.page import Action, Page, Stream
-from segops.console.pages import audiences, data, destinations, plans, settings
+from segops.console.pages import (
+    audiences,
+    builder,
+    data,
+    destinations,
+    lifecycle,
+    overview,
+    people,
+    person,
+    plans,
+    rfm,
+    sandbox,
+    segment,
+    segment_actions,
+    segment_parts,
+    segments,
+    settings,
+    streams,
+)
 
 #: Every module of pages.
-MODULES: Final[tuple[ModuleType, ...]] = (plans, audiences, destinations, data, settings)
+MODULES: Final[tuple[ModuleType, ...]] = (
+    overview,
+    segments,
+    segment,
+    segment_parts,
+    segment_actions,
+    streams,
+    builder,
+    plans,
+    people,
+    person,
+    sandbox,
+    rfm,
+    lifecycle,
+    audiences,
+    destinations,
+    data,
+    settings,
+)
 
 PAGES: Final[tuple[Page[Any], ...]] = tuple(page for module in MODULES for page in module.PAGES)
 ACTIONS: Final[tuple[Action[Any, Any], ...]] = tuple(

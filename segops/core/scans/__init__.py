@@ -28,6 +28,7 @@ from segops.core.scans.forecast import (
     Forecaster,
     SegmentForecast,
 )
+from segops.core.scans.nearness import NearProfile
 from segops.core.scans.overlap import MAX_OVERLAP, Overlap, OverlapCounter
 from segops.core.scans.plan import (
     ENTERING,
@@ -45,6 +46,7 @@ from segops.core.scans.plan import (
 )
 from segops.core.scans.references import with_references
 from segops.core.scans.sampling import Interval, in_sample, interval
+from segops.core.scans.values import LeafValues
 from segops.core.scans.visitor import Result, Visitor
 
 __all__ = [
@@ -71,7 +73,9 @@ __all__ = [
     "Forecast",
     "Forecaster",
     "Interval",
+    "LeafValues",
     "Limits",
+    "NearProfile",
     "NodeCount",
     "Overlap",
     "OverlapCounter",

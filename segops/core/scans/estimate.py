@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -16,11 +16,13 @@ from segops.core.profile import Member, Profile
 from segops.core.rules import model
 from segops.core.rules.execution import Rule
 from segops.core.rules.wording import label
+from segops.core.scans.nearness import Nearest, NearProfile, flips, nearest
 from segops.core.scans.needs import lacking
 from segops.core.scans.references import with_references
 from segops.core.scans.sampling import in_sample, sampling_hash
+from segops.core.scans.values import LeafValues, ValueSample, measured_leaves
 from segops.core.segments import Definition, Segment, SegmentSet
-from segops.core.views.explain import SegmentExplanation, explain
+from segops.core.views.explain import SegmentExplanation, explain, value_of
 
 #: The most profiles that one estimate returns as examples.
 MAX_SAMPLES: Final = 100
@@ -54,7 +56,9 @@ class Estimate(msgspec.Struct):
     profiles in it; ``holds``: for how many of them the draft holds; ``failed``: for how many its rule fails.
     ``incomplete``: the features of the draft that profiles do not hold, or not in full, since no published
     segment needs them. ``funnel``: the nodes of the rule in the order in which they are written; empty if it
-    was not requested. ``samples``: the profiles with the smallest hashes, at most ``wanted``.
+    was not requested. ``samples``: the profiles with the smallest hashes, at most ``wanted``. ``just_in``,
+    ``just_out``: at most ``near`` profiles each for which the draft holds, or not, by the fewest leaves.
+    ``values``: of the leaves that compare numbers, if nearness was requested.
     """
 
     share: float
@@ -65,6 +69,10 @@ class Estimate(msgspec.Struct):
     funnel: list[NodeCount]
     wanted: int
     samples: list[SampledProfile]
+    near: int = 0
+    just_in: list[NearProfile] = []
+    just_out: list[NearProfile] = []
+    values: list[LeafValues] = []
 
     def merged(self, other: Estimate) -> Estimate:
         """Return the estimate over the profiles of both."""
@@ -80,6 +88,10 @@ class Estimate(msgspec.Struct):
             ],
             self.wanted,
             sorted([*self.samples, *other.samples], key=_order)[: self.wanted],
+            self.near,
+            nearest([*self.just_in, *other.just_in], self.near),
+            nearest([*self.just_out, *other.just_out], self.near),
+            [one.merged(two) for one, two in zip(self.values, other.values, strict=True)],
         )
 
 
@@ -127,8 +139,9 @@ class Estimator:
     """Evaluates profiles of a sample by a draft.
 
     ``share``: the share of the profiles to evaluate, by the hash of the id; ``samples``: how many of the
-    profiles for which the draft holds to explain; ``funnel``: whether to count node by node. ``since``: the
-    features of which no profile knows earlier events, as in ``segments.complete_since``.
+    profiles for which the draft holds to explain; ``funnel``: whether to count node by node; ``near``: how
+    many profiles of each verdict to explain that are next to the other one. ``since``: the features of which
+    no profile knows earlier events, as in ``segments.complete_since``.
     """
 
     def __init__(
@@ -138,6 +151,7 @@ class Estimator:
         share: float = 1.0,
         samples: int = 0,
         funnel: bool = False,
+        near: int = 0,
         since: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self._draft = draft
@@ -147,6 +161,7 @@ class Estimator:
         self._root = self._node(self._definition.when, 0) if funnel else None
         self._evaluated = self._holds = self._failed = 0
         self._samples: list[SampledProfile] = []
+        self._near = _Near(draft, near) if near else None
 
     @property
     def _definition(self) -> Definition:
@@ -174,6 +189,8 @@ class Estimator:
             return
         if self._root is not None:
             self._pass(self._root, view, now_ms, reached=True)
+        if self._near is not None:
+            self._near.visit(view, now_ms, holds=holds, explained=lambda: self._explained(view, now_ms))
         if holds:
             self._holds += 1
             self._sample(view, now_ms)
@@ -210,10 +227,12 @@ class Estimator:
         samples, order = self._samples, sampling_hash(view.id) if self._wanted else 0
         if len(samples) >= self._wanted and (not samples or order >= samples[-1].order):
             return
-        explained = explain(self._draft.segments, view, now_ms, since=self._since)
-        explanation = explained.segments[self._draft.segment.index]
-        insort(samples, SampledProfile(order, view.id, explanation), key=_order)
+        insort(samples, SampledProfile(order, view.id, self._explained(view, now_ms)), key=_order)
         del samples[self._wanted :]
+
+    def _explained(self, view: Profile, now_ms: int) -> SegmentExplanation:
+        explained = explain(self._draft.segments, view, now_ms, since=self._since)
+        return explained.segments[self._draft.segment.index]
 
     def result(self) -> Estimate:
         """Return the estimate over the profiles visited so far."""
@@ -226,7 +245,43 @@ class Estimator:
             [] if self._root is None else _counts(self._root),
             self._wanted,
             self._samples,
+            *(() if self._near is None else self._near.result()),
         )
+
+
+class _Near:
+    """The profiles that are next to the other verdict of a draft, and the values of its leaves."""
+
+    def __init__(self, draft: Draft, wanted: int) -> None:
+        self._wanted = wanted
+        self._rule = draft.segments.definitions[draft.segment.index].when
+        self._rules = {segment.key: segment.referred for segment in draft.segments.segments}
+        self._own = self._rules[draft.segment.key]
+        self._features = draft.segments.features
+        self._kinds = {True: Nearest(wanted), False: Nearest(wanted)}
+        self._leaves = measured_leaves(self._rule)
+        self._values = {position: ValueSample() for position in self._leaves}
+
+    def visit(
+        self, view: Profile, now_ms: int, *, holds: bool, explained: Callable[[], SegmentExplanation]
+    ) -> None:
+        """Take a profile into account for which the draft holds, or not."""
+
+        def leaf(node: model.Node) -> bool:
+            return _verdict(compile_part(node, self._own, self._rules), view, now_ms)
+
+        order = sampling_hash(view.id)
+        for position, node in self._leaves.items():
+            self._values[position].add(order, value_of(node, view, now_ms, self._features))
+        found = flips(self._rule, leaf)
+        number = found.to_fail if holds else found.to_hold
+        if self._kinds[holds].takes(number, order):
+            self._kinds[holds].add(NearProfile(number, order, view.id, explained()))
+
+    def result(self) -> tuple[int, list[NearProfile], list[NearProfile], list[LeafValues]]:
+        """Return the last fields of an ``Estimate``."""
+        values = [sample.result(position) for position, sample in self._values.items()]
+        return self._wanted, self._kinds[True].found, self._kinds[False].found, values
 
 
 def _verdict(rule: Rule, view: Profile, now_ms: int) -> bool:

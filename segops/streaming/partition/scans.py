@@ -96,7 +96,9 @@ def _estimate(ask: EstimateRequest, basis: _Basis) -> Visitor:
         raise UserError(f"missing definition of the segment {ask.segment!r}")
     draft = draft_of(ask.segment, drafts, basis.engine.segments)
     since = basis.history.since
-    return Estimator(draft, share=ask.share, samples=ask.samples, funnel=ask.funnel, since=since)
+    return Estimator(
+        draft, share=ask.share, samples=ask.samples, funnel=ask.funnel, near=ask.near, since=since
+    )
 
 
 class _Behind(UserError):
