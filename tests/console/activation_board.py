@@ -137,9 +137,9 @@ class Board:
 
     # -- deliveries, plans, catalogue
 
-    def deliver(self, destination: str, key: str, wanted: int, told: int, **skipped: int) -> None:
+    def deliver(self, destination: str, key: str, wanted: int, known: int, **skipped: int) -> None:
         delivery = Delivery(destination, key)
-        self.deliveries[delivery] = Tally(delivery, wanted, told, skipped)
+        self.deliveries[delivery] = Tally(delivery, wanted, known, skipped)
 
     def destination(self, name: str, kind: str = "webhook", **written: Any) -> None:
         self.destinations[name] = Destination(name, kind, {"name": name, "kind": kind, **written})
