@@ -90,6 +90,18 @@ def test_a_redirect_is_followed_with_the_body_and_the_token(monkeypatch: pytest.
     assert (found.exit_code, "entered buyer, event 1" in found.output) == (0, True), found.output
 
 
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("http://127.0.0.1:1", "no worker answers at http://127.0.0.1:1"),
+        ("nonsense", "expected a worker's URL"),
+    ],
+)
+def test_addresses_at_which_no_worker_is(url: str, text: str) -> None:
+    found = CliRunner().invoke(cli, ["sandbox", "user_id:ann", "--url", url])
+    assert (found.exit_code != 0, text in str(found.exception)) == (True, True), found.exception
+
+
 def test_without_the_token_nothing_is_shown() -> None:
     found = sandbox("user_id:ann", token="secret-token")
     assert (found.exit_code != 0, "answered 401" in str(found.exception)) == (True, True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import msgspec
 import pytest
 
-from segops.config import Settings
 from segops.console.pages import people as people_page
 from segops.console.pages import person as person_page
 from segops.console.people.handles import HIDDEN, Handles
@@ -17,7 +16,6 @@ from segops.console.people.sent import SentEntry, _take_told
 from segops.core.delivery.messages import Person
 from segops.core.delivery.model import Delivery, Target, Told
 from segops.operations.members import MemberRow, MembersNow, _Newest
-from segops.operations.workers import Workers, asking_workers
 from segops.schemas.delivery import encode_told
 from tests.console.helpers import Browser, MemoryAudit
 
@@ -25,6 +23,7 @@ from .people import ADMIN, ANN, DAY, EDITOR, EVIL, NOON, SECRETS, VIEWER, FakeBo
 
 PATH = f"/people/{quote(ANN, safe='')}"
 EVIL_PATH = f"/people/{quote(f'user_id:{EVIL}', safe='')}"
+NOWHERE = "http://127.0.0.1:1"
 TABS = ("segments", "profile", "timeline", "past", "sent")
 
 
@@ -200,14 +199,18 @@ def test_unknown_people_and_workers_that_are_away(monkeypatch: pytest.MonkeyPatc
 
     async def alone(browser: Browser) -> None:
         page = await browser.get(PATH, **EDITOR)
-        assert (page.status, "People cannot be shown now: no worker answers" in page.text) == (503, True)
+        assert (page.status, f"People cannot be shown now: no worker answers at {NOWHERE}" in page.text) == (
+            503,
+            True,
+        )
 
-    monkeypatch.setattr(person_page, "asking_workers", _nowhere)
-    with_people(alone, monkeypatch)
+    class Away(FakeBoard):
+        workers = (
+            SimpleNamespace(url="http://127.0.0.1:2", answers=False),
+            SimpleNamespace(url=NOWHERE, answers=True),
+        )
 
-
-def _nowhere(settings: Settings) -> AbstractAsyncContextManager[Workers]:
-    return asking_workers(settings, "http://127.0.0.1:1")
+    with_people(alone, monkeypatch, board=Away())
 
 
 def test_nothing_is_shown_that_cannot_be_audited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from segops.console.access.guard import Denied
 from segops.console.page import Action, Context, Data, Page
-from segops.console.people.asking import Cache, part
+from segops.console.people.asking import Cache, asking, part
 from segops.console.people.handles import Names
 from segops.console.people.known import segments_of
 from segops.console.people.links import curl_of, link
@@ -18,7 +18,7 @@ from segops.core.errors import UserError
 from segops.core.identifiers import USER
 from segops.core.views.profile import ProfileView
 from segops.operations.members import MemberRow, MembersNow, newest_members
-from segops.operations.workers import UnknownProfile, asking_workers
+from segops.operations.workers import UnknownProfile
 from segops.schemas.erasures import hashed
 
 #: Members of a segment that can be browsed, the newest; and how many a page shows.
@@ -67,7 +67,7 @@ async def _looked_up(context: Context[Any], names: Names, asked: str) -> Data | 
 
 
 async def _first(context: Context[Any], identifiers: Sequence[str]) -> ProfileView:
-    async with asking_workers(context.settings) as workers:
+    async with asking(context) as workers:
         for identifier in identifiers[:-1]:
             try:
                 return await workers.profile(identifier)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from segops.console.access.guard import Denied
 from segops.console.page import Action, Context, Data, Done, NotFound, Page, Role
-from segops.console.people.asking import part
+from segops.console.people.asking import asking, part
 from segops.console.people.draft import draft_of
 from segops.console.people.handles import Names
 from segops.console.people.known import definitions_of, segments_of
@@ -32,7 +32,7 @@ from segops.core.views.profile import TAKEN_OVER, ProfileView
 from segops.operations import erase as erasing
 from segops.operations import split as splitting
 from segops.operations.receipts import read_receipts
-from segops.operations.workers import NoWorker, UnknownProfile, Workers, asking_workers
+from segops.operations.workers import NoWorker, UnknownProfile, Workers
 from segops.schemas.erasures import ErasureRequest, Receipt
 
 _TABS: Final = ("segments", "profile", "timeline", "past", "sent", "manage")
@@ -50,7 +50,7 @@ async def _person(context: Context[Any]) -> Data:
     if tab == "manage" and context.user.role < Role.ADMIN:
         raise Denied(403, "Erasing and splitting need the role admin.")
     await context.audit("person.read", {"part": tab})
-    async with asking_workers(context.settings) as workers:
+    async with asking(context) as workers:
         view = await profile_of(workers, identifier)
         more, missing = await part(_PARTS[tab](context, names, workers, view), {})
     cli = f"segops timeline {_quoted(names, view)}" if tab == "timeline" else _cli(names, view)
@@ -215,7 +215,7 @@ async def _draft(context: Context[Any]) -> Data:
     names = Names(context.settings, context.user)
     identifier = identifier_in(context, names)
     await context.audit("person.read", {"part": "draft"})
-    async with asking_workers(context.settings) as workers:
+    async with asking(context) as workers:
         view = await profile_of(workers, identifier)
         found, missing = await part(workers.timeline(view.profile_id, limit=str(_HISTORY)), None)
     draft = None if found is None else draft_of(found.entries, view.now_ms)
@@ -295,7 +295,7 @@ async def _split(context: Context[Any], form: SplitForm) -> Done:
     names = Names(context.settings, context.user)
     identifier = identifier_in(context, names)
     _confirmed(form.confirmation, form.source)
-    async with asking_workers(context.settings) as workers:
+    async with asking(context) as workers:
         view = await profile_of(workers, identifier)
     merged = {each.identifier for each in view.identifiers if each.origin == TAKEN_OVER}
     if form.source not in merged:

@@ -11,13 +11,14 @@ import msgspec
 
 from segops.console.page import Action, Context, Data, Page
 from segops.console.pages.person import identifier_in, profile_of
+from segops.console.people.asking import asking
 from segops.console.people.handles import Names
 from segops.console.people.known import events_of
 from segops.console.people.links import curl_of
 from segops.console.people.shown import sandbox_data
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import MAX_MS, format_instant
-from segops.operations.workers import Workers, asking_workers
+from segops.operations.workers import Workers
 from segops.schemas.sandbox import MAX_DAYS, MAX_EVENTS, SandboxForm
 
 _DAY_MS: Final = 86_400_000
@@ -30,7 +31,7 @@ async def _sandbox(context: Context[Any]) -> Data:
     identifier = identifier_in(context, names)
     await context.audit("person.read", {"part": "sandbox"})
     written, asked = context.query.get("events", ""), context.query.get("days", "")
-    async with asking_workers(context.settings, timeout_s=_SANDBOX_S) as workers:
+    async with asking(context, timeout_s=_SANDBOX_S) as workers:
         view = await profile_of(workers, identifier)
         result, problem = await _played(workers, view.profile_id, view.now_ms, written, asked)
     path, days = names.path(view.profile_id), _shown_days(asked)

@@ -1,20 +1,29 @@
-"""Ask for a part of a page within a time; a part that cannot be had is left out, with the reason."""
+"""Ask workers, and for parts of a page within a time: one that cannot be had is left out, with the reason."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
 
+from segops.console.page import Context
+from segops.console.people.known import worker_of
 from segops.core.errors import SegopsError
+from segops.operations.workers import TIMEOUT_S, Workers, asking_workers
 
 #: Seconds that a part of a page may take.
 PART_S: Final = 12.0
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 _CACHED: Final = 32
+
+
+def asking(context: Context[Any], *, timeout_s: float = TIMEOUT_S) -> AbstractAsyncContextManager[Workers]:
+    """Provide what asks a worker that answered last, or that of the settings."""
+    return asking_workers(context.settings, worker_of(context.board), timeout_s=timeout_s)
 
 
 async def part(work: Awaitable[_T], default: _D, *, limit_s: float = PART_S) -> tuple[_T | _D, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from segops.analytics.views import PopulationView
+from segops.core.audiences.model import PREFIX
 from segops.core.segments import Definition
 
 _MOST_EVENTS: Final = 200
@@ -19,9 +20,14 @@ def definitions_of(board: Any) -> Mapping[str, Definition]:
 
 
 def segments_of(board: Any) -> list[dict[str, str]]:
-    """Return the key and name of each published segment, by name."""
+    """Return the key and name of each published segment, by name; audiences follow."""
     found = [each for each in definitions_of(board).values() if not each.is_indicator]
-    return [{"key": each.key, "name": each.name} for each in sorted(found, key=lambda d: (d.name, d.key))]
+    found.sort(key=lambda each: (each.key.startswith(PREFIX), each.name, each.key))
+    return [{"key": each.key, "name": _name(each)} for each in found]
+
+
+def _name(definition: Definition) -> str:
+    return f"Audience {definition.name}" if definition.key.startswith(PREFIX) else definition.name
 
 
 def population_of(board: Any) -> PopulationView | None:
@@ -29,6 +35,12 @@ def population_of(board: Any) -> PopulationView | None:
     sizes = getattr(board, "sizes", None)
     found: PopulationView | None = None if sizes is None else sizes.population()
     return found
+
+
+def worker_of(board: Any) -> str | None:
+    """Return the address of a worker that answered last; None if none is known."""
+    workers = getattr(board, "workers", None) or ()
+    return next((str(each.url) for each in workers if each.answers), None)
 
 
 def events_of(board: Any) -> list[dict[str, Any]]:
