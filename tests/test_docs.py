@@ -34,6 +34,7 @@ from segops.core.skips import FOUND
 from segops.destinations.published import load as load_destinations
 from segops.imports.model import load_map
 from segops.kafka.topics import topic_specs
+from segops.mcp.metrics import McpMetrics
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.repairs import REPAIRS
@@ -62,6 +63,7 @@ OTHER_PAGES = [
         "CONTRIBUTING.md",
         "segops/GLOSSARY.md",
         "segops/serve.md",
+        "segops/mcp/README.md",
         "tests/README.md",
         "deploy/connect/README.md",
     )
@@ -95,7 +97,8 @@ def setting_rows() -> Iterator[list[str]]:
 def metric_rows() -> Iterator[list[str]]:
     registry = CollectorRegistry()
     worker = Metrics(registry)
-    sections = worker, worker.delivery, CollectorMetrics(registry), ServeMetrics(registry)
+    servers = CollectorMetrics(registry), ServeMetrics(registry), McpMetrics(registry)
+    sections = worker, worker.delivery, *servers
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
