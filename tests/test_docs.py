@@ -37,6 +37,7 @@ from segops.core.skips import FOUND
 from segops.destinations.published import load as load_destinations
 from segops.imports.model import load_map
 from segops.kafka.topics import topic_specs
+from segops.mcp.metrics import McpMetrics
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.repairs import REPAIRS
@@ -65,6 +66,7 @@ OTHER_PAGES = [
         "CONTRIBUTING.md",
         "segops/GLOSSARY.md",
         "segops/serve.md",
+        "segops/mcp/README.md",
         "tests/README.md",
         "deploy/connect/README.md",
     )
@@ -104,6 +106,7 @@ def metric_rows() -> Iterator[list[str]]:
         CollectorMetrics(registry),
         ServeMetrics(registry),
         ConsoleMetrics(registry),
+        McpMetrics(registry),
     )
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):

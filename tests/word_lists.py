@@ -42,6 +42,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("tests/core/test_trace.py", "parts"): _RULE_PARTS,
     ("segops/schemas/segments.py", "places"): _PLACES,
     ("segops/api/scans.py", "places"): _PLACES,
+    ("segops/mcp/drafts.py", "places"): _PLACES,
     ("tests/bench/peers/ledger.py", "turn"): "a turn of the comparison, as in `make bench-peers TURNS=3`",
     ("segops/metrics.py", "events_mended"): "the attribute is called as its published metric",
     ("segops/core/rules/figures.py", "figures"): _FIGURES,

@@ -37,6 +37,7 @@ COMMANDS = {
     "import": "Import the rows of a file as events of the past.",
     "lists": "Upload, show and remove static lists of customers.",
     "lookups": "List, show and replace the look-up tables of segments.",
+    "mcp": "Let assistants read segments and check drafts, by the Model Context Protocol.",
     "members": "List who is, or was, in a segment.",
     "output": "Write memberships in the form that another system takes.",
     "plan": "Show exactly what publishing segments would change.",

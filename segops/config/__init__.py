@@ -21,6 +21,7 @@ from segops.config.console import ConsoleSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.klaviyo import KlaviyoSettings
+from segops.config.mcp import McpSettings
 from segops.config.output import OWN_FORMAT, OutputSettings
 from segops.config.serve import ServeSettings
 from segops.config.shopify import ShopifySettings
@@ -44,6 +45,7 @@ __all__ = [
     "IdentitySettings",
     "KafkaSettings",
     "KlaviyoSettings",
+    "McpSettings",
     "OutputSettings",
     "ServeSettings",
     "Settings",
@@ -85,6 +87,7 @@ class Settings(BaseModel):
     audiences: AudienceSettings
     activate: ActivateSettings
     serve: ServeSettings
+    mcp: McpSettings
     output: OutputSettings
     console: ConsoleSettings
     accept_topics: bool = False
@@ -122,6 +125,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "shopify": ShopifySettings,
     "audiences": AudienceSettings,
     "serve": ServeSettings,
+    "mcp": McpSettings,
     "output": OutputSettings,
     "console": ConsoleSettings,
 }

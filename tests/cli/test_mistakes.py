@@ -213,6 +213,7 @@ CALLS: dict[str, list[str]] = {
     "lists-put": ["lists", "put", "vip", "good.jsonl", "--column", "userId"],
     "lists-show": ["lists", "show"],
     "lists-remove": ["lists", "remove", "vip"],
+    "mcp": ["mcp"],
     "members": ["members", "a"],
     "timeline": ["timeline", "user_id:u"],
     "pause": ["pause", "a"],
