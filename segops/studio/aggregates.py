@@ -261,10 +261,27 @@ def values_of(item: Item) -> Values | None:
     return item.value if item.kind == "V" else item.other.get("V")
 
 
+def _abandoned(found: list[Item], context: Context) -> Item | None:
+    """Read "cart abandoners from the past 24h": the event without an order in the same time, or since."""
+    event, windows = one(found, "B"), every(found, "W")
+    orders = context.schema.purchase()
+    if not orders:
+        return None
+    marks = tuple(mark for item in found for mark in item.marked("all[0].did" if windows else "did_not"))
+    if not windows:
+        return Item("NODE", Piece({"did_not": orders[0], "since_last": event.value}, marks), event.first, event.last)
+    keys = _window(windows[0], context)
+    if keys is None:
+        return None
+    node = {"all": [{"did": event.value, **keys}, {"did_not": orders[0], **keys}]}
+    return Item("NODE", Piece(node, marks), found[0].first, found[-1].last)
+
+
 _ABOUT: Final = "(P|O|V|L)"
 
 #: Aggregates that are read before the counts of events.
 EARLY: Final = (
+    Rule("B W?", _abandoned),
     Rule("SPEND FN", _spending),
     Rule("FN SPEND", _spending),
     Rule("(SPEND|AOV)", _spending),

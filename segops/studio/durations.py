@@ -298,7 +298,11 @@ WINDOWS: Final[tuple[tuple[str, Callable[[_Groups], WindowSpan | None]], ...]] =
     (rf"{_D}{_THAT}", _span("gap")),
     (rf"(?:within|in|no later than|inside|less than|no more than|at most|up to) (?:the )?(?:first )?{_D} (?:of|after|following|from)(?= )", _span("after")),
     (
-        rf"(?:within the space of|in the space of|within|inside of|inside|in|over|during|across|in the course of|over the course of) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}(?P<more> or (?:more|longer))?",
+        rf"(?P<strict>within) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}",
+        lambda groups: WindowSpan("in", duration_ms(groups["length"] or "") or 0, COMPARISONS.get(groups["op"] or "", ""), text="within"),
+    ),
+    (
+        rf"(?:within the space of|in the space of|inside of|inside|in|over|during|across|in the course of|over the course of) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}(?P<more> or (?:more|longer))?",
         _span("in"),
     ),
     (r"(?:in|within|over) the next (?P<n>\d+)", lambda groups: WindowSpan("next", text=groups["n"] or "")),

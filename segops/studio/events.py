@@ -48,6 +48,8 @@ def _counted(found: list[Item], context: Context) -> Item | None:
     if any(not_whole(operand) for _, operand in said.ops):
         return None
     marks = quantity.marked("count")
+    if said.bare and not said.ops[0][1]:
+        return extended(event, found, marks, negated=not clause.negated)
     for item in every(found, "OBJ", "O", "NUMOF"):
         marks = (*marks, *item.marked("did"))
     return extended(event, found, marks, test=count_of(said), counted=False)
@@ -96,7 +98,7 @@ def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str 
 
 
 def _valued(found: list[Item], context: Context) -> Item | None:
-    event, value = one(found, "E"), one(found, "V")
+    event, value = one(found, "E", "A"), one(found, "V")
     return _where(event, value, found, context)
 
 
@@ -203,6 +205,30 @@ def _about_text(found: list[Item], context: Context) -> Item | None:
 _NAMED: Final = ("query", "campaign_name", "city", "coupon")
 
 
+def _any_of_it(found: list[Item], context: Context) -> Item | None:
+    """Read ", any feature": it asks nothing."""
+    event, field = one(found, "E"), one(found, "P")
+    before = context.tokens[field.first - 1].norm
+    if before not in ("any", "whatever", "whichever", "every") or property_of(field, event.value.names, context) is None:
+        return None
+    return extended(event, found, field.marked("did"))
+
+
+def _not_those(found: list[Item], context: Context) -> Item | None:
+    """Read "ordered in the app, but never on the web": the same events with another value."""
+    event, value, word = one(found, "E"), one(found, "V"), one(found, "NEG", "OTHER", "EXCEPT")
+    clause: Clause = event.value
+    asked = context.schema.test_of(clause.names, value.value)
+    if asked is None or asked[0] not in dict(clause.where) or clause.head != "did":
+        return None
+    where = tuple(asked if prop == asked[0] else (prop, test) for prop, test in clause.where)
+    never = word.value == "never"
+    other = Clause(clause.names, where=where, window=None if never else clause.window, negated=True, timeless=never)
+    joint = Item("BUT", "", word.first, word.first)
+    marks = (*word.marked("did"), *value.marked(f"where.{asked[0]}"))
+    return [event, joint, Item("E", other, word.first, value.last, marks)]  # type: ignore[return-value]
+
+
 def _other(found: list[Item], context: Context) -> Item | None:
     """Read "no other feature" after an event with a value: the same event with other values of its property."""
     event = one(found, "E")
@@ -234,6 +260,8 @@ def _windowed(found: list[Item], context: Context) -> Item | None:
     if clause.head in ("first", "last") and clause.test is None:
         return _aged(event, time, found, context)
     keys = window_keys(said, context.catalogue.zone, negated=clause.negated)
+    if keys is None and isinstance(said, WindowSpan) and said.kind == "next":
+        return _gap(event, time, found, context)
     if keys is None:
         return _old(event, time, found)
     if isinstance(said, WindowSpan) and said.kind in ("for", "length") and not clause.negated and not _is_last(context, time):
@@ -399,7 +427,7 @@ EVENTS: Final = (
     Rule("E AND WITH? P Q", _property),
     Rule("E AND WITH Q P", _property),
     Rule("E Q", _numbered),
-    Rule("E COMMA Q", _numbered),
+    Rule("E COMMA Q", _counted),
     Rule("E WITH? V", _valued),
     Rule("V E", _valued_before),
     Rule("E (NEG|OTHER|EXCEPT) V", _valued),
@@ -414,8 +442,12 @@ EVENTS: Final = (
     Rule("ALREADY E", _timeless),
     Rule("E TOD", _on_days),
     Rule("TOD E", _on_days),
-    Rule("E W", _windowed),
-    Rule("E COMMA W", _windowed),
+    Rule("(E|A) W", _windowed),
+    Rule("(E|A) COMMA W", _windowed),
+    Rule("A WITH? V", _valued),
+    Rule("E COMMA P", _any_of_it),
+    Rule("E COMMA? (BUT|AND) (NEG|OTHER) V", _not_those),
+    Rule("E EXCEPT V", _not_those),
     Rule("E SINCE E", _since_event),
     Rule("E AND NEG OTHER (P|E)", _other),
     Rule("E AND NEG OTHER", _other),

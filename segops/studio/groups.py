@@ -31,11 +31,11 @@ def grouped(items: list[Item], context: Context) -> Piece:
     listed = _listed(items, context)
     if listed is not None:
         return listed
-    items = _shared(_leading(items, context), context)
+    items = _shared(sequenced(_leading(items, context)), context)
     rest = [item for item in items if item.kind not in JOINTS | _PARTS]
     if rest:
         raise Unread(rest)
-    return _split(_spread(sequenced(_trimmed(items))), context)
+    return _split(_spread(_trimmed(items)), context)
 
 
 def _trimmed(items: list[Item]) -> list[Item]:

@@ -26,7 +26,7 @@ _STOPS: Final = frozenset(
 )
 _JOINING: Final = frozenset(("and", "or", ","))
 #: The order in which the meanings of a phrase are tried.
-_PRIORITY: Final = "EGRLVPO"
+_PRIORITY: Final = "BEGRLVPO"
 
 
 @dataclass(frozen=True, slots=True)
