@@ -40,11 +40,36 @@ def checked(rule: dict[str, Any], catalogue: StudioCatalogue) -> Checked:
     except DefinitionError as error:
         return _rejected(error)
     found = lint(tree, _ROOT)
+    verdict = _of_probabilities(rule, catalogue)
+    if verdict:
+        return Checked(tree, **verdict)
     if found.never:
         return Checked(tree, impossible=found.never[0].reason)
     if found.always or _is_always(rule):
         return Checked(tree, always=found.always[0].reason if found.always else "a count is never below 0")
     return Checked(tree, sentence(tree))
+
+
+def _of_probabilities(rule: Any, catalogue: StudioCatalogue) -> dict[str, str]:
+    """Say whether a score from 0 to 1 is asked to be a number that it never, or always, is."""
+    if isinstance(rule, list):
+        return next(filter(None, (_of_probabilities(each, catalogue) for each in rule)), {})
+    if not isinstance(rule, dict):
+        return {}
+    kind = catalogue.scores.get(str(rule.get("score", "")))
+    if kind is None or kind.name != "probability" or not isinstance(rule.get("is"), dict):
+        return next(filter(None, (_of_probabilities(each, catalogue) for each in rule.values())), {})
+    test = read_rule(rule, _ROOT, _context(catalogue)).test  # type: ignore[union-attr]
+    edges = {0.0, 1.0, *(number for number in _numbers(rule["is"]) if 0 <= number <= 1)}
+    tried = edges | {(a + b) / 2 for a in edges for b in edges}
+    held = {test.holds(number, 0) for number in tried}
+    said = f"{rule['score']} is from 0 to 1"
+    return {} if len(held) > 1 else {"always": said} if True in held else {"impossible": said}
+
+
+def _numbers(test: dict[str, Any]) -> list[float]:
+    operands = (each if isinstance(each, list) else [each] for each in test.values())
+    return [float(number) for operand in operands for number in operand if isinstance(number, int | float)]
 
 
 def _context(catalogue: StudioCatalogue) -> Context:

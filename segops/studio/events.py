@@ -65,7 +65,8 @@ def _numbered(found: list[Item], context: Context) -> Item | None:
     """Read a number after an event: of its times, of its money, or of how often it happened."""
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
-    if said.unit == "times" or event.value.counted:
+    named_after = said.unit == "" and any(first > quantity.last for first, _, key in event.marks if key == "did")
+    if said.unit == "times" or event.value.counted or named_after:
         return _counted(found, context)
     return _amount(found, context) or (_counted(found, context) if not said.unit else None)
 
@@ -194,7 +195,9 @@ def _about_text(found: list[Item], context: Context) -> Item | None:
     clause: Clause = event.value
     kinds = context.catalogue.events[clause.names[0]]
     fitting = [name for name, kind in kinds.items() if kind.name == "string" and name in _NAMED]
-    if len(fitting) != 1 or (text.kind == "UNK" and not context.tokens[text.first].name):
+    before = context.tokens[text.first - 1].norm if text.first else ""
+    fitting = [name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])]
+    if len(fitting) != 1 or (text.kind == "UNK" and fitting[0] != "source" and not context.tokens[text.first].name):
         return None
     (prop,) = fitting
     said = text.value if text.kind == "LIT" else context.text(text)
@@ -202,7 +205,48 @@ def _about_text(found: list[Item], context: Context) -> Item | None:
 
 
 #: Texts that events are told apart by without naming the property.
-_NAMED: Final = ("query", "campaign_name", "city", "coupon")
+_NAMED: Final = {
+    "query": ("for", ""),
+    "campaign_name": ("", "the", "our", "a", "an"),
+    "city": ("in", "at", "near"),
+    "coupon": ("coupon", "code", "voucher"),
+    "source": ("via", "through", "from", "by"),
+}
+
+
+def _only_so_often(found: list[Item], context: Context) -> Item | None:
+    quantity = one(found, "Q")
+    exact = replace(quantity, value=replace(quantity.value, bare=False), first=found[0].first)
+    return _counted([one(found, "E"), exact], context) if quantity.value.bare else None
+
+
+def _not_then(found: list[Item], context: Context) -> Item | None:
+    """Read "have bought before, but not in the last 90 days"."""
+    event, time = one(found, "E"), one(found, "W")
+    clause: Clause = event.value
+    keys = window_keys(time.value, context.catalogue.zone, negated=True)
+    if keys is None or clause.negated or clause.head != "did":
+        return None
+    return _denied_later(event, keys, time, found)
+
+
+def _denied_later(event: Item, keys: Mapping[str, Any], time: Item, found: list[Item]) -> Item:
+    clause: Clause = event.value
+    earlier = replace(event, value=replace(clause, timeless=clause.window is None))
+    later = Clause(clause.names, where=clause.where, window=keys, negated=True)
+    joint = Item("BUT", "", time.first, time.first)
+    return [earlier, joint, Item("E", later, time.first, found[-1].last, tuple(time.marked(next(iter(keys)))))]  # type: ignore[return-value]
+
+
+def _not_since(found: list[Item], _context: Context) -> Item | None:
+    """Read "bought in 2025 but not since"."""
+    event, word = one(found, "E"), one(found, "SINCE")
+    until = (event.value.window or {}).get("until")
+    between = (event.value.window or {}).get("between")
+    if until is None and between is None:
+        return None
+    keys = {"since": until} if until else {"within": between["to"]}
+    return _denied_later(event, keys, word, found)
 
 
 def _any_of_it(found: list[Item], context: Context) -> Item | None:
@@ -265,9 +309,24 @@ def _windowed(found: list[Item], context: Context) -> Item | None:
     if keys is None:
         return _old(event, time, found)
     if isinstance(said, WindowSpan) and said.kind in ("for", "length") and not clause.negated and not _is_last(context, time):
-        return None
+        return _lasting(event, time, found, context)
     gap = said if isinstance(said, WindowSpan) and said.kind == "in" else clause.gap
     return extended(event, found, time.marked(next(iter(keys))), window=keys, gap=gap)
+
+
+def _lasting(event: Item, time: Item, found: list[Item], context: Context) -> Item | None:
+    """Read how long one event lasted: "used the export for more than 60 seconds"."""
+    clause: Clause = event.value
+    said: WindowSpan = time.value
+    prop = next((name for name in _SECONDS if context.schema.kind(clause.names, name) is not None), None)
+    if prop is None or prop in dict(clause.where) or said.length_ms % 1_000:
+        return None
+    test = {said.op or "gte": said.length_ms // 1_000}
+    return extended(event, found, time.marked(f"where.{prop}"), where=(*clause.where, (prop, test)))
+
+
+#: Properties that have the length of an event in seconds.
+_SECONDS: Final = ("duration_s", "seconds", "duration_seconds")
 
 
 def _is_last(context: Context, time: Item) -> bool:
@@ -420,6 +479,7 @@ EVENTS: Final = (
     Rule("NUMOF E", _number_of),
     Rule("(FIRST|LAST) E", _which),
     Rule("E (FIRST|LAST)", _which),
+    Rule("ONLY E Q", _only_so_often),
     Rule("Q E", _counted),
     Rule("E Q O", _counted),
     Rule("E WITH? Q P", _property),
@@ -445,6 +505,8 @@ EVENTS: Final = (
     Rule("(E|A) W", _windowed),
     Rule("(E|A) COMMA W", _windowed),
     Rule("A WITH? V", _valued),
+    Rule("E (THEN|ALREADY)? COMMA? (EXCEPT|BUT NEG|AND NEG) W", _not_then),
+    Rule("E COMMA? (EXCEPT|BUT NEG|AND NEG) SINCE", _not_since),
     Rule("E COMMA P", _any_of_it),
     Rule("E COMMA? (BUT|AND) (NEG|OTHER) V", _not_those),
     Rule("E EXCEPT V", _not_those),

@@ -31,6 +31,19 @@ def _number_of_list(found: list[Item], _context: Context) -> Item | None:
     return merged("KOF", int(operand) + (op == "gt"), found)
 
 
+def _same_object(found: list[Item], context: Context) -> Item | None:
+    """Read "opened or clicked an email": the first verb has the object of the second one."""
+    verb, joint, event = found
+    numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
+    words = [context.tokens[at].stem for at in numbers if context.tokens[at].norm not in ("a", "an", "the", "their", "our", "some")]
+    head = context.tokens[verb.first].stem
+    for rest in (tuple(words[at:]) for at in range(1, len(words))):
+        meanings = context.lexicon.phrases.get((head, *rest), {})
+        if "E" in meanings:
+            return [Item("E", meanings["E"], verb.first, verb.last), joint, event]  # type: ignore[return-value]
+    return None
+
+
 def _any_of_list(found: list[Item], _context: Context) -> Item:
     return merged(found[0].kind, "", found)
 
@@ -79,7 +92,9 @@ def _last_ago(found: list[Item], _context: Context) -> Item | None:
 _LISTS: Final = (
     Rule("(EITHER|ANYOF) OFTHESE?", _any_of_list),
     Rule("Q OFTHESE Q?", _number_of_list),
+    Rule("Q COLON", _number_of_list),
     Rule("ALLOF OFTHESE?", _any_of_list),
+    Rule("UNK (OR|AND) E", _same_object),
 )
 _CITIES: Final = (
     Rule("(SUBJ|EVERYONE|REL|COMMA|AND|OR|NODE|V|START|WITH|NEG|BUT|R|G) UNK", _city),
@@ -94,7 +109,7 @@ def parsed(items: list[Item], context: Context) -> Piece:
         raise Unread(items[_MOST_ITEMS:])
     read = _without_tiers(prepared(items, context))
     colon = next((at for at, item in enumerate(read) if item.kind == "COLON"), None)
-    if colon is not None and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon]):
+    if colon is not None and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon]) and not (colon and read[colon - 1].kind == "Q"):
         return _explained(read, colon, context)
     return _parsed(read, context)
 
@@ -119,7 +134,14 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
     try:
         return _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
     except Unread:
+        pass
+    try:
         return _parsed(after, context)
+    except Unread:
+        said = [item for item in before if item.kind not in ("UNK", "VAGUE")]
+        if not said or len(said) == len(before):
+            raise
+        return _parsed([*said, *after], context)
 
 
 def _parsed(items: list[Item], context: Context) -> Piece:
@@ -159,9 +181,9 @@ def _after(items: list[Item]) -> list[Item]:
 
 def _ended(items: list[Item]) -> list[Item]:
     """Leave out words of structure that are at the wrong end to join anything."""
-    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN"):
+    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN", "ONLY"):
         items = items[:-1]
-    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW")]
+    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW", "ONLY")]
 
 
 def everyone_but(items: list[Item]) -> bool:

@@ -126,7 +126,7 @@ class Lexer:
     def _single(self, at: int) -> Iterator[Item]:
         token = self.tokens[at]
         if token.literal:
-            yield Item("LIT", token.text[1:-1].strip(), at, at)
+            yield Item("LIT", token.text.strip("\"'“”«»‘’ "), at, at)
         elif token.norm in _subjects():
             yield Item("SUBJ", token.norm, at, at)
         elif token.norm in _vague():

@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     (?P<date>\d{4}-\d{2}-\d{2}(?:[tT ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[zZ]|[+-]\d{2}:?\d{2})?)?)
     | (?P<clock>\d{1,2}:\d{2}(?!\d))
     | (?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d])|\d+(?:\.\d+)?)
+    | (?P<short>\b[wW]/(?:o\b)?)
     | (?P<quoted>"[^"\n]{1,80}"|“[^”\n]{1,80}”|«[^»\n]{1,80}»|(?<![\w])'[^'\n]{1,80}'(?![\w])|(?<![\w])‘[^’\n]{1,80}’(?![\w]))
     | (?P<name>[^\W\d_]\w*_\w+)
     | (?P<code>(?=\w*\d)[^\W\d_][^\W_]*)
@@ -112,6 +113,8 @@ def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
         yield Token(text, plain, start, end, Decimal(plain))
     elif kind == "quoted":
         yield Token(text, text[1:-1].strip().lower(), start, end, literal=True)
+    elif kind == "short":
+        yield Token(text, "without" if text.endswith("o") else "with", start, end)
     elif kind in ("name", "code"):
         yield Token(text, text.lower(), start, end, literal=kind == "code", name=True)
     elif kind == "comparison":

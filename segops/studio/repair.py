@@ -57,6 +57,11 @@ _SHORT_WORDS: Final = {
     **dict.fromkeys(("ni",), "in"),
     **dict.fromkeys(("fve", "fiv"), "five"),
     **dict.fromkeys(("dayz",), "days"),
+    **dict.fromkeys(("twise", "twyce", "twic", "tiwce"), "twice"),
+    **dict.fromkeys(("onec", "ocne", "onse"), "once"),
+    **dict.fromkeys(("mont", "mnth"), "month"),
+    **dict.fromkeys(("wek", "weks"), "weeks"),
+    **dict.fromkeys(("fortnite", "fortnigth"), "fortnight"),
     **dict.fromkeys(("u",), "you"),
     **dict.fromkeys(("orr",), "or"),
 }

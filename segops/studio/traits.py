@@ -61,7 +61,7 @@ def _denied(found: list[Item], node: Item) -> Item:
 def _number_test(field: Field, said: Quantity, context: Context) -> dict[str, Any] | None:
     kind = _kind(field, context)
     if kind == "probability":
-        percent = said.unit == "percent" or _exceeds_one(said)
+        percent = said.unit == "percent" or _is_in_percent(said)
         test = test_of(said, 100 if percent else 1) if said.unit in ("", "percent") else None
         return {"gte": test["eq"]} if test and said.bare and set(test) == {"eq"} else test
     if kind == "amount":
@@ -70,8 +70,9 @@ def _number_test(field: Field, said: Quantity, context: Context) -> dict[str, An
     return test_of(said) if said.unit == "" else None
 
 
-def _exceeds_one(said: Quantity) -> bool:
-    return any(max(operand if isinstance(operand, tuple) else (operand,)) > 1 for _, operand in said.ops)
+def _is_in_percent(said: Quantity) -> bool:
+    """Whether numbers without a unit are percents: "churn risk above 70"."""
+    return any(max(operand if isinstance(operand, tuple) else (operand,)) >= 2 for _, operand in said.ops)
 
 
 def _more_measured(found: list[Item], context: Context) -> Item | None:
@@ -336,7 +337,7 @@ def _known_for(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"known_for": duration(time.value.length_ms)}, marks)
 
 
-_NO: Final = "(NEG|WITHOUT|EXCEPT)?"
+_NO: Final = "(NEG|WITHOUT)?"
 
 #: Rules that take numbers and dates before events do.
 MEASURES: Final = (
