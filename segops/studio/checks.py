@@ -43,6 +43,8 @@ def checked(rule: dict[str, Any], catalogue: StudioCatalogue) -> Checked:
     verdict = _of_probabilities(rule, catalogue)
     if verdict:
         return Checked(tree, **verdict)
+    if _is_below_zero(rule):
+        return Checked(tree, impossible="an amount is never below 0")
     if found.never:
         return Checked(tree, impossible=found.never[0].reason)
     if found.always or _is_always(rule):
@@ -89,8 +91,16 @@ def _rejected(error: DefinitionError) -> Checked:
 def _is_always(rule: Any) -> bool:
     """Whether a part of a rule is a count that is never missed."""
     if isinstance(rule, dict):
-        return rule.get("count") == {"gte": 0} or any(map(_is_always, rule.values()))
+        least = rule.get("count") or ("sum" in rule and rule.get("is"))
+        return least == {"gte": 0} or any(map(_is_always, rule.values()))
     return isinstance(rule, list) and any(map(_is_always, rule))
+
+
+def _is_below_zero(rule: Any) -> bool:
+    """Whether a part of a rule is a total below 0."""
+    if isinstance(rule, dict):
+        return ("sum" in rule and rule.get("is") == {"lt": 0}) or any(map(_is_below_zero, rule.values()))
+    return isinstance(rule, list) and any(map(_is_below_zero, rule))
 
 
 _GROUPS: Final = {model.All: "and", model.Any: "or"}

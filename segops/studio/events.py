@@ -43,6 +43,8 @@ def _counted(found: list[Item], context: Context) -> Item | None:
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
     clause: Clause = event.value
+    if said.unit == "stars" or said.currency:
+        return _amount(found, context) if found[0] is quantity else None
     if clause.test is not None or clause.head != "did" or said.unit not in ("", "times"):
         return None
     if any(not_whole(operand) for _, operand in said.ops):
@@ -113,7 +115,7 @@ def _valued_before(found: list[Item], context: Context) -> Item | None:
 
 def _where(event: Item, value: Item, found: list[Item], context: Context) -> Item | None:
     clause: Clause = event.value
-    asked = context.schema.test_of(clause.names, value.value)
+    asked = context.schema.test_of(clause.names, value.value) or _as_role(clause, value, context)
     if asked is None or asked[0] in dict(clause.where):
         return None
     prop, test = asked
@@ -121,8 +123,21 @@ def _where(event: Item, value: Item, found: list[Item], context: Context) -> Ite
         head = {"first": "earliest", "last": "latest"}[clause.head]
         is_ = test if isinstance(test, dict) else {"eq": test}
         return extended(event, found, value.marked("is"), head=head, field=prop, test=is_)
-    test = _other_than(test) if any(item.kind in ("NEG", "OTHER", "EXCEPT") for item in found) else test
-    return extended(event, found, value.marked(f"where.{prop}"), where=(*clause.where, (prop, test)))
+    test = _other_than(test) if any(item.kind in ("OTHER", "EXCEPT") for item in found) else test
+    denied = any(item.kind == "NEG" for item in found)
+    marks = value.marked(f"where.{prop}")
+    return extended(event, found, marks, where=(*clause.where, (prop, test)), negated=clause.negated != denied)
+
+
+def _as_role(clause: Clause, value: Item, context: Context) -> tuple[str, Any] | None:
+    """Read "as admin" after an event that has a text of the same name as the trait."""
+    before = context.tokens[value.first - 1].norm if value.first else ""
+    for field in value.value.fields() if before in ("as", "role") else ():
+        kind = context.schema.kind(clause.names, field.name)
+        if kind is not None and kind.name == "string":
+            said = value.value.of(field)
+            return field.name, said[0] if len(said) == 1 else {"in": list(said)}
+    return None
 
 
 def _other_than(test: Any) -> Any:
@@ -139,12 +154,23 @@ def _property(found: list[Item], context: Context) -> Item | None:
     said: Quantity = quantity.value
     if said.unit == "times" or (said.currency and said.currency != context.catalogue.currency):
         return None
+    if clause.test is not None and context.tokens[field.first].norm == "total":
+        return None
     if _is_sum(found, clause, prop):
         return extended(event, found, (*field.marked("sum"), *quantity.marked("is")), head="sum", field=prop, test=sum_of(said))
     value: Any = test_of(said)
     value = value["eq"] if set(value) == {"eq"} else value
     marks = (*field.marked(f"where.{prop}"), *quantity.marked(f"where.{prop}"))
     return extended(event, found, marks, where=(*clause.where, (prop, value)))
+
+
+def _property_too(found: list[Item], context: Context) -> Item | None:
+    """Read a word such as "total" as the name of a property."""
+    function = one(found, "FN")
+    if "P" not in function.other:
+        return None
+    named = replace(function, kind="P", value=function.other["P"])
+    return _property([named if item is function else item for item in found], context)
 
 
 def sum_of(said: Quantity) -> dict[str, Any]:
@@ -445,6 +471,18 @@ def _since_event(found: list[Item], _context: Context) -> Item | None:
     return extended(event, found, marks, window=keys)
 
 
+def _since_before(found: list[Item], _context: Context) -> Item | None:
+    """Read "added to the cart but have not ordered since": since the event before."""
+    anchor, event = every(found, "E")
+    clause: Clause = event.value
+    if clause.window is not None or clause.head != "did" or anchor.value.negated:
+        return None
+    names = anchor.value.names
+    keys = {"since_last": names[0] if len(names) == 1 else list(names)}
+    later = replace(event, value=replace(clause, window=keys), last=found[-1].last, marks=(*event.marks, *found[-1].marked("since_last")))
+    return [*found[:-2], later]  # type: ignore[return-value]
+
+
 def _number_of(found: list[Item], _context: Context) -> Item | None:
     event = one(found, "E")
     if event.value.test is not None:
@@ -484,6 +522,7 @@ EVENTS: Final = (
     Rule("E Q O", _counted),
     Rule("E WITH? Q P", _property),
     Rule("E WITH? P Q", _property),
+    Rule("E WITH FN Q", _property_too),
     Rule("E AND WITH? P Q", _property),
     Rule("E AND WITH Q P", _property),
     Rule("E Q", _numbered),
@@ -498,6 +537,7 @@ EVENTS: Final = (
     Rule("E (O|P)", _absorbed),
     Rule("(NEG|WITHOUT) WITH? E", _negated),
     Rule("E NEG", _negated),
+    Rule("A FILE", _absorbed),
     Rule("E ALREADY", _timeless),
     Rule("ALREADY E", _timeless),
     Rule("E TOD", _on_days),
@@ -511,6 +551,8 @@ EVENTS: Final = (
     Rule("E COMMA? (BUT|AND) (NEG|OTHER) V", _not_those),
     Rule("E EXCEPT V", _not_those),
     Rule("E SINCE E", _since_event),
+    Rule("E COMMA? (AND|BUT) E SINCE", _since_before),
+    Rule("(O|P) E", _absorbed),
     Rule("E AND NEG OTHER (P|E)", _other),
     Rule("E AND NEG OTHER", _other),
 )

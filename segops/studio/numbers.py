@@ -58,7 +58,10 @@ def _number_at(tokens: list[Token], at: int) -> tuple[int, list[Token]]:
     token = tokens[at]
     if token.literal:
         return 1, [token]
-    if token.norm in _TIMES:
+    if [each.norm for each in tokens[at : at + 3]] == ["a", "single", "time"]:
+        last = tokens[at + 2]
+        return 3, [replace(token, norm="exactly"), _as_number(token, last, Decimal(1)), replace(last, norm="times")]
+    if token.norm in _TIMES and not (at and tokens[at - 1].norm == "at"):
         return 1, [_as_number(token, token, _TIMES[token.norm]), replace(token, norm="times")]
     length, value = _value_at(tokens, at)
     if length == 0 or value > _LARGEST:

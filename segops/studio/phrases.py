@@ -42,7 +42,7 @@ def prepared(items: list[Item], context: Context) -> list[Item]:
             found += _customer_since(item, items[at + 1 : at + 2], context)
             continue
         if item.kind == "HAVE":
-            if following in ("P", "Q", "V", "FN"):
+            if following in ("P", "Q", "V", "FN", "BOTH", "EITHER"):
                 found.append(item.as_kind("WITH"))
             continue
         found.append(_read(item))
@@ -198,6 +198,7 @@ PHRASES: Final = (
     Rule("V OR V", _both_values),
     Rule("R COMMA? (OR|AND) R", _both_tiers),
     Rule("R COMMA R", _both_tiers),
+    Rule("ONLINE V", lambda found, _context: replace(found[1], first=found[0].first)),
     Rule("(ATLEAST|ABOVE|ATMOST|BELOW) V", _bounded),
     Rule("V P? (ORUP|ORDOWN)", _bounded),
     Rule("P V", _field_and_value),
