@@ -67,8 +67,11 @@ def _numbered(found: list[Item], context: Context) -> Item | None:
     """Read a number after an event: of its times, of its money, or of how often it happened."""
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
-    named_after = said.unit == "" and any(first > quantity.last for first, _, key in event.marks if key == "did")
-    if said.unit == "times" or event.value.counted or named_after:
+    named_after = said.unit == "" and any(
+        first > quantity.last for first, _, key in event.marks if key == "did"
+    )
+    sign = context.tokens[quantity.first].text[:1] in "<>=≤≥≠"
+    if said.unit == "times" or event.value.counted or named_after or sign:
         return _counted(found, context)
     return _amount(found, context) or (_counted(found, context) if not said.unit else None)
 
@@ -126,7 +129,9 @@ def _where(event: Item, value: Item, found: list[Item], context: Context) -> Ite
     test = _other_than(test) if any(item.kind in ("OTHER", "EXCEPT") for item in found) else test
     denied = any(item.kind == "NEG" for item in found)
     marks = value.marked(f"where.{prop}")
-    return extended(event, found, marks, where=(*clause.where, (prop, test)), negated=clause.negated != denied)
+    return extended(
+        event, found, marks, where=(*clause.where, (prop, test)), negated=clause.negated != denied
+    )
 
 
 def _as_role(clause: Clause, value: Item, context: Context) -> tuple[str, Any] | None:
@@ -157,7 +162,14 @@ def _property(found: list[Item], context: Context) -> Item | None:
     if clause.test is not None and context.tokens[field.first].norm == "total":
         return None
     if _is_sum(found, clause, prop):
-        return extended(event, found, (*field.marked("sum"), *quantity.marked("is")), head="sum", field=prop, test=sum_of(said))
+        return extended(
+            event,
+            found,
+            (*field.marked("sum"), *quantity.marked("is")),
+            head="sum",
+            field=prop,
+            test=sum_of(said),
+        )
     value: Any = test_of(said)
     value = value["eq"] if set(value) == {"eq"} else value
     marks = (*field.marked(f"where.{prop}"), *quantity.marked(f"where.{prop}"))
@@ -222,8 +234,12 @@ def _about_text(found: list[Item], context: Context) -> Item | None:
     kinds = context.catalogue.events[clause.names[0]]
     fitting = [name for name, kind in kinds.items() if kind.name == "string" and name in _NAMED]
     before = context.tokens[text.first - 1].norm if text.first else ""
-    fitting = [name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])]
-    if len(fitting) != 1 or (text.kind == "UNK" and fitting[0] != "source" and not context.tokens[text.first].name):
+    fitting = [
+        name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])
+    ]
+    if len(fitting) != 1 or (
+        text.kind == "UNK" and fitting[0] != "source" and not context.tokens[text.first].name
+    ):
         return None
     (prop,) = fitting
     said = text.value if text.kind == "LIT" else context.text(text)
@@ -261,7 +277,11 @@ def _denied_later(event: Item, keys: Mapping[str, Any], time: Item, found: list[
     earlier = replace(event, value=replace(clause, timeless=clause.window is None))
     later = Clause(clause.names, where=clause.where, window=keys, negated=True)
     joint = Item("BUT", "", time.first, time.first)
-    return [earlier, joint, Item("E", later, time.first, found[-1].last, tuple(time.marked(next(iter(keys)))))]  # type: ignore[return-value]
+    return [
+        earlier,
+        joint,
+        Item("E", later, time.first, found[-1].last, tuple(time.marked(next(iter(keys))))),
+    ]  # type: ignore[return-value]
 
 
 def _not_since(found: list[Item], _context: Context) -> Item | None:
@@ -279,7 +299,10 @@ def _any_of_it(found: list[Item], context: Context) -> Item | None:
     """Read ", any feature": it asks nothing."""
     event, field = one(found, "E"), one(found, "P")
     before = context.tokens[field.first - 1].norm
-    if before not in ("any", "whatever", "whichever", "every") or property_of(field, event.value.names, context) is None:
+    if (
+        before not in ("any", "whatever", "whichever", "every")
+        or property_of(field, event.value.names, context) is None
+    ):
         return None
     return extended(event, found, field.marked("did"))
 
@@ -293,7 +316,9 @@ def _not_those(found: list[Item], context: Context) -> Item | None:
         return None
     where = tuple(asked if prop == asked[0] else (prop, test) for prop, test in clause.where)
     never = word.value == "never"
-    other = Clause(clause.names, where=where, window=None if never else clause.window, negated=True, timeless=never)
+    other = Clause(
+        clause.names, where=where, window=None if never else clause.window, negated=True, timeless=never
+    )
     joint = Item("BUT", "", word.first, word.first)
     marks = (*word.marked("did"), *value.marked(f"where.{asked[0]}"))
     return [event, joint, Item("E", other, word.first, value.last, marks)]  # type: ignore[return-value]
@@ -334,7 +359,12 @@ def _windowed(found: list[Item], context: Context) -> Item | None:
         return _gap(event, time, found, context)
     if keys is None:
         return _old(event, time, found)
-    if isinstance(said, WindowSpan) and said.kind in ("for", "length") and not clause.negated and not _is_last(context, time):
+    if (
+        isinstance(said, WindowSpan)
+        and said.kind in ("for", "length")
+        and not clause.negated
+        and not _is_last(context, time)
+    ):
         return _lasting(event, time, found, context)
     gap = said if isinstance(said, WindowSpan) and said.kind == "in" else clause.gap
     return extended(event, found, time.marked(next(iter(keys))), window=keys, gap=gap)
@@ -384,9 +414,15 @@ def _dated_age(event: Item, time: Item, found: list[Item], context: Context) -> 
     """Read "last ordered before June": nothing since, but something before."""
     said, clause = time.value, event.value
     bound = said.until_ms if clause.head == "last" else said.since_ms
-    other = DateWindow("since", said.until_ms) if clause.head == "last" else DateWindow("until", None, said.since_ms)
+    other = (
+        DateWindow("since", said.until_ms)
+        if clause.head == "last"
+        else DateWindow("until", None, said.since_ms)
+    )
     held = window_keys(said, context.catalogue.zone)
-    inside = extended(event, found, time.marked("until" if said.until_ms else "since"), head="did", window=held)
+    inside = extended(
+        event, found, time.marked("until" if said.until_ms else "since"), head="did", window=held
+    )
     if bound is None:
         return inside
     outside = Clause(clause.names, where=clause.where, window=window_keys(other, ""), negated=True)
@@ -418,7 +454,9 @@ def _on_days(found: list[Item], context: Context) -> Item | None:
     return _at_times(event, days, found, {"days": named.get(days.value, [days.value])}, context)
 
 
-def _at_times(event: Item, time: Item, found: list[Item], times: Mapping[str, Any], context: Context) -> Item | None:
+def _at_times(
+    event: Item, time: Item, found: list[Item], times: Mapping[str, Any], context: Context
+) -> Item | None:
     clause: Clause = event.value
     known = dict(clause.keys)
     if clause.head in ("regularly", "lifecycle") or any(key in known.get("time_of_day", {}) for key in times):
@@ -463,7 +501,12 @@ def _since_event(found: list[Item], _context: Context) -> Item | None:
     event, anchor = every(found, "E", "A")
     word = one(found, "SINCE")
     clause: Clause = event.value
-    if clause.window is not None or anchor.value.test is not None or anchor.value.negated or anchor.value.where:
+    if (
+        clause.window is not None
+        or anchor.value.test is not None
+        or anchor.value.negated
+        or anchor.value.where
+    ):
         return None
     names = anchor.value.names
     keys = {"since_last": names[0] if len(names) == 1 else list(names)}
@@ -479,7 +522,12 @@ def _since_before(found: list[Item], _context: Context) -> Item | None:
         return None
     names = anchor.value.names
     keys = {"since_last": names[0] if len(names) == 1 else list(names)}
-    later = replace(event, value=replace(clause, window=keys), last=found[-1].last, marks=(*event.marks, *found[-1].marked("since_last")))
+    later = replace(
+        event,
+        value=replace(clause, window=keys),
+        last=found[-1].last,
+        marks=(*event.marks, *found[-1].marked("since_last")),
+    )
     return [*found[:-2], later]  # type: ignore[return-value]
 
 

@@ -74,7 +74,9 @@ class Schema:
         """Whether a field has any text as its value."""
         if field.owner == "trait":
             return self.trait(field.name).name in ("string", "list")
-        return any(self.catalogue.events[name][field.name].name == "string" for name in self.owners(field.name))
+        return any(
+            self.catalogue.events[name][field.name].name == "string" for name in self.owners(field.name)
+        )
 
     def money(self, names: tuple[str, ...]) -> str | None:
         """Return the property that has the amount of money of events."""

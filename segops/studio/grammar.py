@@ -37,7 +37,11 @@ def _same_object(found: list[Item], context: Context) -> Item | None:
     """Read "opened or clicked an email": the first verb has the object of the second one."""
     verb, joint, event = found
     numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
-    words = [context.tokens[at].stem for at in numbers if context.tokens[at].norm not in ("a", "an", "the", "their", "our", "some")]
+    words = [
+        context.tokens[at].stem
+        for at in numbers
+        if context.tokens[at].norm not in ("a", "an", "the", "their", "our", "some")
+    ]
     head = context.tokens[verb.first].stem
     meaning = _with_object(head, words, event.kind, context)
     if meaning is None:
@@ -74,7 +78,12 @@ def _city(found: list[Item], context: Context) -> Item | None:
     token = context.tokens[name.first]
     said = context.tokens[name.first - 1].norm if name.first else ""
     fields = [Field("trait", "city")] if "city" in context.catalogue.traits else []
-    if not fields or not token.name or said not in ("in", "from", "of", "to") or token.norm in load_words()["regions"].split():
+    if (
+        not fields
+        or not token.name
+        or said not in ("in", "from", "of", "to")
+        or token.norm in load_words()["regions"].split()
+    ):
         return None
     if before.kind in ("E", "A", "P", "UNK", "V") and before.kind != "V":
         return None
@@ -109,9 +118,19 @@ def _then_within(found: list[Item], _context: Context) -> Item | None:
     """Read "viewed a product and, within an hour, added it to the cart"."""
     (early, late), time = every(found, "E"), one(found, "W")
     said = time.value
-    if not isinstance(said, WindowSpan) or said.text != "within" and said.kind != "gap" or late.value.gap or late.value.window:
+    if (
+        not isinstance(said, WindowSpan)
+        or said.text != "within"
+        and said.kind != "gap"
+        or late.value.gap
+        or late.value.window
+    ):
         return None
-    step = replace(late, value=replace(late.value, gap=replace(said, kind="gap")), marks=(*late.marks, *time.marked("within")))
+    step = replace(
+        late,
+        value=replace(late.value, gap=replace(said, kind="gap")),
+        marks=(*late.marks, *time.marked("within")),
+    )
     return [early, Item("THEN", "", time.first, time.first), step]  # type: ignore[return-value]
 
 
@@ -139,7 +158,11 @@ def parsed(items: list[Item], context: Context) -> Piece:
         raise Unread(items[_MOST_ITEMS:])
     read = _without_tiers(prepared(items, context))
     colon = next((at for at, item in enumerate(read) if item.kind == "COLON"), None)
-    if colon is not None and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon]) and not (colon and read[colon - 1].kind == "Q"):
+    if (
+        colon is not None
+        and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon])
+        and not (colon and read[colon - 1].kind == "Q")
+    ):
         return _explained(read, colon, context)
     return _parsed(read, context)
 
@@ -161,17 +184,28 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
     named = any(item.kind == "E" and item.value.count is not None for item in before)
     if named or not before:
         return _parsed(after, context)
+    whole: Piece | None
     try:
-        return _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
+        whole = _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
     except Unread:
-        pass
+        whole = None
     try:
-        return _parsed(after, context)
+        piece = _parsed(after, context)
+        return piece if whole is None or _is_said_again(whole, piece) else whole
     except Unread:
+        if whole is not None:
+            return whole
         said = [item for item in before if item.kind not in ("UNK", "VAGUE")]
         if not said or len(said) == len(before):
             raise
         return _parsed([*said, *after], context)
+
+
+def _is_said_again(whole: Piece, piece: Piece) -> bool:
+    """Whether what stands before a colon is about the same trait as what stands after it: "no texts: sms consent is off"."""
+    trait = piece.node.get("trait")
+    parts = whole.node.get("all", [])
+    return trait is not None and sum(str({"trait": trait})[1:-1] in str(part) for part in parts) > 1
 
 
 def _parsed(items: list[Item], context: Context) -> Piece:
@@ -214,7 +248,11 @@ def _ended(items: list[Item]) -> list[Item]:
 
 def everyone_but(items: list[Item]) -> bool:
     """Whether a request is of all customers and says no condition."""
-    return bool(items) and all(item.kind in ("EVERYONE", "SUBJ", "COMMA") for item in items) and bool(every(items, "EVERYONE"))
+    return (
+        bool(items)
+        and all(item.kind in ("EVERYONE", "SUBJ", "COMMA") for item in items)
+        and bool(every(items, "EVERYONE"))
+    )
 
 
 __all__ = ["Unread", "everyone_but", "joined", "opposite", "parsed"]

@@ -14,7 +14,9 @@ from segops.studio.phrases import Context
 from segops.studio.sequences import sequenced
 from segops.studio.windows import window_keys
 
-JOINTS: Final = frozenset(("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON"))
+JOINTS: Final = frozenset(
+    ("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON")
+)
 _PARTS: Final = frozenset(("E", "NODE"))
 
 
@@ -109,8 +111,14 @@ def _of_list(head: Item, parts: list[Piece], outer: Piece | None, context: Conte
         k = head.value
         if not 1 <= k <= len(parts):
             raise Unread([head])
-        marks = tuple((a, b, f"at_least.of[{at}].{key}".rstrip(".")) for at, part in enumerate(parts) for a, b, key in part.marks)
-        group = Piece({"at_least": {"k": k, "of": [part.node for part in parts]}}, (*marks, *head.marked("at_least.k")))
+        marks = tuple(
+            (a, b, f"at_least.of[{at}].{key}".rstrip("."))
+            for at, part in enumerate(parts)
+            for a, b, key in part.marks
+        )
+        group = Piece(
+            {"at_least": {"k": k, "of": [part.node for part in parts]}}, (*marks, *head.marked("at_least.k"))
+        )
     return group if outer is None else joined("all", [outer, group])
 
 
@@ -160,12 +168,18 @@ def _with(item: Item, time: Item, context: Context) -> Item:
     keys = window_keys(time.value, context.catalogue.zone, negated=clause.negated)
     if keys is None:
         raise Unread([time])
-    return replace(item, value=replace(clause, window=keys), marks=(*item.marks, *time.marked(next(iter(keys)))))
+    return replace(
+        item, value=replace(clause, window=keys), marks=(*item.marks, *time.marked(next(iter(keys))))
+    )
 
 
 def _is_open(clause: Clause) -> bool:
     """Whether a clause may have a window and has none."""
-    return clause.window is None and clause.gap is None and clause.head not in ("first", "last", "regularly", "lifecycle")
+    return (
+        clause.window is None
+        and clause.gap is None
+        and clause.head not in ("first", "last", "regularly", "lifecycle")
+    )
 
 
 def _shared(items: list[Item], context: Context) -> list[Item]:
@@ -246,7 +260,12 @@ def _spread(items: list[Item]) -> list[Item]:
         if joint.kind == "OR" and left.kind == right.kind == "NODE" and _is_denied_alike(left, right):
             found[at - 1] = joint.as_kind("AND", "")
             found[at] = replace(right, value=opposite(right.value))
-        if joint.kind == "OR" and left.kind == right.kind == "E" and left.value.negated and not right.value.negated:
+        if (
+            joint.kind == "OR"
+            and left.kind == right.kind == "E"
+            and left.value.negated
+            and not right.value.negated
+        ):
             found[at - 1] = joint.as_kind("AND", "")
             found[at] = replace(right, value=replace(right.value, negated=True, timeless=left.value.timeless))
     return found
@@ -271,7 +290,9 @@ def _split(items: list[Item], context: Context) -> Piece:
 
 
 def _leaf(item: Item) -> Piece:
-    return item.value if isinstance(item.value, Piece) else Piece(node_of(item.value), _marks(item.value, item))
+    return (
+        item.value if isinstance(item.value, Piece) else Piece(node_of(item.value), _marks(item.value, item))
+    )
 
 
 def _marks(clause: Clause, item: Item) -> tuple[tuple[int, int, str], ...]:
@@ -313,7 +334,11 @@ def _each_denied(piece: Piece) -> Piece:
     parts = []
     for at, node in enumerate(inner["any"]):
         prefix = f"not.any[{at}]"
-        marks = ((a, b, key.removeprefix(prefix).lstrip(".")) for a, b, key in piece.marks if key.startswith(prefix))
+        marks = (
+            (a, b, key.removeprefix(prefix).lstrip("."))
+            for a, b, key in piece.marks
+            if key.startswith(prefix)
+        )
         parts.append(opposite(Piece(node, tuple(marks))))
     return joined("all", parts)
 
@@ -361,7 +386,11 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
 def _at_relative(items: list[Item], context: Context) -> Piece | None:
     """Split what customers are from what they did: "gold members who bought or reviewed"."""
     at = next((at for at, item in enumerate(items) if item.kind == "REL"), None)
-    if at is None or not _trimmed(items[:at]) or items[at - 1].kind in ("AND", "OR", "COMMA", "BUT", "EITHER"):
+    if (
+        at is None
+        or not _trimmed(items[:at])
+        or items[at - 1].kind in ("AND", "OR", "COMMA", "BUT", "EITHER")
+    ):
         if at is None:
             return None
         return _split([item for number, item in enumerate(items) if number != at], context)
@@ -371,7 +400,9 @@ def _at_relative(items: list[Item], context: Context) -> Piece | None:
 def _at_or(items: list[Item], context: Context) -> Piece | None:
     if not any(item.kind == "OR" for item in items):
         return None
-    return _at(items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR"))
+    return _at(
+        items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR")
+    )
 
 
 def _is_listing(items: list[Item], number: int, joint: str) -> bool:
@@ -384,7 +415,13 @@ def _is_listing(items: list[Item], number: int, joint: str) -> bool:
 
 def _at_and(items: list[Item], context: Context) -> Piece | None:
     parts = every(items, *_PARTS)
-    return joined("all", [_leaf(part) for part in parts]) if len(parts) > 1 else _leaf(parts[0]) if parts else None
+    return (
+        joined("all", [_leaf(part) for part in parts])
+        if len(parts) > 1
+        else _leaf(parts[0])
+        if parts
+        else None
+    )
 
 
 def first_of(items: list[Item], *kinds: str) -> Any:

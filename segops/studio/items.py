@@ -89,7 +89,11 @@ def _applied(items: list[Item], rule: Rule, context: Any) -> list[Item]:
             continue
         new = found if isinstance(found, list) else [found]
         items = [*items[:first], *new, *items[last:]]
-        position = match.start() if not isinstance(found, list) else match.start() + sum(len(i.kind) + 1 for i in new)
+        position = (
+            match.start()
+            if not isinstance(found, list)
+            else match.start() + sum(len(i.kind) + 1 for i in new)
+        )
 
 
 def _kinds(found: Item | list[Item]) -> list[str]:

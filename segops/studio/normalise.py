@@ -140,7 +140,9 @@ def _is_mark(tokens: list[Token], number: int) -> bool:
     token = tokens[number]
     if token.norm == "-":
         neighbours = tokens[max(0, number - 1) : number + 2]
-        return not (len(neighbours) == 3 and neighbours[0].number is not None and neighbours[2].number is not None)
+        return not (
+            len(neighbours) == 3 and neighbours[0].number is not None and neighbours[2].number is not None
+        )
     return token.norm in (";", "?") and number == len(tokens) - 1
 
 

@@ -10,7 +10,9 @@ from typing import Final
 from segops.studio.normalise import Token
 from segops.studio.words import load_words
 
-_POLITE: Final = frozenset("please can could would you i want need to just kindly now go ahead and like".split())
+_POLITE: Final = frozenset(
+    "please can could would you i want need to just kindly now go ahead and like".split()
+)
 #: Verbs that are also nouns of the catalogue: an order to do something only before one of ``_OBJECTS``.
 _NOUNS: Final = frozenset(
     "email message sms text call refund charge set change run drop send push update insert export download block ban "
@@ -90,7 +92,7 @@ def _of_commands(text: str, tokens: list[Token]) -> str:
     return ""
 
 
-NO_REQUEST: Final = "request: this is no request for a segment; say which customers are in it, such as \"bought twice in the last 30 days\""
+NO_REQUEST: Final = 'request: this is no request for a segment; say which customers are in it, such as "bought twice in the last 30 days"'
 
 
 def _is_order(tokens: list[Token]) -> bool:
@@ -106,7 +108,9 @@ def _is_order(tokens: list[Token]) -> bool:
 @lru_cache(maxsize=1)
 def _sensitive() -> Mapping[str, str]:
     return {
-        word.replace("-", " "): kind for kind, words in load_words()["sensitive"].items() for word in words.split()
+        word.replace("-", " "): kind
+        for kind, words in load_words()["sensitive"].items()
+        for word in words.split()
     }
 
 

@@ -36,7 +36,14 @@ _STRUCTURE: Final = (
 #: Words of five letters of which one may be another one: few words are alike.
 _SAFE: Final = frozenset("since twice three never after least month weeks spent order email".split())
 #: A real word that is only right elsewhere -> the word it is after "the last", "past" or "a".
-_CONFUSED: Final = {"weak": "week", "weaks": "weeks", "moths": "months", "moth": "month", "yeas": "years", "our": "hour"}
+_CONFUSED: Final = {
+    "weak": "week",
+    "weaks": "weeks",
+    "moths": "months",
+    "moth": "month",
+    "yeas": "years",
+    "our": "hour",
+}
 _BEFORE_THAN: Final = frozenset(("more", "less", "fewer", "greater", "higher", "lower", "older", "later"))
 #: Short words whose letters are often typed in the wrong order.
 _SHORT_WORDS: Final = {
@@ -85,8 +92,11 @@ def vocabulary_of(lexicon: Lexicon) -> tuple[frozenset[str], tuple[str, ...]]:
     own = lexicon.vocabulary | _grammar_words()
     everyday = frozenset(load_words()["fillers"].split()) | frozenset(load_words()["subjects"].split())
     places = frozenset(word for name in lexicon.catalogue.places for word in name.lower().split())
-    targets = own | everyday | places | frozenset(
-        word for words in load_words()["vague"].values() for word in words.split()
+    targets = (
+        own
+        | everyday
+        | places
+        | frozenset(word for words in load_words()["vague"].values() for word in words.split())
     )
     return targets | common_words(), tuple(sorted(word for word in targets if len(word) >= _SHORTEST))
 
@@ -110,7 +120,9 @@ def _stems(words: frozenset[str]) -> frozenset[str]:
     return frozenset(map(stem, words))
 
 
-def _repair(token: Token, before: str, right: tuple[Collection[str], Collection[str]], targets: tuple[str, ...]) -> Token:
+def _repair(
+    token: Token, before: str, right: tuple[Collection[str], Collection[str]], targets: tuple[str, ...]
+) -> Token:
     word = token.norm
     if word in _SHORT_WORDS:
         return reworded(token, _SHORT_WORDS[word])
@@ -144,7 +156,11 @@ def nearest(word: str, targets: Collection[str], most: int) -> str | None:
         return None
     best = found[0][0]
     same = {stem(text) for distance, text in found if distance == best}
-    return found[0][1] if len(same) == 1 else _decided(word, [text for distance, text in found if distance == best])
+    return (
+        found[0][1]
+        if len(same) == 1
+        else _decided(word, [text for distance, text in found if distance == best])
+    )
 
 
 def _decided(word: str, texts: list[str]) -> str | None:

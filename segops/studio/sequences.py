@@ -107,6 +107,8 @@ def turned(items: list[Item]) -> list[Item]:
             late, early = items[at - 1], items[at + 1]
             if late.kind == early.kind == "E" and late.value.window is None:
                 gap = replace(time.value, kind="gap")
-                step = replace(late, value=replace(late.value, gap=gap), marks=(*late.marks, *time.marked("within")))
+                step = replace(
+                    late, value=replace(late.value, gap=gap), marks=(*late.marks, *time.marked("within"))
+                )
                 return turned([*items[: at - 1], early, time.as_kind("THEN", ""), step, *items[at + 2 :]])
     return items

@@ -42,7 +42,10 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str], _Build], ...]:
         (kind, re.compile(rf"(?<!\S)(?:{pattern})(?!\S)"), build)
         for kind, pattern, build in (
             *(("W", pattern, build) for pattern, build in DATE_WINDOWS),
-            *(("Q", _only(pattern, "years? old|years? of age|yrs? old"), timeless(build)) for pattern, build in ages),
+            *(
+                ("Q", _only(pattern, "years? old|years? of age|yrs? old"), timeless(build))
+                for pattern, build in ages
+            ),
             *(("W", pattern, timeless(build)) for pattern, build in WINDOWS),
             *date,
             *(("Q", pattern, timeless(build)) for pattern, build in QUANTITIES),
@@ -91,9 +94,7 @@ def _claim(
     return text
 
 
-def _as_found(
-    kind: str, match: re.Match[str], build: _Build, starts: list[int], now_ms: int
-) -> Found | None:
+def _as_found(kind: str, match: re.Match[str], build: _Build, starts: list[int], now_ms: int) -> Found | None:
     try:
         value = build(match.groupdict(), now_ms)
     except ArithmeticError:

@@ -14,6 +14,7 @@ from segops.studio.items import Item, Mark, Rule, every, one
 from segops.studio.meanings import Field
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
+from segops.studio.windows import RECENT, trait_test, window_keys
 
 #: Dates that lie ahead, by a word of their names.
 _AHEAD: Final = ("end", "renewal", "expire", "due", "next", "until")
@@ -65,7 +66,11 @@ def _number_test(field: Field, said: Quantity, context: Context) -> dict[str, An
         test = test_of(said, 100 if percent else 1) if said.unit in ("", "percent") else None
         return {"gte": test["eq"]} if test and said.bare and set(test) == {"eq"} else test
     if kind == "amount":
-        own = context.catalogue.scores[field.name].currency if field.owner == "score" else context.catalogue.currency
+        own = (
+            context.catalogue.scores[field.name].currency
+            if field.owner == "score"
+            else context.catalogue.currency
+        )
         return test_of(said) if said.unit == "" or said.currency == own else None
     return test_of(said) if said.unit == "" else None
 
@@ -84,7 +89,11 @@ def _more_measured(found: list[Item], context: Context) -> Item | None:
         return None
     name = known.node.get("trait") or known.node.get("score")
     field = Field("trait" if "trait" in known.node else "score", str(name))
-    test = _number_test(field, said, context) if _kind(field, context) in ("number", "probability", "amount") else None
+    test = (
+        _number_test(field, said, context)
+        if _kind(field, context) in ("number", "probability", "amount")
+        else None
+    )
     if test is None or set(test) & set(known.node["is"]):
         return None
     marks = (*known.marks, *quantity.marked("is"))
@@ -95,7 +104,14 @@ def _aged(found: list[Item], context: Context) -> Item | None:
     """Read an age in years, of a birthday."""
     quantity = one(found, "Q")
     said: Quantity = quantity.value
-    name = next((name for name, kind in context.catalogue.traits.items() if kind.name == "date" and _is(name, _YEARLY)), None)
+    name = next(
+        (
+            name
+            for name, kind in context.catalogue.traits.items()
+            if kind.name == "date" and _is(name, _YEARLY)
+        ),
+        None,
+    )
     years = said.unit == "years" or (found[0].kind == "AGED" and said.unit == "")
     if name is None or not years:
         return None
@@ -107,7 +123,11 @@ def _starred(found: list[Item], context: Context) -> Item | None:
     """Read "gave us one star": a rating of the only event that has one."""
     owners = context.schema.owners("rating")
     beside = context.tokens[max(0, found[0].first - 3) : found[0].first]
-    if found[0].value.unit != "stars" or len(owners) != 1 or not any(token.stem in _GIVING for token in beside):
+    if (
+        found[0].value.unit != "stars"
+        or len(owners) != 1
+        or not any(token.stem in _GIVING for token in beside)
+    ):
         return None
     value = _bare(test_of(found[0].value))
     marks = (*found[0].marked("did"), *found[0].marked("where.rating"))
@@ -122,7 +142,11 @@ def _of_only_event(found: list[Item], context: Context) -> Item | None:
     field, quantity = found[0], found[1]
     said: Quantity = quantity.value
     foreign = said.currency and said.currency != context.catalogue.currency
-    if foreign or said.unit in ("times", "percent", "years") or context.tokens[field.last].norm.endswith("ing"):
+    if (
+        foreign
+        or said.unit in ("times", "percent", "years")
+        or context.tokens[field.last].norm.endswith("ing")
+    ):
         return None
     for each in field.value:
         owners = context.schema.owners(each.name) if each.owner == "property" else ()
@@ -158,13 +182,17 @@ def _dated(found: list[Item], context: Context) -> Item | None:
 
 
 def _date_test(name: str, time: Item, context: Context) -> dict[str, Any] | None:
-    from segops.studio.windows import trait_test
-
     said = time.value
     born = any(context.tokens[at].norm == "born" for at in range(max(0, time.first - 2), time.first))
     dated = isinstance(said, DateWindow)
-    test = trait_test(said, yearly=_is(name, _YEARLY) and not (born and dated and not said.month), future=_is(name, _AHEAD))
-    zoned = test is not None and context.catalogue.zone != "UTC" and ({"anniversary_in_next", "month"} & set(test))
+    test = trait_test(
+        said, yearly=_is(name, _YEARLY) and not (born and dated and not said.month), future=_is(name, _AHEAD)
+    )
+    zoned = (
+        test is not None
+        and context.catalogue.zone != "UTC"
+        and ({"anniversary_in_next", "month"} & set(test))
+    )
     return {**test, "zone": context.catalogue.zone} if zoned and test else test
 
 
@@ -246,13 +274,17 @@ def _been_node(found: list[Item], context: Context) -> Item | None:
     if set(node.value.node) != {"trait", "is"} or not isinstance(said, WindowSpan) or said.kind != "for":
         return None
     marks = tuple((a, b, f"has_been.{key}") for a, b, key in node.value.marks)
-    return noted(found, {"has_been": node.value.node, "for": duration(said.length_ms)}, (*marks, *time.marked("for")))
+    return noted(
+        found, {"has_been": node.value.node, "for": duration(said.length_ms)}, (*marks, *time.marked("for"))
+    )
 
 
 def _switched(found: list[Item], context: Context) -> Item | None:
     """Read "a boolean is off"."""
     word = one(found, "TRUE", "FALSE")
-    fields = [field for field in _of(found[0]) if field.owner == "trait" and _kind(field, context) == "boolean"]
+    fields = [
+        field for field in _of(found[0]) if field.owner == "trait" and _kind(field, context) == "boolean"
+    ]
     if not fields:
         return None
     marks = (*found[0].marked("trait"), *word.marked("is"))
@@ -273,7 +305,9 @@ def _changed(found: list[Item], context: Context) -> Item | None:
         side = {"FROM": "from", "TO": "to", "O": "to"}.get(item.kind, side)
         node = trait_node(item.value, context) if item.kind == "V" else None
         marks += item.marked(f"changed.{side}" if item.kind == "V" else "changed")
-        if item.kind == "V" and (node is None or "trait" not in node or node["trait"] != (trait or node["trait"])):
+        if item.kind == "V" and (
+            node is None or "trait" not in node or node["trait"] != (trait or node["trait"])
+        ):
             return None
         if node is not None:
             trait, sides[side] = node["trait"], _bare(node["is"])
@@ -281,8 +315,6 @@ def _changed(found: list[Item], context: Context) -> Item | None:
 
 
 def _changed_when(found: list[Item], context: Context) -> Item | None:
-    from segops.studio.windows import window_keys
-
     node, time = one(found, "NODE"), one(found, "W")
     if set(node.value.node) != {"changed"}:
         return None
@@ -296,7 +328,12 @@ def _changed_when(found: list[Item], context: Context) -> Item | None:
 def _existing(found: list[Item], context: Context) -> Item | None:
     """Read whether a trait is there: "no birthday on file"."""
     field = one(found, "P")
-    named = [each for each in _fields(field, context, "string", "date", "number", "choice", "country", "boolean", "list")]
+    named = [
+        each
+        for each in _fields(
+            field, context, "string", "date", "number", "choice", "country", "boolean", "list"
+        )
+    ]
     if not named or len({each.name for each in named}) > 1:
         return None
     there = not any(item.kind in ("NEG", "WITHOUT", "MISSING") for item in found)
@@ -353,13 +390,15 @@ def _near(found: list[Item], context: Context) -> Item | None:
 
 
 def _near_when(found: list[Item], _context: Context) -> Item | None:
-    from segops.studio.windows import RECENT
-
     node, time = one(found, "NODE"), one(found, "W")
     said = time.value
     if set(node.value.node) != {"near"} or not isinstance(said, WindowSpan) or said.kind not in RECENT:
         return None
-    return noted(found, {**node.value.node, "within": duration(said.length_ms)}, (*node.value.marks, *time.marked("within")))
+    return noted(
+        found,
+        {**node.value.node, "within": duration(said.length_ms)},
+        (*node.value.marks, *time.marked("within")),
+    )
 
 
 def _known_or_not(found: list[Item], _context: Context) -> Item:
