@@ -257,7 +257,7 @@ def clock(text: str) -> str | None:
         return None
     hour, minute = int(found[1]), int(found[2] or 0)
     hour = hour % 12 + 12 * (found[3] == "pm") if found[3] in ("am", "pm") else hour
-    return f"{hour:02}:{minute:02}" if hour < 24 and minute < 60 or (hour, minute) == (24, 0) else None
+    return f"{hour:02}:{minute:02}" if (hour < 24 and minute < 60) or (hour, minute) == (24, 0) else None
 
 
 #: Patterns of windows with their builders, the more specific first. The text is that of the tokens, in lower case.

@@ -9,14 +9,17 @@ from segops.studio.aggregates import AGGREGATES, EARLY
 from segops.studio.clauses import Clause, Piece, joined
 from segops.studio.clauses import negated as opposite
 from segops.studio.durations import WindowSpan
-from segops.studio.events import EVENTS, started
+from segops.studio.event_rules import EVENTS
+from segops.studio.events import started
 from segops.studio.fields import Values, literal_values
-from segops.studio.groups import Unread, grouped
+from segops.studio.groups import grouped
 from segops.studio.items import Item, Rule, every, merged, one, reduce
 from segops.studio.meanings import Field
+from segops.studio.measures import MORE
 from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
 from segops.studio.sequences import turned
-from segops.studio.traits import MEASURES, MORE, TRAITS
+from segops.studio.sharing import Unread
+from segops.studio.traits import MEASURES, TRAITS
 from segops.studio.windows import age_test
 from segops.studio.words import load_words
 
@@ -120,8 +123,7 @@ def _then_within(found: list[Item], _context: Context) -> Item | None:
     said = time.value
     if (
         not isinstance(said, WindowSpan)
-        or said.text != "within"
-        and said.kind != "gap"
+        or (said.text != "within" and said.kind != "gap")
         or late.value.gap
         or late.value.window
     ):

@@ -140,7 +140,7 @@ class Lexer:
             yield Item("SUBJ", token.norm, at, at)
         elif token.norm in _vague():
             yield Item("VAGUE", (_vague()[token.norm], token.norm), at, at)
-        elif token.norm not in _fillers() or token.name and len(token.norm) > 3:
+        elif token.norm not in _fillers() or (token.name and len(token.norm) > 3):
             yield Item("UNK", token.text, at, at)
 
     # -- phrases -------------------------------------------------------------------------------------------

@@ -126,6 +126,16 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     return None if kept is None else merged("V", kept, found, value.marks)
 
 
+def _denied_value(found: list[Item], context: Context) -> Item | None:
+    """Read "country is not France"."""
+    value = _field_and_value([found[0], found[2]], context)
+    return (
+        None
+        if value is None
+        else [replace(found[1], first=found[0].first), replace(value, first=found[2].first)]
+    )  # type: ignore[return-value]
+
+
 def _spelt(option: tuple[Value, ...], text: str) -> str:
     return next((str(value.value) for value in option if isinstance(value.value, str)), text)
 
@@ -251,6 +261,7 @@ PHRASES: Final = (
     Rule("V P? (ORUP|ORDOWN)", _bounded),
     Rule("P LP V RP", _listed_in_brackets),
     Rule("P LP V COMMA V RP", _listed_in_brackets),
+    Rule("P NEG V", _denied_value),
     Rule("P WITH? V", _field_and_value),
     Rule("V P", _field_and_value),
 )

@@ -9,7 +9,6 @@ from segops.studio.catalogue import StudioCatalogue
 from segops.studio.checks import checked
 from segops.studio.clauses import Piece
 from segops.studio.grammar import everyone_but, parsed
-from segops.studio.groups import Unread
 from segops.studio.items import Item, Mark
 from segops.studio.lexer import Lexer
 from segops.studio.lexicon import lexicon_of
@@ -18,8 +17,9 @@ from segops.studio.numbers import numbered
 from segops.studio.phrases import Context
 from segops.studio.proposal import FILLER, UNKNOWN, Proposal, Span, asked, refused
 from segops.studio.questions import question
-from segops.studio.refusals import NO_REQUEST, refusal
+from segops.studio.refusals import NO_REQUEST, is_talk, refusal
 from segops.studio.repair import repaired
+from segops.studio.sharing import Unread
 from segops.studio.synonyms import Synonyms
 
 #: The synonyms of the package alone.
@@ -53,7 +53,10 @@ def _answer(items: list[Item], context: Context) -> Proposal:
     if everyone_but(items):
         return refused(_ALWAYS.format(reason="every customer satisfies it"), _spans(context, (), ()))
     if not any(item.kind in _MEANINGFUL for item in items):
-        return refused(NO_REQUEST, _spans(context, (), items))
+        unknown = [item for item in items if item.kind == "UNK" and not is_talk(context.tokens[item.first])]
+        if not unknown:
+            return refused(NO_REQUEST, _spans(context, (), items))
+        return asked(question(unknown, context), _spans(context, (), unknown))
     try:
         piece = parsed(items, context)
     except Unread as unread:

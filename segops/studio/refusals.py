@@ -43,7 +43,7 @@ _COMMANDS: Final = (
     r"\bunrestricted\b",
     r"\bprompt\b",
     r"< ?/? ?script",
-    r"\bselect .* from\b",
+    r"\bselect from\b",
     r"\bunion select\b",
     r"\breturn (?:a )?rule\b",
     r"\bmatch(?:es|ing)? everyone\b",
@@ -103,6 +103,11 @@ def _is_order(tokens: list[Token]) -> bool:
     if not words or words[0] not in load_words()["refuse_requests"].split():
         return False
     return words[0] not in _NOUNS or (len(words) > 1 and words[1] in _OBJECTS)
+
+
+def is_talk(token: Token) -> bool:
+    """Whether a word begins a talk or an order rather than naming customers."""
+    return token.norm in load_words()["refuse_requests"].split()
 
 
 @lru_cache(maxsize=1)
