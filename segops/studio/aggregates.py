@@ -1,4 +1,4 @@
-"""Rules of aggregates: sums, averages, extremes, different values, days, favourites, comparisons of counts."""
+"""Rules of aggregates: sums, averages, extremes, different values, days, favourites, comparisons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segops.studio.clauses import Clause, Piece, count_of, duration, node_of, te
 from segops.studio.durations import WindowSpan
 from segops.studio.events import extended, not_whole, property_of, sum_of
 from segops.studio.fields import Values
-from segops.studio.items import Item, Rule, every, one
+from segops.studio.items import Item, Reduced, Rule, every, one
 from segops.studio.meanings import Field
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
@@ -137,7 +137,7 @@ def _again(found: list[Item], context: Context) -> Item | None:
     said: Quantity = quantity.value
     if first.value.head != "sum" or last.value.head != "did" or first.value.names != last.value.names:
         return None
-    if last.value.where or last.value.test or said.ops != (("eq", 1),):
+    if last.value.where or last.value.test or not (said.bare and said.ops[0][1] == 1):
         return None
     return _in_one([replace(first, last=found[-1].last)], context)
 
@@ -199,7 +199,7 @@ def _active(event: Item, said: Item, test: dict[str, Any], unit: str, found: lis
     return extended(event, found, said.marked("is"), head=f"active_{unit}s", test=test)
 
 
-def _days_in(found: list[Item], context: Context) -> Item | None:
+def _days_in(found: list[Item], context: Context) -> Reduced:
     """Read "on at least 5 days in the last 14 days", whose first part looks like a duration."""
     event, (days, _) = one(found, "E"), every(found, "W")
     said: WindowSpan = days.value
@@ -213,7 +213,7 @@ def _days_in(found: list[Item], context: Context) -> Item | None:
         return None
     rest = found[-1]
     made = _active(event, days, {said.op or "gte": said.length_ms // _DAY_MS}, "day", found[:-1])
-    return None if made is None else [made, rest]  # type: ignore[return-value]
+    return None if made is None else [made, rest]
 
 
 # -- favourites and lifecycles -----------------------------------------------------------------------------

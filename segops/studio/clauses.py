@@ -26,7 +26,7 @@ class Both:
 class Clause:
     """What is said of events: a count, an aggregate, an age, days or periods.
 
-    ``head`` is the node's head key; ``test`` its count or ``is``; ``keys`` the window and what else stands beside.
+    ``head`` is the node's head key; ``test`` its count or ``is``; ``keys`` what else stands beside.
     """
 
     names: tuple[str, ...]

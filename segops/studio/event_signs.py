@@ -8,18 +8,19 @@ from typing import Any
 
 from segops.studio.clauses import Clause
 from segops.studio.events import conditioned, counted, extended, other_than, property_of
-from segops.studio.items import Item, every, one
+from segops.studio.items import Item, Reduced, every, one
 from segops.studio.phrases import Context
 from segops.studio.windows import window_keys
 
 
 def only_so_often(found: list[Item], context: Context) -> Item | None:
+    """Read "only ever bought once": exactly so often."""
     quantity = one(found, "Q")
     exact = replace(quantity, value=replace(quantity.value, bare=False), first=found[0].first)
     return counted([one(found, "E"), exact], context) if quantity.value.bare else None
 
 
-def not_then(found: list[Item], context: Context) -> Item | None:
+def not_then(found: list[Item], context: Context) -> Reduced:
     """Read "have bought before, but not in the last 90 days"."""
     event, time = one(found, "E"), one(found, "W")
     clause: Clause = event.value
@@ -29,7 +30,7 @@ def not_then(found: list[Item], context: Context) -> Item | None:
     return _denied_later(event, keys, time, found)
 
 
-def _denied_later(event: Item, keys: Mapping[str, Any], time: Item, found: list[Item]) -> Item:
+def _denied_later(event: Item, keys: Mapping[str, Any], time: Item, found: list[Item]) -> Reduced:
     clause: Clause = event.value
     earlier = replace(event, value=replace(clause, timeless=clause.window is None))
     later = Clause(clause.names, where=clause.where, window=keys, negated=True)
@@ -38,17 +39,17 @@ def _denied_later(event: Item, keys: Mapping[str, Any], time: Item, found: list[
         earlier,
         joint,
         Item("E", later, time.first, found[-1].last, tuple(time.marked(next(iter(keys))))),
-    ]  # type: ignore[return-value]
+    ]
 
 
-def not_since(found: list[Item], _context: Context) -> Item | None:
+def not_since(found: list[Item], _context: Context) -> Reduced:
     """Read "bought in 2025 but not since"."""
     event, word = one(found, "E"), one(found, "SINCE")
     until = (event.value.window or {}).get("until")
-    between = (event.value.window or {}).get("between")
-    if until is None and between is None:
+    between = (event.value.window or {}).get("between", {})
+    keys = {"since": until} if until else {"within": between.get("to")}
+    if not any(keys.values()):
         return None
-    keys = {"since": until} if until else {"within": between["to"]}
     return _denied_later(event, keys, word, found)
 
 
@@ -64,7 +65,7 @@ def any_of_it(found: list[Item], context: Context) -> Item | None:
     return extended(event, found, field.marked("did"))
 
 
-def not_those(found: list[Item], context: Context) -> Item | None:
+def not_those(found: list[Item], context: Context) -> Reduced:
     """Read "ordered in the app, but never on the web": the same events with another value."""
     event, value, word = one(found, "E"), one(found, "V"), one(found, "NEG", "OTHER", "EXCEPT")
     clause: Clause = event.value
@@ -78,11 +79,11 @@ def not_those(found: list[Item], context: Context) -> Item | None:
     )
     joint = Item("BUT", "", word.first, word.first)
     marks = (*word.marked("did"), *value.marked(f"where.{asked[0]}"))
-    return [event, joint, Item("E", other, word.first, value.last, marks)]  # type: ignore[return-value]
+    return [event, joint, Item("E", other, word.first, value.last, marks)]
 
 
-def other(found: list[Item], context: Context) -> Item | None:
-    """Read "no other feature" after an event with a value: the same event with other values of its property."""
+def other(found: list[Item], context: Context) -> Reduced:
+    """Read "no other feature" after an event with a value: the event with other values."""
     event = one(found, "E")
     clause: Clause = event.value
     last = every(found, "P", "O", "E")[-1]
@@ -95,10 +96,11 @@ def other(found: list[Item], context: Context) -> Item | None:
     other = replace(clause, where=((prop, other_than(known[prop])),), negated=not clause.negated, test=None)
     marks = tuple(mark for item in found if item is not event for mark in item.marked(f"where.{prop}"))
     joint = Item("AND", "", last.first, last.first)
-    return [event, joint, Item("E", other, found[1].first, found[-1].last, marks)]  # type: ignore[return-value]
+    return [event, joint, Item("E", other, found[1].first, found[-1].last, marks)]
 
 
 def negated(found: list[Item], _context: Context) -> Item | None:
+    """Deny an event."""
     event, word = one(found, "E"), one(found, "NEG", "WITHOUT")
     clause: Clause = event.value
     if clause.negated or clause.head not in ("did", "first", "last", "sum"):
@@ -108,12 +110,14 @@ def negated(found: list[Item], _context: Context) -> Item | None:
 
 
 def timeless(found: list[Item], _context: Context) -> Item:
+    """Read "at some point": of all time, if no window is said."""
     event, word = one(found, "E", "A"), one(found, "ALREADY")
     timeless = event.value.timeless or event.value.window is None
     return extended(event, found, word.marked("did"), timeless=timeless)
 
 
 def which(found: list[Item], _context: Context) -> Item | None:
+    """Read "first" and "last" beside an event."""
     event, word = one(found, "E"), one(found, "FIRST", "LAST")
     clause: Clause = event.value
     if clause.head != "did" or clause.negated or clause.test is not None:
@@ -124,6 +128,7 @@ def which(found: list[Item], _context: Context) -> Item | None:
 
 
 def since_event(found: list[Item], _context: Context) -> Item | None:
+    """Read "no order since their last store visit"."""
     event, anchor = every(found, "E", "A")
     word = one(found, "SINCE")
     clause: Clause = event.value
@@ -140,7 +145,7 @@ def since_event(found: list[Item], _context: Context) -> Item | None:
     return extended(event, found, marks, window=keys)
 
 
-def since_before(found: list[Item], _context: Context) -> Item | None:
+def since_before(found: list[Item], _context: Context) -> Reduced:
     """Read "added to the cart but have not ordered since": since the event before."""
     anchor, event = every(found, "E")
     clause: Clause = event.value
@@ -154,10 +159,11 @@ def since_before(found: list[Item], _context: Context) -> Item | None:
         last=found[-1].last,
         marks=(*event.marks, *found[-1].marked("since_last")),
     )
-    return [*found[:-2], later]  # type: ignore[return-value]
+    return [*found[:-2], later]
 
 
 def number_of(found: list[Item], _context: Context) -> Item | None:
+    """Read "the number of orders", which a number follows."""
     event = one(found, "E")
     if event.value.test is not None:
         return None

@@ -9,12 +9,13 @@ from segops.studio.clauses import Clause, duration
 from segops.studio.dates import DateWindow
 from segops.studio.durations import WindowSpan
 from segops.studio.events import extended
-from segops.studio.items import Item, one
+from segops.studio.items import Item, Reduced, one
 from segops.studio.phrases import Context
 from segops.studio.windows import age_test, window_keys
 
 
-def windowed(found: list[Item], context: Context) -> Item | None:
+def windowed(found: list[Item], context: Context) -> Reduced:
+    """Take a time beside an event for its window, its age or its deadline."""
     event, time = one(found, "E", "A"), one(found, "W")
     clause: Clause = event.value
     said = time.value
@@ -69,7 +70,7 @@ def _old(event: Item, time: Item, found: list[Item]) -> Item | None:
     return extended(event, found, time.marked("is"), head="first", test=test)
 
 
-def _aged(event: Item, time: Item, found: list[Item], context: Context) -> Item | None:
+def _aged(event: Item, time: Item, found: list[Item], context: Context) -> Reduced:
     said, clause = time.value, event.value
     if isinstance(said, DateWindow):
         return _dated_age(event, time, found, context)
@@ -80,7 +81,7 @@ def _aged(event: Item, time: Item, found: list[Item], context: Context) -> Item 
     return None if test is None else extended(event, found, time.marked("is"), test=test)
 
 
-def _dated_age(event: Item, time: Item, found: list[Item], context: Context) -> Item | None:
+def _dated_age(event: Item, time: Item, found: list[Item], context: Context) -> Reduced:
     """Read "last ordered before June": nothing since, but something before."""
     said, clause = time.value, event.value
     bound = said.until_ms if clause.head == "last" else said.since_ms
@@ -97,7 +98,7 @@ def _dated_age(event: Item, time: Item, found: list[Item], context: Context) -> 
         return inside
     outside = Clause(clause.names, where=clause.where, window=window_keys(other, ""), negated=True)
     joint = Item("AND", "", time.last, time.last)
-    return [inside, joint, Item("E", outside, time.last, time.last)]  # type: ignore[return-value]
+    return [inside, joint, Item("E", outside, time.last, time.last)]
 
 
 def _gap(event: Item, time: Item, found: list[Item], _context: Context) -> Item | None:
@@ -119,6 +120,7 @@ def _clock(event: Item, time: Item, found: list[Item], context: Context) -> Item
 
 
 def on_days(found: list[Item], context: Context) -> Item | None:
+    """Read the days of the week on which events happened."""
     event, days = one(found, "E", "A"), one(found, "TOD")
     named = {"weekend": ["sat", "sun"], "weekday": ["mon", "tue", "wed", "thu", "fri"]}
     return _at_times(event, days, found, {"days": named.get(days.value, [days.value])}, context)

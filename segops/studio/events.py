@@ -36,6 +36,7 @@ def extended(event: Item, found: list[Item], marks: tuple[Mark, ...] = (), **cha
 
 
 def counted(found: list[Item], context: Context) -> Item | None:
+    """Take a number beside an event for its count."""
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
     clause: Clause = event.value
@@ -73,6 +74,7 @@ def numbered(found: list[Item], context: Context) -> Item | None:
 
 
 def amount(found: list[Item], context: Context) -> Item | None:
+    """Take a number beside an event for that of its amount, rating or score."""
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
     clause: Clause = event.value
@@ -88,7 +90,7 @@ def amount(found: list[Item], context: Context) -> Item | None:
 
 
 def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str | None:
-    """Return the property of events that a quantity without a name is of, by its unit; None if there is none."""
+    """Return the property of events that a quantity without a name is of, by its unit; None if none."""
     if said.unit == "stars":
         return "rating" if context.schema.kind(names, "rating") else None
     if said.currency:
@@ -100,6 +102,7 @@ def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str 
 
 
 def valued(found: list[Item], context: Context) -> Item | None:
+    """Take a value beside an event for a condition."""
     event, value = one(found, "E", "A"), one(found, "V")
     return conditioned(event, value, found, context)
 
@@ -113,6 +116,7 @@ def valued_before(found: list[Item], context: Context) -> Item | None:
 
 
 def conditioned(event: Item, value: Item, found: list[Item], context: Context) -> Item | None:
+    """Return an event with a value as its condition; None if it has no such property."""
     clause: Clause = event.value
     asked = context.schema.test_of(clause.names, value.value) or _as_role(clause, value, context)
     if asked is None or asked[0] in dict(clause.where):
@@ -142,6 +146,7 @@ def _as_role(clause: Clause, value: Item, context: Context) -> tuple[str, Any] |
 
 
 def other_than(test: Any) -> Any:
+    """Return what a property is asked if it must have other values."""
     return {"not_in": test["in"]} if isinstance(test, dict) and "in" in test else {"ne": test}
 
 
@@ -224,7 +229,7 @@ def having(found: list[Item], context: Context) -> Item | None:
 
 
 def about_text(found: list[Item], context: Context) -> Item | None:
-    """Take a literal, or a word that a search, a campaign or a city is called, for the only text that fits."""
+    """Take a literal, or the name of a search, a campaign or a city, for the only text that fits."""
     event, text = one(found, "E"), one(found, "LIT", "UNK")
     clause: Clause = event.value
     kinds = context.catalogue.events[clause.names[0]]

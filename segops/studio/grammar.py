@@ -13,7 +13,7 @@ from segops.studio.event_rules import EVENTS
 from segops.studio.events import started
 from segops.studio.fields import Values, literal_values
 from segops.studio.groups import grouped
-from segops.studio.items import Item, Rule, every, merged, one, reduce
+from segops.studio.items import Item, Reduced, Rule, every, merged, one, reduce
 from segops.studio.meanings import Field
 from segops.studio.measures import MORE
 from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
@@ -36,7 +36,7 @@ def _number_of_list(found: list[Item], _context: Context) -> Item | None:
     return merged("KOF", int(operand) + (op == "gt"), found)
 
 
-def _same_object(found: list[Item], context: Context) -> Item | None:
+def _same_object(found: list[Item], context: Context) -> Reduced:
     """Read "opened or clicked an email": the first verb has the object of the second one."""
     verb, joint, event = found
     numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
@@ -50,7 +50,7 @@ def _same_object(found: list[Item], context: Context) -> Item | None:
     if meaning is None:
         return None
     value = Values((meaning,)) if event.kind == "V" else meaning
-    return [Item(event.kind, value, verb.first, verb.last), joint, event]  # type: ignore[return-value]
+    return [Item(event.kind, value, verb.first, verb.last), joint, event]
 
 
 def _with_object(head: str, words: list[str], kind: str, context: Context) -> Any | None:
@@ -62,20 +62,20 @@ def _with_object(head: str, words: list[str], kind: str, context: Context) -> An
     return None
 
 
-def _same_object_after(found: list[Item], context: Context) -> Item | None:
+def _same_object_after(found: list[Item], context: Context) -> Reduced:
     """Read "clicked fewer emails than they opened"."""
     event, verb = found[0], found[-1]
     numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
     words = [context.tokens[at].stem for at in numbers]
     meaning = _with_object(context.tokens[verb.first].stem, words, "E", context)
-    return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]  # type: ignore[return-value]
+    return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]
 
 
 def _any_of_list(found: list[Item], _context: Context) -> Item:
     return merged(found[0].kind, "", found)
 
 
-def _city(found: list[Item], context: Context) -> Item | None:
+def _city(found: list[Item], context: Context) -> Reduced:
     """Take a name after "in" or "from" for a city, if customers have one."""
     before, name = found
     token = context.tokens[name.first]
@@ -91,7 +91,7 @@ def _city(found: list[Item], context: Context) -> Item | None:
     if before.kind in ("E", "A", "P", "UNK", "V") and before.kind != "V":
         return None
     value = Item("V", literal_values([context.text(name)], fields), name.first, name.last)
-    return [before, value] if before is not name else value  # type: ignore[return-value]
+    return [before, value] if before is not name else value
 
 
 def _cities(found: list[Item], context: Context) -> Item | None:
@@ -102,7 +102,7 @@ def _cities(found: list[Item], context: Context) -> Item | None:
     return merged("V", replace(left.value, options=(*left.value.options, *more.options)), found)
 
 
-def _last_ago(found: list[Item], _context: Context) -> Item | None:
+def _last_ago(found: list[Item], _context: Context) -> Reduced:
     """Read "exactly one order, and it was more than 60 days ago": the age is of the same event."""
     event, time = one(found, "E"), one(found, "W")
     clause: Clause = event.value
@@ -114,10 +114,10 @@ def _last_ago(found: list[Item], _context: Context) -> Item | None:
         return None
     aged = Clause(clause.names, "last", where=clause.where, test=test)
     joint = Item("AND", "", found[-2].first, found[-2].first)
-    return [event, joint, Item("E", aged, time.first, time.last, tuple(time.marked("is")))]  # type: ignore[return-value]
+    return [event, joint, Item("E", aged, time.first, time.last, tuple(time.marked("is")))]
 
 
-def _then_within(found: list[Item], _context: Context) -> Item | None:
+def _then_within(found: list[Item], _context: Context) -> Reduced:
     """Read "viewed a product and, within an hour, added it to the cart"."""
     (early, late), time = every(found, "E"), one(found, "W")
     said = time.value
@@ -133,7 +133,7 @@ def _then_within(found: list[Item], _context: Context) -> Item | None:
         value=replace(late.value, gap=replace(said, kind="gap")),
         marks=(*late.marks, *time.marked("within")),
     )
-    return [early, Item("THEN", "", time.first, time.first), step]  # type: ignore[return-value]
+    return [early, Item("THEN", "", time.first, time.first), step]
 
 
 _LISTS: Final = (
@@ -204,7 +204,7 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
 
 
 def _is_said_again(whole: Piece, piece: Piece) -> bool:
-    """Whether what stands before a colon is about the same trait as what stands after it: "no texts: sms consent is off"."""
+    """Whether both sides of a colon are about one trait: "no texts please: sms consent is off"."""
     trait = piece.node.get("trait")
     parts = whole.node.get("all", [])
     return trait is not None and sum(str({"trait": trait})[1:-1] in str(part) for part in parts) > 1

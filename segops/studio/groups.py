@@ -20,7 +20,7 @@ _PARTS: Final = frozenset(("E", "NODE"))
 
 
 def grouped(items: list[Item], context: Context) -> Piece:
-    """Return the tree of items that are clauses, nodes and joints. Raises Unread with those that are neither."""
+    """Return the tree of clauses, nodes and joints. Raises Unread with the items that are none."""
     items = _bracketed(items, context)
     listed = _listed(items, context)
     if listed is not None:

@@ -15,14 +15,65 @@ from segops.studio.words import load_table, load_words
 
 #: Words that may stand within a phrase without being said in it.
 _PASSED_OVER: Final = frozenset(
-    "a an the their our his her its my your any some us our of this that these those they them will got get gets was were "
-    "been is are".split()
+    [
+        "a",
+        "an",
+        "the",
+        "their",
+        "our",
+        "his",
+        "her",
+        "its",
+        "my",
+        "your",
+        "any",
+        "some",
+        "us",
+        "our",
+        "of",
+        "this",
+        "that",
+        "these",
+        "those",
+        "they",
+        "them",
+        "will",
+        "got",
+        "get",
+        "gets",
+        "was",
+        "were",
+        "been",
+        "is",
+        "are",
+    ]
 )
 #: Words that belong to the verb before them rather than to a time after them: "logged in this week".
 _PARTICLES: Final = frozenset(("in", "up", "into", "on"))
 #: Words that no phrase with a gap reaches over.
 _STOPS: Final = frozenset(
-    "who which that but then not without never , ; : ( ) than since before after while or and".split()
+    [
+        "who",
+        "which",
+        "that",
+        "but",
+        "then",
+        "not",
+        "without",
+        "never",
+        ",",
+        ";",
+        ":",
+        "(",
+        ")",
+        "than",
+        "since",
+        "before",
+        "after",
+        "while",
+        "or",
+        "and",
+    ]
 )
 _JOINING: Final = frozenset(("and", "or", ","))
 #: The order in which the meanings of a phrase are tried.

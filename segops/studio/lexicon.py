@@ -22,13 +22,29 @@ MAX_GAP: Final = 6
 Phrase = tuple[str, ...]
 Meanings = Mapping[str, Any]
 
-_PARTICLES: Final = frozenset("in up out on off".split())
+_PARTICLES: Final = frozenset(["in", "up", "out", "on", "off"])
 _SUFFIXES: Final = ("id", "name", "at", "date", "s")
 #: Verbs that say too little without what they are about.
 _VAGUE_VERBS: Final = frozenset(
     map(
         stem,
-        "start open complete add use submit fail cancel update create change delete send receive click".split(),
+        [
+            "start",
+            "open",
+            "complete",
+            "add",
+            "use",
+            "submit",
+            "fail",
+            "cancel",
+            "update",
+            "create",
+            "change",
+            "delete",
+            "send",
+            "receive",
+            "click",
+        ],
     )
 )
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from segops.studio.clauses import Clause, Piece, duration, negated, test_of
 from segops.studio.dates import DateWindow
 from segops.studio.durations import WindowSpan
-from segops.studio.items import Item, Mark, Rule, one
+from segops.studio.items import Item, Mark, Reduced, Rule, one
 from segops.studio.meanings import Field
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
@@ -32,6 +32,7 @@ def fields_of(item: Item, context: Context, *kinds: str) -> list[Field]:
 
 
 def kind_of(field: Field, context: Context) -> str:
+    """Return the name of the kind of a trait or a score."""
     kinds = context.catalogue.traits if field.owner == "trait" else context.catalogue.scores
     return kinds[field.name].name
 
@@ -40,6 +41,7 @@ def kind_of(field: Field, context: Context) -> str:
 
 
 def measured(found: list[Item], context: Context) -> Item | None:
+    """Read a number of a trait or a score."""
     field, quantity = one(found, "P"), one(found, "Q")
     said: Quantity = quantity.value
     for each in fields_of(field, context, "number", "probability", "amount"):
@@ -136,7 +138,7 @@ def starred(found: list[Item], context: Context) -> Item | None:
 _GIVING: Final = frozenset(("give", "award", "leave"))
 
 
-def of_only_event(found: list[Item], context: Context) -> Item | None:
+def of_only_event(found: list[Item], context: Context) -> Reduced:
     """Read "order value above 100": there is such an event, if only one event has the property."""
     field, quantity = found[0], found[1]
     said: Quantity = quantity.value
@@ -153,11 +155,12 @@ def of_only_event(found: list[Item], context: Context) -> Item | None:
             marks = (*field.marked("did"), *quantity.marked(f"where.{each.name}"))
             clause = Clause(owners, where=((each.name, bare(test_of(said))),))
             event = Item("E", clause, field.first, quantity.last, marks)
-            return [event, *found[2:]]  # type: ignore[return-value]
+            return [event, *found[2:]]
     return None
 
 
 def bare(test: dict[str, Any]) -> Any:
+    """Return a predicate, or the value alone that it asks for."""
     return test["eq"] if set(test) == {"eq"} else test
 
 
@@ -169,6 +172,7 @@ def _is(name: str, words: tuple[str, ...]) -> bool:
 
 
 def dated(found: list[Item], context: Context) -> Item | None:
+    """Read a time of a date."""
     field, time = one(found, "P"), one(found, "W")
     if not isinstance(time.value, WindowSpan | DateWindow):
         return None
@@ -205,7 +209,7 @@ def over(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"trait": dates[0].name, "is": {"older_than": "0d"}}, marks)
 
 
-def next_too(found: list[Item], context: Context) -> Item | None:
+def next_too(found: list[Item], context: Context) -> Reduced:
     """Read "but not in the next 14" after a window of days of the same date."""
     node, time = one(found, "NODE"), one(found, "W")
     known, said = node.value.node, time.value
@@ -217,7 +221,7 @@ def next_too(found: list[Item], context: Context) -> Item | None:
         return None
     inner = Piece({"trait": known["trait"], "is": {ops[0]: length}}, tuple(time.marked("is")))
     excluded = Item("NODE", negated(inner), time.first, time.last)
-    return [node, replace(excluded, kind="AND", value=""), excluded]  # type: ignore[return-value]
+    return [node, replace(excluded, kind="AND", value=""), excluded]
 
 
 #: Rules of numbers once events have taken theirs.

@@ -11,13 +11,35 @@ from segops.studio.normalise import Token
 _UNITS: Final = {
     word: Decimal(number)
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 }
 _TENS: Final = {
     word: Decimal(10 * number)
-    for number, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+    for number, word in enumerate(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2
+    )
 }
 _SCALES: Final = {
     "hundred": Decimal(100),
@@ -31,7 +53,24 @@ _FRACTIONS: Final = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "third"
 _WORDS: Final = {**_UNITS, **_TENS}
 #: Words before which "half" is a part of a duration or of a whole.
 _AFTER_HALF: Final = frozenset(
-    "a an of the year years hour hours day days month months week weeks minute quarter".split()
+    [
+        "a",
+        "an",
+        "of",
+        "the",
+        "year",
+        "years",
+        "hour",
+        "hours",
+        "day",
+        "days",
+        "month",
+        "months",
+        "week",
+        "weeks",
+        "minute",
+        "quarter",
+    ]
 )
 #: A word -> the number of times that it means.
 _TIMES: Final = {"once": Decimal(1), "twice": Decimal(2), "thrice": Decimal(3)}

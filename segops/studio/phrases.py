@@ -9,7 +9,7 @@ from segops.studio.catalogue import StudioCatalogue
 from segops.studio.dates import DateSpan, DateWindow
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Schema, Values, literal_values
-from segops.studio.items import Item, Rule, every, merged, one
+from segops.studio.items import Item, Reduced, Rule, every, merged, one
 from segops.studio.lexicon import Lexicon
 from segops.studio.meanings import Event, Field, Value
 from segops.studio.normalise import Token
@@ -85,9 +85,7 @@ def _both_values(found: list[Item], _context: Context) -> Item | None:
     values = Values(options, joint or left.value.joint or right.value.joint, both)
     if not values.fields() or left.value.bound or right.value.bound:
         return None
-    either = next((item for item in found if item.kind == "EITHER"), None)
-    marks = (*left.marks, *right.marks) if either is None else (*left.marks, *right.marks)
-    return Item("V", values, found[0].first, right.last, marks)
+    return Item("V", values, found[0].first, right.last, (*left.marks, *right.marks))
 
 
 def _listed_values(found: list[Item], context: Context) -> Item | None:
@@ -126,21 +124,21 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     return None if kept is None else merged("V", kept, found, value.marks)
 
 
-def _denied_value(found: list[Item], context: Context) -> Item | None:
+def _denied_value(found: list[Item], context: Context) -> Reduced:
     """Read "country is not France"."""
     value = _field_and_value([found[0], found[2]], context)
     return (
         None
         if value is None
         else [replace(found[1], first=found[0].first), replace(value, first=found[2].first)]
-    )  # type: ignore[return-value]
+    )
 
 
 def _spelt(option: tuple[Value, ...], text: str) -> str:
     return next((str(value.value) for value in option if isinstance(value.value, str)), text)
 
 
-def _field_and_text(found: list[Item], context: Context) -> Item | None:
+def _field_and_text(found: list[Item], context: Context) -> Reduced:
     field = one(found, "P")
     country = _country(field, found[-1], context)
     if country is not None:
@@ -154,7 +152,7 @@ def _field_and_text(found: list[Item], context: Context) -> Item | None:
     value = merged("V", literal_values(said, texts), found)
     owners = context.schema.owners(texts[0].name)
     if context.tokens[field.first].stem in _USED and len(owners) == 1:
-        return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]  # type: ignore[return-value]
+        return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]
     return value
 
 
@@ -238,10 +236,10 @@ def _since_date(found: list[Item], _context: Context) -> Item | None:
     )
 
 
-def _alternative(found: list[Item], _context: Context) -> Item | None:
+def _alternative(found: list[Item], _context: Context) -> Reduced:
     """Read "email" as the words of a sentence's structure need it: a field beside "no"."""
     event = found[-1]
-    return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]  # type: ignore[return-value]
+    return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]
 
 
 VALUE: Final = "(LIT|UNK)"

@@ -1,4 +1,4 @@
-"""Repair of misspelt words: the nearest word of the vocabulary, if one is near enough and no other is as near."""
+"""Repair of misspelt words: the nearest word of the vocabulary, if it is near enough and the only one."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ _LONG: Final = 8
 #: Up to this length no letter may be another one, since too many words are alike: "green" is not "Greek".
 _HALF_LONG: Final = 5
 _STRUCTURE: Final = (
-    "and or but not no nor neither either both then than never without except excluding besides unless afterwards "
-    "before after since until between within followed following different distinct unique separate average mean "
-    "total sum biggest largest highest smallest lowest first last latest earliest favourite most common exactly least "
-    "hundred thousand million dozen zero one two three four five six seven eight nine ten eleven twelve twenty thirty "
-    "forty fifty sixty seventy eighty ninety half quarter once twice thrice percent euros euro dollars pounds "
-    "kilometres kilometers miles days weeks months years hours minutes day week month year hour minute fortnight "
-    "quarter current consecutive weekend weekends weekday weekdays morning evening night likely risk customers "
-    "spent spend spending switched changed upgraded downgraded moved became become expired ended ending least at any"
+    "and or but not no nor neither either both then than never without except excluding besides unless "
+    "afterwards before after since until between within followed following different distinct unique "
+    "separate average mean total sum biggest largest highest smallest lowest first last latest earliest "
+    "favourite most common exactly least hundred thousand million dozen zero one two three four five six "
+    "seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety half "
+    "quarter once twice thrice percent euros euro dollars pounds kilometres kilometers miles days weeks "
+    "months years hours minutes day week month year hour minute fortnight current consecutive weekend "
+    "weekends weekday weekdays morning evening night likely risk customers spent spend spending switched "
+    "changed upgraded downgraded moved became become expired ended ending at any "
 )
 #: Words of five letters of which one may be another one: few words are alike.
-_SAFE: Final = frozenset("since twice three never after least month weeks spent order email".split())
+_SAFE: Final = frozenset(
+    ["since", "twice", "three", "never", "after", "least", "month", "weeks", "spent", "order", "email"]
+)
 #: A real word that is only right elsewhere -> the word it is after "the last", "past" or "a".
 _CONFUSED: Final = {
     "weak": "week",
@@ -146,7 +149,7 @@ def _allowed(word: str) -> int:
 
 
 def nearest(word: str, targets: Collection[str], most: int) -> str | None:
-    """Return the word that differs least, in at most ``most`` letters; None if two different ones are as near.
+    """Return the word that differs least, in at most ``most`` letters; None if two are as near.
 
     >>> nearest("jakcets", ("jackets", "jacket", "tickets"), 2), nearest("pets", ("gets",), 1)
     ('jackets', None)
@@ -164,7 +167,7 @@ def nearest(word: str, targets: Collection[str], most: int) -> str | None:
 
 
 def _decided(word: str, texts: list[str]) -> str | None:
-    """Of words as near, return the only one with the same letters in another order, or with one letter more."""
+    """Of words as near, return the only one with the same letters, or with one letter more."""
     for alike in (_turned, _longer):
         found = [text for text in texts if alike(word, text)]
         if len({stem(text) for text in found}) == 1:

@@ -100,7 +100,7 @@ def _step(clause: Clause, *, first: bool) -> tuple[dict[str, Any] | None, dict[s
 
 
 def turned(items: list[Item]) -> list[Item]:
-    """Return the items with "B within 7 days of A" as "A, then B within 7 days", and "after A, B" as "A, then B"."""
+    """Return the items with "B within 7 days of A" as "A, then B within 7 days"."""
     for at in range(1, len(items) - 1):
         time = items[at]
         if time.kind == "W" and isinstance(time.value, WindowSpan) and time.value.kind == "after":

@@ -63,7 +63,7 @@ def find_spans(tokens: list[Token], now_ms: int, hidden: Collection[int] = ()) -
 
     >>> from segops.studio.normalise import tokens_of
     >>> from segops.studio.numbers import numbered
-    >>> [found.kind for found in find_spans(numbered(tokens_of("bought at least twice in the last 60 days")), 0)]
+    >>> [found.kind for found in find_spans(numbered(tokens_of("bought twice in the last 60 days")), 0)]
     ['Q', 'W']
     """
     words = [_word(token, hidden=number in hidden) for number, token in enumerate(tokens)]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from segops.studio.clauses import duration, negated, number, test_of
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Values, bounded
-from segops.studio.items import Item, Rule, every, one
+from segops.studio.items import Item, Mark, Reduced, Rule, every, one
 from segops.studio.meanings import Field
 from segops.studio.measures import (
     UNIT_LENGTHS,
@@ -106,7 +106,8 @@ def _of(item: Item) -> tuple[Field, ...]:
 def _changed(found: list[Item], context: Context) -> Item | None:
     """Read "moved from silver to gold"."""
     sides: dict[str, Any] = {}
-    trait, marks = "", []
+    trait = ""
+    marks: list[Mark] = []
     side = "to"
     for item in found:
         side = {"FROM": "from", "TO": "to", "O": "to"}.get(item.kind, side)
@@ -148,13 +149,13 @@ def _existing(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"trait": named[0].name, "is": {"exists": there}}, marks)
 
 
-def _existing_too(found: list[Item], context: Context) -> Item | None:
+def _existing_too(found: list[Item], context: Context) -> Reduced:
     """Read "a phone number and an email address" on, after the first of them."""
     node, joint = found[0], found[1]
     if "exists" not in str(node.value.node) or len(node.value.node) > 2:
         return None
     more = _existing(found[2:], context)
-    return None if more is None else [node, joint, more]  # type: ignore[return-value]
+    return None if more is None else [node, joint, more]
 
 
 # -- tiers, segments, places -------------------------------------------------------------------------------
