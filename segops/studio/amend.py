@@ -16,7 +16,7 @@ from segops.studio.lexicon import Lexicon, lexicon_of
 from segops.studio.normalise import tokens_of
 from segops.studio.numbers import numbered
 from segops.studio.phrases import Context
-from segops.studio.proposal import Proposal, asked
+from segops.studio.proposal import Proposal, Span, asked
 from segops.studio.propose import NO_SYNONYMS, concluded, propose
 from segops.studio.repair import repaired
 from segops.studio.synonyms import Synonyms
@@ -60,6 +60,21 @@ def amend(
     ``rule`` is a valid rule; it stays as it is. What the follow-up says is added with ``all``, or with ``any`` after
     "or"; a time or a number alone replaces the one of the rule, if it has only one.
     """
+    found = _amended(rule, text, catalogue, now_ms, synonyms)
+    return replace(found, understood=_placed(found.understood, text))
+
+
+def _placed(spans: tuple[Span, ...], text: str) -> tuple[Span, ...]:
+    """Return the spans of a part of a follow-up as those of the whole; none where the part was reworded."""
+    for shift in range(len(text)):
+        if all(text[span.start + shift : span.end + shift] == span.text for span in spans):
+            return tuple(replace(span, start=span.start + shift, end=span.end + shift) for span in spans)
+    return ()
+
+
+def _amended(
+    rule: dict[str, Any], text: str, catalogue: StudioCatalogue, now_ms: int, synonyms: Synonyms
+) -> Proposal:
     dropped = _DROP.match(text)
     if dropped is not None:
         return _without(rule, dropped["rest"], catalogue, now_ms)

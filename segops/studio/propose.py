@@ -116,8 +116,9 @@ def _spans(context: Context, marks: Iterable[Mark], unread: Iterable[Item]) -> t
     found: list[Any] = []
     for number, token in enumerate(context.tokens):
         node = nodes.get(number, FILLER)
-        if found and found[-1][2] == node and token.start >= found[-1][0]:
-            found[-1] = (found[-1][0], max(token.end, found[-1][1]), node)
+        shared = bool(found) and token.start < found[-1][1]
+        if found and (found[-1][2] == node or shared):
+            found[-1] = (found[-1][0], max(token.end, found[-1][1]), found[-1][2] or node)
         else:
             found.append((token.start, token.end, node))
     return tuple(Span(start, end, context.request[start:end], node) for start, end, node in found)

@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 from segops.studio.dates import MONTHS, WEEKDAYS
 from segops.studio.durations import COMPARISONS, WINDOWS
 from segops.studio.lexicon import Lexicon, common_words, words_of
-from segops.studio.normalise import Token, reworded
+from segops.studio.normalise import Token, reworded, tokens_of
 from segops.studio.quantities import QUANTITIES
 from segops.studio.words import load_words, stem
 
@@ -112,7 +112,8 @@ def repaired(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     for token in tokens:
         before = found[-1].norm if found else ""
         if "_" in token.norm and words_of(token.norm) in lexicon.phrases:
-            found.extend(replace(token, norm=norm, name=False) for norm in token.norm.split("_"))
+            parts = tokens_of(token.norm.replace("_", " "))
+            found.extend(replace(token, norm=part.norm, name=False) for part in parts)
             continue
         found.append(_repair(token, before, (right, stems), targets))
     return found
