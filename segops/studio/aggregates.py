@@ -272,7 +272,7 @@ def _favourite_alone(found: list[Item], context: Context) -> Item | None:
     return Item("E", clause, found[0].first, found[-1].last, marks)
 
 
-def _stage(found: list[Item], _context: Context) -> Item | None:
+def _lifecycle(found: list[Item], _context: Context) -> Item | None:
     """Read "resurrected users by login, in 30-day periods"."""
     event, stage, period = every(found, "E")[-1], one(found, "STAGE"), one(found, "W")
     if not isinstance(period.value, WindowSpan) or period.value.kind not in (
@@ -369,9 +369,9 @@ EARLY: Final = (
     Rule("MOST E V", _favourite),
     Rule("E V MOST", _favourite),
     Rule("MOST V", _favourite_alone),
-    Rule("STAGE E COMMA E COMMA? W", _stage),
-    Rule("STAGE E COMMA? W", _stage),
-    Rule("STAGE W E", _stage),
+    Rule("STAGE E COMMA E COMMA? W", _lifecycle),
+    Rule("STAGE E COMMA? W", _lifecycle),
+    Rule("STAGE W E", _lifecycle),
     Rule("E (MORETHAN|LESSTHAN) (O|P)? THAN E W?", _more_than),
     Rule("(MORETHAN|LESSTHAN) E THAN E W?", _more_than),
 )

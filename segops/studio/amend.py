@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from segops.studio.catalogue import StudioCatalogue
-from segops.studio.clauses import Piece, count_of, duration, joined, test_of
+from segops.studio.clauses import Piece, combined, count_of, duration, test_of
 from segops.studio.durations import WindowSpan
 from segops.studio.items import Item
 from segops.studio.lexer import Lexer
@@ -88,7 +88,7 @@ def _amended(
         return _refigured(rule, figures[0], said, context)
     if changing:
         return _replaced(rule, propose(said, catalogue, now_ms, synonyms=synonyms), catalogue, context)
-    return _joined(rule, said, context, lambda part: propose(part, catalogue, now_ms, synonyms=synonyms))
+    return _extended(rule, said, context, lambda part: propose(part, catalogue, now_ms, synonyms=synonyms))
 
 
 def _read(text: str, lexicon: Lexicon, now_ms: int) -> tuple[Context, list[Item]]:
@@ -99,7 +99,7 @@ def _read(text: str, lexicon: Lexicon, now_ms: int) -> tuple[Context, list[Item]
 # -- adding ------------------------------------------------------------------------------------------------
 
 
-def _joined(rule: dict[str, Any], text: str, context: Context, read: Callable[[str], Proposal]) -> Proposal:
+def _extended(rule: dict[str, Any], text: str, context: Context, read: Callable[[str], Proposal]) -> Proposal:
     widened = _OR.match(text)
     if _EXCLUDE.match(text):
         part = read(text)
@@ -109,7 +109,7 @@ def _joined(rule: dict[str, Any], text: str, context: Context, read: Callable[[s
         part = read(_ADD.sub("", text, count=1))
     if part.outcome != "rule" or part.rule is None:
         return part
-    return concluded(joined("any" if widened else "all", [Piece(rule), Piece(part.rule)]), context)
+    return concluded(combined("any" if widened else "all", [Piece(rule), Piece(part.rule)]), context)
 
 
 # -- figures -----------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def read_kind(written: object) -> Kind:
 _Written = Annotated[Any, BeforeValidator(read_kind)]
 
 
-class _Place(BaseModel):
+class _Point(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     lat: float
@@ -81,7 +81,7 @@ class _Form(BaseModel):
     segments: list[str] = []
     scores: dict[str, _Written] = {}
     rfm: list[str] = []
-    places: dict[str, _Place] = {}
+    places: dict[str, _Point] = {}
     lists: list[str] = []
     currency: str = "EUR"
     zone: str = "UTC"

@@ -135,7 +135,7 @@ def _names(names: tuple[str, ...]) -> str | list[str]:
     return names[0] if len(names) == 1 else list(names)
 
 
-def joined(head: str, pieces: Iterable[Piece]) -> Piece:
+def combined(head: str, pieces: Iterable[Piece]) -> Piece:
     """Return a group of pieces under ``all`` or ``any``; a single piece stays as it is."""
     flat: list[Piece] = []
     for piece in pieces:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from segops.studio.event_signs import (
-    absorbed,
     any_of_it,
+    included,
     negated,
     not_since,
     not_then,
@@ -55,10 +55,10 @@ EVENTS: Final = (
     Rule("E NEG P", having),
     Rule("E (LIT|UNK)", about_text),
     Rule("E (P|O|G)", value_instead),
-    Rule("E (O|P)", absorbed),
+    Rule("E (O|P)", included),
     Rule("(NEG|WITHOUT) WITH? E", negated),
     Rule("E NEG", negated),
-    Rule("A FILE", absorbed),
+    Rule("A FILE", included),
     Rule("E ALREADY", timeless),
     Rule("ALREADY E", timeless),
     Rule("E TOD", on_days),
@@ -73,7 +73,7 @@ EVENTS: Final = (
     Rule("E EXCEPT V", not_those),
     Rule("E SINCE E", since_event),
     Rule("E COMMA? (AND|BUT) E SINCE", since_before),
-    Rule("(O|P) E", absorbed),
+    Rule("(O|P) E", included),
     Rule("E AND NEG OTHER (P|E)", other),
     Rule("E AND NEG OTHER", other),
 )

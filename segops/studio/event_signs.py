@@ -170,7 +170,7 @@ def number_of(found: list[Item], _context: Context) -> Item | None:
     return extended(event, found, one(found, "NUMOF").marked("count"), counted=True)
 
 
-def absorbed(found: list[Item], context: Context) -> Item | None:
+def included(found: list[Item], context: Context) -> Item | None:
     """Take what an event is about for a part of it: "viewed … products"."""
     event = one(found, "E", "A")
     rest = [item for item in found if item is not event]

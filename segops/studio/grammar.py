@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from segops.studio.aggregates import AGGREGATES, EARLY
-from segops.studio.clauses import Clause, Piece, joined
-from segops.studio.clauses import negated as opposite
+from segops.studio.clauses import Clause, Piece
 from segops.studio.durations import WindowSpan
 from segops.studio.event_rules import EVENTS
 from segops.studio.events import started
@@ -255,7 +254,3 @@ def everyone_but(items: list[Item]) -> bool:
         and all(item.kind in ("EVERYONE", "SUBJ", "COMMA") for item in items)
         and bool(every(items, "EVERYONE"))
     )
-
-
-__all__ = ["Unread", "everyone_but", "joined", "opposite", "parsed"]
-_: Any = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from segops.studio.clauses import Clause, Piece, joined, node_of
+from segops.studio.clauses import Clause, Piece, combined, node_of
 from segops.studio.clauses import negated as opposite
 from segops.studio.items import Item, every
 from segops.studio.phrases import Context
@@ -78,24 +78,24 @@ def _listed(items: list[Item], context: Context) -> Piece | None:
     return _of_list(head, parts, outer, context)
 
 
-def _of_list(head: Item, parts: list[Piece], outer: Piece | None, context: Context) -> Piece:
-    if len(parts) < 2:
+def _of_list(head: Item, listed: list[Piece], outer: Piece | None, context: Context) -> Piece:
+    if len(listed) < 2:
         raise Unread([head])
     if head.kind != "KOF":
-        group = joined("all" if head.kind == "ALLOF" else "any", parts)
+        group = combined("all" if head.kind == "ALLOF" else "any", listed)
     else:
         k = head.value
-        if not 1 <= k <= len(parts):
+        if not 1 <= k <= len(listed):
             raise Unread([head])
         marks = tuple(
             (a, b, f"at_least.of[{at}].{key}".rstrip("."))
-            for at, part in enumerate(parts)
+            for at, part in enumerate(listed)
             for a, b, key in part.marks
         )
         group = Piece(
-            {"at_least": {"k": k, "of": [part.node for part in parts]}}, (*marks, *head.marked("at_least.k"))
+            {"at_least": {"k": k, "of": [part.node for part in listed]}}, (*marks, *head.marked("at_least.k"))
         )
-    return group if outer is None else joined("all", [outer, group])
+    return group if outer is None else combined("all", [outer, group])
 
 
 def _elements(items: list[Item]) -> list[list[Item]]:
@@ -180,7 +180,7 @@ def _at(items: list[Item], context: Context, head: str, ends: Callable[[int], bo
         else:
             parts[-1].append(item)
     parts = [part for part in (_trimmed(part) for part in parts) if part]
-    return joined(head, [_split(part, context) for part in parts]) if len(parts) > 1 else None
+    return combined(head, [_split(part, context) for part in parts]) if len(parts) > 1 else None
 
 
 def _at_exceptions(items: list[Item], context: Context) -> Piece | None:
@@ -195,7 +195,7 @@ def _at_exceptions(items: list[Item], context: Context) -> Piece | None:
     excluded = opposite(_split(denied, context))
     if not _trimmed(items[:at]):
         return excluded
-    return joined("all", [_split(items[:at], context), _each_denied(excluded)])
+    return combined("all", [_split(items[:at], context), _each_denied(excluded)])
 
 
 def _each_denied(piece: Piece) -> Piece:
@@ -212,7 +212,7 @@ def _each_denied(piece: Piece) -> Piece:
             if key.startswith(prefix)
         )
         parts.append(opposite(Piece(node, tuple(marks))))
-    return joined("all", parts)
+    return combined("all", parts)
 
 
 def _at_either(items: list[Item], context: Context) -> Piece | None:
@@ -266,7 +266,7 @@ def _at_relative(items: list[Item], context: Context) -> Piece | None:
         if at is None:
             return None
         return _split([item for number, item in enumerate(items) if number != at], context)
-    return joined("all", [_split(items[:at], context), _split(items[at + 1 :], context)])
+    return combined("all", [_split(items[:at], context), _split(items[at + 1 :], context)])
 
 
 def _at_or(items: list[Item], context: Context) -> Piece | None:
@@ -288,7 +288,7 @@ def _is_listing(items: list[Item], number: int, joint: str) -> bool:
 def _at_and(items: list[Item], context: Context) -> Piece | None:
     parts = every(items, *_PARTS)
     return (
-        joined("all", [_leaf(part) for part in parts])
+        combined("all", [_leaf(part) for part in parts])
         if len(parts) > 1
         else _leaf(parts[0])
         if parts

@@ -233,9 +233,9 @@ class Lexer:
         return found
 
     def _gapped(self, at: int) -> _Match | None:
-        for head, tail, meanings in self.lexicon.gaps.get(self.tokens[at].stem, ()):
+        for head, ending, meanings in self.lexicon.gaps.get(self.tokens[at].stem, ()):
             words = self._follow(at, head)
-            ends = self._tail(words[-1] + 1, tail) if words else None
+            ends = self._ending(words[-1] + 1, ending) if words else None
             if ends:
                 return _Match((*words, *ends), meanings)
         return None
@@ -254,10 +254,10 @@ class Lexer:
                 return ()
         return tuple(words) if len(words) == len(phrase) else ()
 
-    def _tail(self, at: int, tail: Phrase) -> tuple[int, ...]:
+    def _ending(self, at: int, ending: Phrase) -> tuple[int, ...]:
         passed, number = 0, at
         while number < len(self.tokens) and passed <= MAX_GAP:
-            words = self._follow(number, tail)
+            words = self._follow(number, ending)
             if words:
                 return words
             if number in self.spans:

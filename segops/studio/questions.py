@@ -10,6 +10,7 @@ from rapidfuzz import fuzz, process
 from segops.studio.durations import WindowSpan
 from segops.studio.items import Item
 from segops.studio.phrases import Context
+from segops.studio.quantities import Quantity
 
 _VAGUE: Final = {
     "period": 'Which period does "{word}" mean? Say a window in days: how long ago at most, such as "in the last 30 days".',
@@ -58,19 +59,38 @@ def question(items: Sequence[Item], context: Context) -> str:
     )
     if not ranked:
         return 'Which customers? Say an event, a trait, a score or a segment, such as "bought twice in the last 30 days".'
+    foreign = next((item for item in ranked if _is_foreign(item, context)), None)
+    if foreign is not None:
+        return _FOREIGN.format(own=context.catalogue.currency, text=context.text(foreign))
     item = ranked[0]
     text = context.text(item)
     if item.kind == "VAGUE":
         return _vague(item, context)
     if item.kind == "UNK":
-        return unknown(_unknown_text(items, item, context), context, beside=_beside(item, context))
+        asked = unknown(_unknown_text(items, item, context), context, beside=_beside(item, context))
+        return asked + _values_beside(items, context)
     if item.kind == "W" and isinstance(item.value, WindowSpan) and item.value.kind == "unclear":
         return unclear(item.value.text)
-    if item.kind == "Q" and getattr(item.value, "currency", "") not in ("", context.catalogue.currency):
-        return f'Amounts are in {context.catalogue.currency}: how much is "{text}" in that currency, or which currency property is meant?'
     return _LEFT.get(
         item.kind, 'What does "{text}" mean here? Which event, trait or score, and which number?'
     ).format(text=text, hint=_hint(item, context) if item.kind == "V" else "")
+
+
+_FOREIGN: Final = (
+    'Amounts are in {own}: how much is "{text}" in that currency, or which currency property is meant?'
+)
+
+
+def _is_foreign(item: Item, context: Context) -> bool:
+    currency = item.value.currency if isinstance(item.value, Quantity) else ""
+    return currency not in ("", context.catalogue.currency)
+
+
+def _values_beside(items: Sequence[Item], context: Context) -> str:
+    """Say which values a choice has that is named beside an unknown word."""
+    fields = [field for item in items if item.kind == "P" for field in item.value if field.owner == "trait"]
+    known = ((field.name, context.schema.trait(field.name).values) for field in fields)
+    return "".join(f" {name} is one of {', '.join(values)}." for name, values in known if values)
 
 
 def _vague(item: Item, context: Context) -> str:

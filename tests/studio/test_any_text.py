@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,4 +58,4 @@ def test_any_follow_up_has_an_answer(text: str) -> None:
 def test_an_answer_covers_each_word_once() -> None:
     for name, text, _ in CASES[::7]:
         spans = said(text, CATALOGUES[name]).understood
-        assert all(before.end <= after.start for before, after in zip(spans, spans[1:], strict=False)), text
+        assert all(before.end <= after.start for before, after in pairwise(spans)), text

@@ -17,8 +17,8 @@ _counts = st.sampled_from([{}, {"count": {"gte": 3}}, {"count": {"lt": 5}}, {"co
 _events = st.sampled_from(sorted(SHOP.events))
 
 
-def _merged(parts: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    return {key: value for part in parts for key, value in part.items()}
+def _merged(maps: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    return {key: value for part in maps for key, value in part.items()}
 
 
 _did = st.tuples(_events.map(lambda name: {"did": name}), _counts, _windows).map(_merged)
