@@ -43,6 +43,11 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("segops/schemas/segments.py", "places"): _PLACES,
     ("segops/api/scans.py", "places"): _PLACES,
     ("segops/mcp/drafts.py", "places"): _PLACES,
+    (
+        "segops/studio/catalogue.py",
+        "places",
+    ): "the named places of a deployment, as in the key `places` of a segment file",
+    ("segops/studio/proposal.py", "outcome"): "rule, question or refuse, as in the answer's JSON",
     ("tests/bench/peers/ledger.py", "turn"): "a turn of the comparison, as in `make bench-peers TURNS=3`",
     ("segops/metrics.py", "events_mended"): "the attribute is called as its published metric",
     ("segops/core/rules/figures.py", "figures"): _FIGURES,
