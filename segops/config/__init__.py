@@ -24,6 +24,7 @@ from segops.config.output import OWN_FORMAT, OutputSettings
 from segops.config.serve import ServeSettings
 from segops.config.shopify import ShopifySettings
 from segops.config.sources import SourceSettings
+from segops.config.studio import StudioSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
@@ -48,6 +49,7 @@ __all__ = [
     "ShopifySettings",
     "SourceSettings",
     "StateSettings",
+    "StudioSettings",
     "TopicSettings",
     "Unknown",
     "WorkerSettings",
@@ -83,6 +85,7 @@ class Settings(BaseModel):
     activate: ActivateSettings
     serve: ServeSettings
     output: OutputSettings
+    studio: StudioSettings
     accept_topics: bool = False
 
     @property
@@ -119,6 +122,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "audiences": AudienceSettings,
     "serve": ServeSettings,
     "output": OutputSettings,
+    "studio": StudioSettings,
 }
 
 

@@ -116,7 +116,7 @@ def describe(node: model.Node) -> str:
     """Return a rule in words, in one line.
 
     >>> describe(model.All((model.InSegment("vip"), model.Not(model.InSegment("staff")))))
-    "(in segment vip) and not (in segment staff)"
+    '(in segment vip) and not (in segment staff)'
     """
     match node:
         case model.Not(of=child):
