@@ -1,0 +1,192 @@
+"""First rules: values and fields that belong together, lists of values, what stands in brackets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from segops.studio.catalogue import StudioCatalogue
+from segops.studio.dates import DateSpan, DateWindow
+from segops.studio.durations import WindowSpan
+from segops.studio.fields import Schema, Values, literal_values
+from segops.studio.items import Item, Rule, every, merged, one
+from segops.studio.lexicon import Lexicon
+from segops.studio.meanings import Field, Value
+from segops.studio.normalise import Token
+
+
+class Context:
+    """What the rules of the grammar know besides the items."""
+
+    def __init__(self, lexicon: Lexicon, tokens: list[Token], now_ms: int) -> None:
+        self.lexicon, self.tokens, self.now_ms = lexicon, tokens, now_ms
+        self.catalogue: StudioCatalogue = lexicon.catalogue
+        self.schema = Schema(lexicon.catalogue)
+
+    def text(self, item: Item) -> str:
+        """Return an item as it was written."""
+        first, last = self.tokens[item.first], self.tokens[item.last]
+        return first.text if first is last else " ".join(token.text for token in self.tokens[item.first : item.last + 1])
+
+
+def prepared(items: list[Item], _context: Context) -> list[Item]:
+    """Return the items with values as such, and without words that say nothing here."""
+    changes = any(item.kind == "CHANGE" for item in items)
+    excepted = any(item.kind == "EXCEPT" for item in items)
+    found = []
+    for at, item in enumerate(items):
+        following = items[at + 1].kind if at + 1 < len(items) else ""
+        if item.kind in ("FROM", "TO", "SUBJ") and not changes:
+            continue
+        if item.kind == "SUBJ" or (item.kind == "EVERYONE" and len(items) > 1 and not (excepted and at == 0)):
+            continue
+        if item.kind == "HAVE":
+            if following in ("P", "Q", "V", "FN"):
+                found.append(item.as_kind("WITH"))
+            continue
+        found.append(_read(item))
+    return found
+
+
+def _read(item: Item) -> Item:
+    if item.kind == "V":
+        return replace(item, value=Values((item.value,)))
+    if "V" in item.other:
+        return replace(item, other={**item.other, "V": Values((item.other["V"],))})
+    return item
+
+
+# -- lists of values ---------------------------------------------------------------------------------------
+
+
+def _both_values(found: list[Item], _context: Context) -> Item | None:
+    left, right = every(found, "V")
+    joint = any(item.kind == "AND" for item in found)
+    both = any(item.kind == "BOTH" for item in found) or left.value.both
+    options = (*left.value.options, *right.value.options)
+    values = Values(options, joint or left.value.joint or right.value.joint, both)
+    if not values.fields() or left.value.bound or right.value.bound:
+        return None
+    either = next((item for item in found if item.kind == "EITHER"), None)
+    marks = (*left.marks, *right.marks) if either is None else (*left.marks, *right.marks)
+    return Item("V", values, found[0].first, right.last, marks)
+
+
+def _listed_values(found: list[Item], context: Context) -> Item | None:
+    """Join "gold, silver" with "or bronze" after it, which is a list already."""
+    left, right = every(found, "V")
+    if len(right.value.options) < 2:
+        return None
+    return _both_values([left, *found[1:-1], right], context)
+
+
+def _both_tiers(found: list[Item], _context: Context) -> Item:
+    left, right = every(found, "R")
+    return merged("R", (*_tuple(left.value), *_tuple(right.value)), found)
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+# -- a field beside its value ------------------------------------------------------------------------------
+
+
+def _field_and_value(found: list[Item], context: Context) -> Item | None:
+    field, value = one(found, "P"), one(found, "V")
+    kept = value.value.only(field.value)
+    texts = [each for each in field.value if context.schema.is_text(each)]
+    if texts:
+        said = [_spelt(option, context.text(value)) for option in value.value.options]
+        own = literal_values(said, texts)
+        options = zip(kept.options, own.options, strict=True) if kept else ((each, ()) for each in own.options)
+        kept = Values(tuple((*a, *b) for a, b in options), value.value.joint, value.value.both, value.value.bound)
+    return None if kept is None else merged("V", kept, found, value.marks)
+
+
+def _spelt(option: tuple[Value, ...], text: str) -> str:
+    return next((str(value.value) for value in option if isinstance(value.value, str)), text)
+
+
+def _field_and_text(found: list[Item], context: Context) -> Item | None:
+    field = one(found, "P")
+    texts = [each for each in field.value if context.schema.is_text(each)]
+    if not texts or any(item.kind == "UNK" and not _is_value(context.text(item)) for item in found):
+        return None
+    said = [item.value if item.kind == "LIT" else context.text(item) for item in every(found, "LIT", "UNK", "G")]
+    return merged("V", literal_values(said, texts), found)
+
+
+def _is_value(text: str) -> bool:
+    return len(text) > 1
+
+
+def _bound(kind: str) -> str:
+    return {"ORUP": "up", "ATLEAST": "up", "ORDOWN": "down", "ATMOST": "down", "ABOVE": "above", "BELOW": "below"}[kind]
+
+
+def _bounded(found: list[Item], context: Context) -> Item | None:
+    value = one(found, "V")
+    word = one(found, "ORUP", "ORDOWN", "ATLEAST", "ATMOST", "ABOVE", "BELOW")
+    fields = [field for field in value.value.fields() if field.owner == "trait" and _is_ranked(field, context)]
+    kept = value.value.only(fields)
+    if kept is None or len(kept.options) != 1:
+        return None
+    return merged("V", replace(kept, bound=_bound(word.kind)), found, value.marks)
+
+
+def _is_ranked(field: Field, context: Context) -> bool:
+    return context.schema.trait(field.name).name == "choice"
+
+
+# -- brackets ----------------------------------------------------------------------------------------------
+
+
+def _explained(found: list[Item], _context: Context) -> Item | None:
+    """Take a duration or a date in brackets for what stands before them."""
+    inner = found[-2]
+    if inner.kind == "W":
+        value = replace(inner.value, kind="within") if _is_length(inner.value) else inner.value
+        return merged("W", value, found)
+    return merged("W", DateWindow("since", inner.value.start_ms), found) if found[0].kind == "SINCE" else None
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, WindowSpan) and value.kind in ("length", "rate")
+
+
+def _since_date(found: list[Item], _context: Context) -> Item | None:
+    date = one(found, "T")
+    return merged("W", DateWindow("since", date.value.start_ms), found) if isinstance(date.value, DateSpan) else None
+
+
+def _alternative(found: list[Item], _context: Context) -> Item | None:
+    """Read "email" as the words of a sentence's structure need it: a field beside "no"."""
+    event = found[-1]
+    return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]  # type: ignore[return-value]
+
+
+VALUE: Final = "(LIT|UNK)"
+
+#: The rules, in their order.
+PHRASES: Final = (
+    Rule("(W|VAGUE|SINCE) UNK* LP (W|T) RP", _explained),
+    Rule("SINCE UNK? T", _since_date),
+    Rule("BOTH V AND V", _both_values),
+    Rule("V (P )?COMMA? (OR|AND) V", _both_values),
+    Rule("V COMMA V", _listed_values),
+    Rule("V OR V", _both_values),
+    Rule("R COMMA? (OR|AND) R", _both_tiers),
+    Rule("R COMMA R", _both_tiers),
+    Rule("(ATLEAST|ABOVE|ATMOST|BELOW) V", _bounded),
+    Rule("V P? (ORUP|ORDOWN)", _bounded),
+    Rule("P V", _field_and_value),
+    Rule("V P", _field_and_value),
+)
+
+#: Rules of texts that a catalogue does not list, once events have taken theirs.
+TEXTS: Final = (
+    Rule("P LIT", _field_and_text),
+    Rule("LIT P", _field_and_text),
+    Rule("P (UNK|G)", _field_and_text),
+)
