@@ -78,7 +78,7 @@ def _tested(found: list[Item], context: Context) -> Item | None:
         return None
     if said.currency and said.currency != context.catalogue.currency:
         return None
-    if clause.loose and not said.currency and not clause.field == "revenue":
+    if clause.loose and not said.currency and clause.field != "revenue" and clause.head == "sum":
         return None
     if clause.loose and not said.currency:
         return _as_count(aggregate, quantity, found)
@@ -202,6 +202,23 @@ def _favourite(found: list[Item], context: Context) -> Item | None:
     return extended(event, found, marks, head="most_frequent", field=prop, test=is_)
 
 
+def _favourite_when(found: list[Item], context: Context) -> Item | None:
+    time = one(found, "W")
+    made = _favourite([item for item in found if item is not time], context)
+    keys = _window(time, context)
+    return None if made is None or keys is None else extended(made, found, time.marked(next(iter(keys))), window=keys)
+
+
+def _of_last(found: list[Item], context: Context) -> Item | None:
+    """Read "the rating of their last review", which a number or a value follows."""
+    field, event = one(found, "P"), one(found, "E")
+    prop = property_of(field, event.value.names, context)
+    if prop is None or event.value.head != "did" or event.value.test is not None:
+        return None
+    head = "latest" if found[1].kind == "LAST" else "earliest"
+    return _made(found, Clause(event.value.names, head, prop))
+
+
 def _favourite_alone(found: list[Item], context: Context) -> Item | None:
     """Read "their favourite feature is the dashboard", of a property that one event has."""
     value = one(found, "V")
@@ -218,7 +235,7 @@ def _favourite_alone(found: list[Item], context: Context) -> Item | None:
 
 def _stage(found: list[Item], _context: Context) -> Item | None:
     """Read "resurrected users by login, in 30-day periods"."""
-    event, stage, period = one(found, "E"), one(found, "STAGE"), one(found, "W")
+    event, stage, period = every(found, "E")[-1], one(found, "STAGE"), one(found, "W")
     if not isinstance(period.value, WindowSpan) or period.value.kind not in ("in", "length", "rate", "within", "for"):
         return None
     from segops.studio.clauses import duration
@@ -261,16 +278,35 @@ def values_of(item: Item) -> Values | None:
     return item.value if item.kind == "V" else item.other.get("V")
 
 
+def _abandoned(found: list[Item], context: Context) -> Item | None:
+    """Read "cart abandoners from the past 24h": the event without an order in the same time, or since."""
+    event, windows = one(found, "B"), every(found, "W")
+    orders = context.schema.purchase()
+    if not orders:
+        return None
+    marks = tuple(mark for item in found for mark in item.marked("all[0].did" if windows else "did_not"))
+    if not windows:
+        return Item("NODE", Piece({"did_not": orders[0], "since_last": event.value}, marks), event.first, event.last)
+    keys = _window(windows[0], context)
+    if keys is None:
+        return None
+    node = {"all": [{"did": event.value, **keys}, {"did_not": orders[0], **keys}]}
+    return Item("NODE", Piece(node, marks), found[0].first, found[-1].last)
+
+
 _ABOUT: Final = "(P|O|V|L)"
 
 #: Aggregates that are read before the counts of events.
 EARLY: Final = (
+    Rule("B W?", _abandoned),
     Rule("SPEND FN", _spending),
     Rule("FN SPEND", _spending),
     Rule("(SPEND|AOV)", _spending),
     Rule("FN P E", _of_event),
     Rule("FN E P", _of_event),
     Rule("FN E", _of_event),
+    Rule("E FN", _of_event),
+    Rule("P (FIRST|LAST) E", _of_last),
     Rule("FN P", _of_property),
     Rule(f"Q DIFF {_ABOUT} E", _different),
     Rule(f"E Q DIFF {_ABOUT}", _different),
@@ -278,11 +314,16 @@ EARLY: Final = (
     Rule("E Q DAYS", _days),
     Rule("Q DAYS E", _days),
     Rule("E W W", _days_in),
+    Rule("P? E MOST V", _favourite),
+    Rule("MOST P? E P? W V", _favourite_when),
+    Rule("MOST E P? V", _favourite),
     Rule("V P? (MOST|E) (MOST|E)", _favourite),
     Rule("V MOST P E", _favourite),
     Rule("MOST P? E V", _favourite),
     Rule("MOST E V", _favourite),
+    Rule("E V MOST", _favourite),
     Rule("MOST V", _favourite_alone),
+    Rule("STAGE E COMMA E COMMA? W", _stage),
     Rule("STAGE E COMMA? W", _stage),
     Rule("STAGE W E", _stage),
     Rule("E (MORETHAN|LESSTHAN) (O|P)? THAN E W?", _more_than),
@@ -295,6 +336,7 @@ AGGREGATES: Final = (
     Rule("A INONE Q", _amount_in_one),
     Rule("A Q", _tested),
     Rule("Q A", _tested),
+    Rule("A COMMA Q", _tested),
     Rule("A NEG", _nothing),
     Rule("NEG A", _nothing),
     Rule("E INONE", _in_one),

@@ -40,11 +40,38 @@ def checked(rule: dict[str, Any], catalogue: StudioCatalogue) -> Checked:
     except DefinitionError as error:
         return _rejected(error)
     found = lint(tree, _ROOT)
+    verdict = _of_probabilities(rule, catalogue)
+    if verdict:
+        return Checked(tree, **verdict)
+    if _is_below_zero(rule):
+        return Checked(tree, impossible="an amount is never below 0")
     if found.never:
         return Checked(tree, impossible=found.never[0].reason)
     if found.always or _is_always(rule):
         return Checked(tree, always=found.always[0].reason if found.always else "a count is never below 0")
     return Checked(tree, sentence(tree))
+
+
+def _of_probabilities(rule: Any, catalogue: StudioCatalogue) -> dict[str, str]:
+    """Say whether a score from 0 to 1 is asked to be a number that it never, or always, is."""
+    if isinstance(rule, list):
+        return next(filter(None, (_of_probabilities(each, catalogue) for each in rule)), {})
+    if not isinstance(rule, dict):
+        return {}
+    kind = catalogue.scores.get(str(rule.get("score", "")))
+    if kind is None or kind.name != "probability" or not isinstance(rule.get("is"), dict):
+        return next(filter(None, (_of_probabilities(each, catalogue) for each in rule.values())), {})
+    test = read_rule(rule, _ROOT, _context(catalogue)).test  # type: ignore[union-attr]
+    edges = {0.0, 1.0, *(number for number in _numbers(rule["is"]) if 0 <= number <= 1)}
+    tried = edges | {(a + b) / 2 for a in edges for b in edges}
+    held = {test.holds(number, 0) for number in tried}
+    said = f"{rule['score']} is from 0 to 1"
+    return {} if len(held) > 1 else {"always": said} if True in held else {"impossible": said}
+
+
+def _numbers(test: dict[str, Any]) -> list[float]:
+    operands = (each if isinstance(each, list) else [each] for each in test.values())
+    return [float(number) for operand in operands for number in operand if isinstance(number, int | float)]
 
 
 def _context(catalogue: StudioCatalogue) -> Context:
@@ -64,8 +91,16 @@ def _rejected(error: DefinitionError) -> Checked:
 def _is_always(rule: Any) -> bool:
     """Whether a part of a rule is a count that is never missed."""
     if isinstance(rule, dict):
-        return rule.get("count") == {"gte": 0} or any(map(_is_always, rule.values()))
+        least = rule.get("count") or ("sum" in rule and rule.get("is"))
+        return least == {"gte": 0} or any(map(_is_always, rule.values()))
     return isinstance(rule, list) and any(map(_is_always, rule))
+
+
+def _is_below_zero(rule: Any) -> bool:
+    """Whether a part of a rule is a total below 0."""
+    if isinstance(rule, dict):
+        return ("sum" in rule and rule.get("is") == {"lt": 0}) or any(map(_is_below_zero, rule.values()))
+    return isinstance(rule, list) and any(map(_is_below_zero, rule))
 
 
 _GROUPS: Final = {model.All: "and", model.Any: "or"}

@@ -139,7 +139,7 @@ def joined(head: str, pieces: Iterable[Piece]) -> Piece:
     """Return a group of pieces under ``all`` or ``any``; a single piece stays as it is."""
     flat: list[Piece] = []
     for piece in pieces:
-        flat.extend(_flattened(head, piece))
+        flat.extend(each for each in _flattened(head, piece) if all(each.node != known.node for known in flat))
     if len(flat) == 1:
         return flat[0]
     marks = tuple(

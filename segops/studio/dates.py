@@ -29,7 +29,7 @@ _ORDINALS: Final = {
 MONTH: Final = "(?:" + "|".join(sorted(_MONTH_NUMBERS, key=len, reverse=True)) + ")"
 _YEAR: Final = r"(?:19|20)\d\d"
 #: A year that stands alone is a recent one: "in 2025", not "more than 2000".
-_LONE_YEAR: Final = r"20[12]\d"
+_LONE_YEAR: Final = r"(?:19[3-9]\d|20[0-3]\d)"
 _DAY: Final = rf"(?:(?:the )?(?:\d{{1,2}}(?: (?:st|nd|rd|th))?|{'|'.join(_ORDINALS)}))"
 _ISO: Final = r"\d{4}-\d{2}-\d{2}(?:[t ][\d:.]+(?:z|[+-]\d{2}:?\d{2})?)?"
 

@@ -38,7 +38,7 @@ _UNIT: Final = "(?:" + "|".join(_UNIT_WORDS.values()) + ")"
 #: Units that stand without a number: "the last month".
 PERIOD: Final = "(?:day|week|fortnight|month|quarter|year|hour|minute)"
 NUMBER: Final = r"\d+(?:\.\d+)?"
-_ONE: Final = f"(?:(?:{NUMBER}|an?|a full|half an?|a whole|an entire) {_UNIT}|{NUMBER} and a half {_UNIT}|an? {_UNIT} and a half)"
+_ONE: Final = f"(?:(?:{NUMBER}|an?|a full|half(?: an?)?|a whole|an entire) {_UNIT}|{NUMBER} and a half {_UNIT}|an? {_UNIT} and a half)"
 #: The pattern of a duration.
 DURATION: Final = f"{_ONE}(?: (?:and )?{NUMBER} {_UNIT})?"
 #: The words that compare, with the operators that they stand for; longer ones first.
@@ -151,6 +151,8 @@ def duration_ms(text: str) -> int | None:
     """
     total = Decimal(0)
     found = list(_PART.finditer(text))
+    if re.fullmatch(r"half(?: an?)? (?:years?|yrs?)", text):
+        return 182 * _UNIT_MS["d"]
     for part in found:
         unit = next(name for name, words in _UNIT_WORDS.items() if re.fullmatch(words, part["unit"]))
         total += _factor(part["number"]) * _UNIT_MS[unit]
@@ -160,7 +162,7 @@ def duration_ms(text: str) -> int | None:
     return int(total) if found and 0 < total <= MAX_MS else None
 
 
-_PART = re.compile(rf"(?P<number>{NUMBER}|half an?|a full|a whole|an entire|an?|one) (?:and a half )?(?P<unit>{_UNIT})\b")
+_PART = re.compile(rf"(?P<number>{NUMBER}|half(?: an?)?|a full|a whole|an entire|an?|one) (?:and a half )?(?P<unit>{_UNIT})\b")
 
 
 def _factor(text: str) -> Decimal:
@@ -298,7 +300,11 @@ WINDOWS: Final[tuple[tuple[str, Callable[[_Groups], WindowSpan | None]], ...]] =
     (rf"{_D}{_THAT}", _span("gap")),
     (rf"(?:within|in|no later than|inside|less than|no more than|at most|up to) (?:the )?(?:first )?{_D} (?:of|after|following|from)(?= )", _span("after")),
     (
-        rf"(?:within the space of|in the space of|within|inside of|inside|in|over|during|across|in the course of|over the course of) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}(?P<more> or (?:more|longer))?",
+        rf"(?P<strict>within) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}",
+        lambda groups: WindowSpan("in", duration_ms(groups["length"] or "") or 0, COMPARISONS.get(groups["op"] or "", ""), text="within"),
+    ),
+    (
+        rf"(?:within the space of|in the space of|inside of|inside|in|over|during|across|in the course of|over the course of) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}(?P<more> or (?:more|longer))?",
         _span("in"),
     ),
     (r"(?:in|within|over) the next (?P<n>\d+)", lambda groups: WindowSpan("next", text=groups["n"] or "")),

@@ -43,11 +43,15 @@ def _counted(found: list[Item], context: Context) -> Item | None:
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
     clause: Clause = event.value
+    if said.unit == "stars" or said.currency:
+        return _amount(found, context) if found[0] is quantity else None
     if clause.test is not None or clause.head != "did" or said.unit not in ("", "times"):
         return None
     if any(not_whole(operand) for _, operand in said.ops):
         return None
     marks = quantity.marked("count")
+    if said.bare and not said.ops[0][1]:
+        return extended(event, found, marks, negated=not clause.negated)
     for item in every(found, "OBJ", "O", "NUMOF"):
         marks = (*marks, *item.marked("did"))
     return extended(event, found, marks, test=count_of(said), counted=False)
@@ -63,7 +67,8 @@ def _numbered(found: list[Item], context: Context) -> Item | None:
     """Read a number after an event: of its times, of its money, or of how often it happened."""
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
-    if said.unit == "times" or event.value.counted:
+    named_after = said.unit == "" and any(first > quantity.last for first, _, key in event.marks if key == "did")
+    if said.unit == "times" or event.value.counted or named_after:
         return _counted(found, context)
     return _amount(found, context) or (_counted(found, context) if not said.unit else None)
 
@@ -96,7 +101,7 @@ def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str 
 
 
 def _valued(found: list[Item], context: Context) -> Item | None:
-    event, value = one(found, "E"), one(found, "V")
+    event, value = one(found, "E", "A"), one(found, "V")
     return _where(event, value, found, context)
 
 
@@ -110,7 +115,7 @@ def _valued_before(found: list[Item], context: Context) -> Item | None:
 
 def _where(event: Item, value: Item, found: list[Item], context: Context) -> Item | None:
     clause: Clause = event.value
-    asked = context.schema.test_of(clause.names, value.value)
+    asked = context.schema.test_of(clause.names, value.value) or _as_role(clause, value, context)
     if asked is None or asked[0] in dict(clause.where):
         return None
     prop, test = asked
@@ -118,8 +123,21 @@ def _where(event: Item, value: Item, found: list[Item], context: Context) -> Ite
         head = {"first": "earliest", "last": "latest"}[clause.head]
         is_ = test if isinstance(test, dict) else {"eq": test}
         return extended(event, found, value.marked("is"), head=head, field=prop, test=is_)
-    test = _other_than(test) if any(item.kind in ("NEG", "OTHER", "EXCEPT") for item in found) else test
-    return extended(event, found, value.marked(f"where.{prop}"), where=(*clause.where, (prop, test)))
+    test = _other_than(test) if any(item.kind in ("OTHER", "EXCEPT") for item in found) else test
+    denied = any(item.kind == "NEG" for item in found)
+    marks = value.marked(f"where.{prop}")
+    return extended(event, found, marks, where=(*clause.where, (prop, test)), negated=clause.negated != denied)
+
+
+def _as_role(clause: Clause, value: Item, context: Context) -> tuple[str, Any] | None:
+    """Read "as admin" after an event that has a text of the same name as the trait."""
+    before = context.tokens[value.first - 1].norm if value.first else ""
+    for field in value.value.fields() if before in ("as", "role") else ():
+        kind = context.schema.kind(clause.names, field.name)
+        if kind is not None and kind.name == "string":
+            said = value.value.of(field)
+            return field.name, said[0] if len(said) == 1 else {"in": list(said)}
+    return None
 
 
 def _other_than(test: Any) -> Any:
@@ -136,12 +154,23 @@ def _property(found: list[Item], context: Context) -> Item | None:
     said: Quantity = quantity.value
     if said.unit == "times" or (said.currency and said.currency != context.catalogue.currency):
         return None
+    if clause.test is not None and context.tokens[field.first].norm == "total":
+        return None
     if _is_sum(found, clause, prop):
         return extended(event, found, (*field.marked("sum"), *quantity.marked("is")), head="sum", field=prop, test=sum_of(said))
     value: Any = test_of(said)
     value = value["eq"] if set(value) == {"eq"} else value
     marks = (*field.marked(f"where.{prop}"), *quantity.marked(f"where.{prop}"))
     return extended(event, found, marks, where=(*clause.where, (prop, value)))
+
+
+def _property_too(found: list[Item], context: Context) -> Item | None:
+    """Read a word such as "total" as the name of a property."""
+    function = one(found, "FN")
+    if "P" not in function.other:
+        return None
+    named = replace(function, kind="P", value=function.other["P"])
+    return _property([named if item is function else item for item in found], context)
 
 
 def sum_of(said: Quantity) -> dict[str, Any]:
@@ -192,7 +221,9 @@ def _about_text(found: list[Item], context: Context) -> Item | None:
     clause: Clause = event.value
     kinds = context.catalogue.events[clause.names[0]]
     fitting = [name for name, kind in kinds.items() if kind.name == "string" and name in _NAMED]
-    if len(fitting) != 1 or (text.kind == "UNK" and not context.tokens[text.first].name):
+    before = context.tokens[text.first - 1].norm if text.first else ""
+    fitting = [name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])]
+    if len(fitting) != 1 or (text.kind == "UNK" and fitting[0] != "source" and not context.tokens[text.first].name):
         return None
     (prop,) = fitting
     said = text.value if text.kind == "LIT" else context.text(text)
@@ -200,7 +231,72 @@ def _about_text(found: list[Item], context: Context) -> Item | None:
 
 
 #: Texts that events are told apart by without naming the property.
-_NAMED: Final = ("query", "campaign_name", "city", "coupon")
+_NAMED: Final = {
+    "query": ("for", ""),
+    "campaign_name": ("", "the", "our", "a", "an"),
+    "city": ("in", "at", "near"),
+    "coupon": ("coupon", "code", "voucher"),
+    "source": ("via", "through", "from", "by"),
+}
+
+
+def _only_so_often(found: list[Item], context: Context) -> Item | None:
+    quantity = one(found, "Q")
+    exact = replace(quantity, value=replace(quantity.value, bare=False), first=found[0].first)
+    return _counted([one(found, "E"), exact], context) if quantity.value.bare else None
+
+
+def _not_then(found: list[Item], context: Context) -> Item | None:
+    """Read "have bought before, but not in the last 90 days"."""
+    event, time = one(found, "E"), one(found, "W")
+    clause: Clause = event.value
+    keys = window_keys(time.value, context.catalogue.zone, negated=True)
+    if keys is None or clause.negated or clause.head != "did":
+        return None
+    return _denied_later(event, keys, time, found)
+
+
+def _denied_later(event: Item, keys: Mapping[str, Any], time: Item, found: list[Item]) -> Item:
+    clause: Clause = event.value
+    earlier = replace(event, value=replace(clause, timeless=clause.window is None))
+    later = Clause(clause.names, where=clause.where, window=keys, negated=True)
+    joint = Item("BUT", "", time.first, time.first)
+    return [earlier, joint, Item("E", later, time.first, found[-1].last, tuple(time.marked(next(iter(keys)))))]  # type: ignore[return-value]
+
+
+def _not_since(found: list[Item], _context: Context) -> Item | None:
+    """Read "bought in 2025 but not since"."""
+    event, word = one(found, "E"), one(found, "SINCE")
+    until = (event.value.window or {}).get("until")
+    between = (event.value.window or {}).get("between")
+    if until is None and between is None:
+        return None
+    keys = {"since": until} if until else {"within": between["to"]}
+    return _denied_later(event, keys, word, found)
+
+
+def _any_of_it(found: list[Item], context: Context) -> Item | None:
+    """Read ", any feature": it asks nothing."""
+    event, field = one(found, "E"), one(found, "P")
+    before = context.tokens[field.first - 1].norm
+    if before not in ("any", "whatever", "whichever", "every") or property_of(field, event.value.names, context) is None:
+        return None
+    return extended(event, found, field.marked("did"))
+
+
+def _not_those(found: list[Item], context: Context) -> Item | None:
+    """Read "ordered in the app, but never on the web": the same events with another value."""
+    event, value, word = one(found, "E"), one(found, "V"), one(found, "NEG", "OTHER", "EXCEPT")
+    clause: Clause = event.value
+    asked = context.schema.test_of(clause.names, value.value)
+    if asked is None or asked[0] not in dict(clause.where) or clause.head != "did":
+        return None
+    where = tuple(asked if prop == asked[0] else (prop, test) for prop, test in clause.where)
+    never = word.value == "never"
+    other = Clause(clause.names, where=where, window=None if never else clause.window, negated=True, timeless=never)
+    joint = Item("BUT", "", word.first, word.first)
+    marks = (*word.marked("did"), *value.marked(f"where.{asked[0]}"))
+    return [event, joint, Item("E", other, word.first, value.last, marks)]  # type: ignore[return-value]
 
 
 def _other(found: list[Item], context: Context) -> Item | None:
@@ -234,12 +330,29 @@ def _windowed(found: list[Item], context: Context) -> Item | None:
     if clause.head in ("first", "last") and clause.test is None:
         return _aged(event, time, found, context)
     keys = window_keys(said, context.catalogue.zone, negated=clause.negated)
+    if keys is None and isinstance(said, WindowSpan) and said.kind == "next":
+        return _gap(event, time, found, context)
     if keys is None:
         return _old(event, time, found)
     if isinstance(said, WindowSpan) and said.kind in ("for", "length") and not clause.negated and not _is_last(context, time):
-        return None
+        return _lasting(event, time, found, context)
     gap = said if isinstance(said, WindowSpan) and said.kind == "in" else clause.gap
     return extended(event, found, time.marked(next(iter(keys))), window=keys, gap=gap)
+
+
+def _lasting(event: Item, time: Item, found: list[Item], context: Context) -> Item | None:
+    """Read how long one event lasted: "used the export for more than 60 seconds"."""
+    clause: Clause = event.value
+    said: WindowSpan = time.value
+    prop = next((name for name in _SECONDS if context.schema.kind(clause.names, name) is not None), None)
+    if prop is None or prop in dict(clause.where) or said.length_ms % 1_000:
+        return None
+    test = {said.op or "gte": said.length_ms // 1_000}
+    return extended(event, found, time.marked(f"where.{prop}"), where=(*clause.where, (prop, test)))
+
+
+#: Properties that have the length of an event in seconds.
+_SECONDS: Final = ("duration_s", "seconds", "duration_seconds")
 
 
 def _is_last(context: Context, time: Item) -> bool:
@@ -358,6 +471,18 @@ def _since_event(found: list[Item], _context: Context) -> Item | None:
     return extended(event, found, marks, window=keys)
 
 
+def _since_before(found: list[Item], _context: Context) -> Item | None:
+    """Read "added to the cart but have not ordered since": since the event before."""
+    anchor, event = every(found, "E")
+    clause: Clause = event.value
+    if clause.window is not None or clause.head != "did" or anchor.value.negated:
+        return None
+    names = anchor.value.names
+    keys = {"since_last": names[0] if len(names) == 1 else list(names)}
+    later = replace(event, value=replace(clause, window=keys), last=found[-1].last, marks=(*event.marks, *found[-1].marked("since_last")))
+    return [*found[:-2], later]  # type: ignore[return-value]
+
+
 def _number_of(found: list[Item], _context: Context) -> Item | None:
     event = one(found, "E")
     if event.value.test is not None:
@@ -392,14 +517,16 @@ EVENTS: Final = (
     Rule("NUMOF E", _number_of),
     Rule("(FIRST|LAST) E", _which),
     Rule("E (FIRST|LAST)", _which),
+    Rule("ONLY E Q", _only_so_often),
     Rule("Q E", _counted),
     Rule("E Q O", _counted),
     Rule("E WITH? Q P", _property),
     Rule("E WITH? P Q", _property),
+    Rule("E WITH FN Q", _property_too),
     Rule("E AND WITH? P Q", _property),
     Rule("E AND WITH Q P", _property),
     Rule("E Q", _numbered),
-    Rule("E COMMA Q", _numbered),
+    Rule("E COMMA Q", _counted),
     Rule("E WITH? V", _valued),
     Rule("V E", _valued_before),
     Rule("E (NEG|OTHER|EXCEPT) V", _valued),
@@ -410,13 +537,22 @@ EVENTS: Final = (
     Rule("E (O|P)", _absorbed),
     Rule("(NEG|WITHOUT) WITH? E", _negated),
     Rule("E NEG", _negated),
+    Rule("A FILE", _absorbed),
     Rule("E ALREADY", _timeless),
     Rule("ALREADY E", _timeless),
     Rule("E TOD", _on_days),
     Rule("TOD E", _on_days),
-    Rule("E W", _windowed),
-    Rule("E COMMA W", _windowed),
+    Rule("(E|A) W", _windowed),
+    Rule("(E|A) COMMA W", _windowed),
+    Rule("A WITH? V", _valued),
+    Rule("E (THEN|ALREADY)? COMMA? (EXCEPT|BUT NEG|AND NEG) W", _not_then),
+    Rule("E COMMA? (EXCEPT|BUT NEG|AND NEG) SINCE", _not_since),
+    Rule("E COMMA P", _any_of_it),
+    Rule("E COMMA? (BUT|AND) (NEG|OTHER) V", _not_those),
+    Rule("E EXCEPT V", _not_those),
     Rule("E SINCE E", _since_event),
+    Rule("E COMMA? (AND|BUT) E SINCE", _since_before),
+    Rule("(O|P) E", _absorbed),
     Rule("E AND NEG OTHER (P|E)", _other),
     Rule("E AND NEG OTHER", _other),
 )

@@ -6,16 +6,18 @@ from dataclasses import replace
 from typing import Any, Final
 
 from segops.studio.aggregates import AGGREGATES, EARLY
-from segops.studio.clauses import Piece, joined
+from segops.studio.clauses import Clause, Piece, joined
 from segops.studio.clauses import negated as opposite
+from segops.studio.durations import WindowSpan
 from segops.studio.events import EVENTS, started
-from segops.studio.fields import literal_values
+from segops.studio.fields import Values, literal_values
 from segops.studio.groups import Unread, grouped
 from segops.studio.items import Item, Rule, every, merged, one, reduce
 from segops.studio.meanings import Field
 from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
 from segops.studio.sequences import turned
-from segops.studio.traits import MEASURES, TRAITS
+from segops.studio.traits import MEASURES, MORE, TRAITS
+from segops.studio.windows import age_test
 from segops.studio.words import load_words
 
 #: Words that are no tier of RFM unless RFM is named.
@@ -29,6 +31,37 @@ def _number_of_list(found: list[Item], _context: Context) -> Item | None:
     if said.unit or op not in ("eq", "gte", "gt") or isinstance(operand, tuple):
         return None
     return merged("KOF", int(operand) + (op == "gt"), found)
+
+
+def _same_object(found: list[Item], context: Context) -> Item | None:
+    """Read "opened or clicked an email": the first verb has the object of the second one."""
+    verb, joint, event = found
+    numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
+    words = [context.tokens[at].stem for at in numbers if context.tokens[at].norm not in ("a", "an", "the", "their", "our", "some")]
+    head = context.tokens[verb.first].stem
+    meaning = _with_object(head, words, event.kind, context)
+    if meaning is None:
+        return None
+    value = Values((meaning,)) if event.kind == "V" else meaning
+    return [Item(event.kind, value, verb.first, verb.last), joint, event]  # type: ignore[return-value]
+
+
+def _with_object(head: str, words: list[str], kind: str, context: Context) -> Any | None:
+    """Return what a word means before the words that follow another one."""
+    for rest in (tuple(words[at:]) for at in range(1, len(words))):
+        meanings = context.lexicon.phrases.get((head, *rest), {})
+        if kind in meanings:
+            return meanings[kind]
+    return None
+
+
+def _same_object_after(found: list[Item], context: Context) -> Item | None:
+    """Read "clicked fewer emails than they opened"."""
+    event, verb = found[0], found[-1]
+    numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
+    words = [context.tokens[at].stem for at in numbers]
+    meaning = _with_object(context.tokens[verb.first].stem, words, "E", context)
+    return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]  # type: ignore[return-value]
 
 
 def _any_of_list(found: list[Item], _context: Context) -> Item:
@@ -60,10 +93,6 @@ def _cities(found: list[Item], context: Context) -> Item | None:
 def _last_ago(found: list[Item], _context: Context) -> Item | None:
     """Read "exactly one order, and it was more than 60 days ago": the age is of the same event."""
     event, time = one(found, "E"), one(found, "W")
-    from segops.studio.clauses import Clause
-    from segops.studio.durations import WindowSpan
-    from segops.studio.windows import age_test
-
     clause: Clause = event.value
     said = time.value
     if not isinstance(said, WindowSpan) or said.kind not in ("ago", "between") or clause.head != "did":
@@ -76,16 +105,32 @@ def _last_ago(found: list[Item], _context: Context) -> Item | None:
     return [event, joint, Item("E", aged, time.first, time.last, tuple(time.marked("is")))]  # type: ignore[return-value]
 
 
+def _then_within(found: list[Item], _context: Context) -> Item | None:
+    """Read "viewed a product and, within an hour, added it to the cart"."""
+    (early, late), time = every(found, "E"), one(found, "W")
+    said = time.value
+    if not isinstance(said, WindowSpan) or said.text != "within" and said.kind != "gap" or late.value.gap or late.value.window:
+        return None
+    step = replace(late, value=replace(late.value, gap=replace(said, kind="gap")), marks=(*late.marks, *time.marked("within")))
+    return [early, Item("THEN", "", time.first, time.first), step]  # type: ignore[return-value]
+
+
 _LISTS: Final = (
     Rule("(EITHER|ANYOF) OFTHESE?", _any_of_list),
     Rule("Q OFTHESE Q?", _number_of_list),
+    Rule("Q COLON", _number_of_list),
     Rule("ALLOF OFTHESE?", _any_of_list),
+    Rule("UNK (OR|AND) (E|V|P)", _same_object),
+    Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
 )
 _CITIES: Final = (
     Rule("(SUBJ|EVERYONE|REL|COMMA|AND|OR|NODE|V|START|WITH|NEG|BUT|R|G) UNK", _city),
     Rule("V (OR|AND) UNK", _cities),
 )
-_LATE: Final = (Rule("E COMMA? AND W", _last_ago),)
+_LATE: Final = (
+    Rule("E COMMA? AND W", _last_ago),
+    Rule("E COMMA? (AND|BUT) COMMA? W COMMA? E", _then_within),
+)
 
 
 def parsed(items: list[Item], context: Context) -> Piece:
@@ -94,7 +139,7 @@ def parsed(items: list[Item], context: Context) -> Piece:
         raise Unread(items[_MOST_ITEMS:])
     read = _without_tiers(prepared(items, context))
     colon = next((at for at, item in enumerate(read) if item.kind == "COLON"), None)
-    if colon is not None and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon]):
+    if colon is not None and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon]) and not (colon and read[colon - 1].kind == "Q"):
         return _explained(read, colon, context)
     return _parsed(read, context)
 
@@ -119,7 +164,14 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
     try:
         return _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
     except Unread:
+        pass
+    try:
         return _parsed(after, context)
+    except Unread:
+        said = [item for item in before if item.kind not in ("UNK", "VAGUE")]
+        if not said or len(said) == len(before):
+            raise
+        return _parsed([*said, *after], context)
 
 
 def _parsed(items: list[Item], context: Context) -> Piece:
@@ -132,12 +184,8 @@ def _parsed(items: list[Item], context: Context) -> Piece:
     items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)
     items = turned(_after(items))
     items = reduce(items, (*TRAITS, *AGGREGATES, *EVENTS), context)
-    items = reduce(items, (*_more(), *TRAITS, *_LATE), context)
+    items = reduce(items, (*MORE, *TRAITS, *EVENTS, *_LATE), context)
     return grouped(_ended(items), context)
-
-
-def _more() -> tuple[Rule, ...]:
-    return tuple(rule for rule in MEASURES if rule.pattern.startswith("NODE"))
 
 
 def _after(items: list[Item]) -> list[Item]:
@@ -159,9 +207,9 @@ def _after(items: list[Item]) -> list[Item]:
 
 def _ended(items: list[Item]) -> list[Item]:
     """Leave out words of structure that are at the wrong end to join anything."""
-    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN"):
+    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN", "ONLY"):
         items = items[:-1]
-    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW")]
+    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW", "ONLY")]
 
 
 def everyone_but(items: list[Item]) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from segops.studio.clauses import Clause, Piece, joined, node_of
+from segops.studio.clauses import Clause, Piece, duration, joined, node_of
 from segops.studio.clauses import negated as opposite
+from segops.studio.durations import WindowSpan
 from segops.studio.items import Item, every, one
 from segops.studio.phrases import Context
 from segops.studio.sequences import sequenced
@@ -31,11 +32,26 @@ def grouped(items: list[Item], context: Context) -> Piece:
     listed = _listed(items, context)
     if listed is not None:
         return listed
-    items = _shared(_leading(items, context), context)
+    items = _shared(_framed(sequenced(_leading(items, context))), context)
     rest = [item for item in items if item.kind not in JOINTS | _PARTS]
     if rest:
         raise Unread(rest)
-    return _split(_spread(sequenced(_trimmed(items))), context)
+    return _split(_spread(_trimmed(items)), context)
+
+
+def _framed(items: list[Item]) -> list[Item]:
+    """Take a window after a sequence for that of the whole: "…, all within the last 7 days"."""
+    for at in range(1, len(items)):
+        time = items[at]
+        before = at - 1 - (items[at - 1].kind == "COMMA")
+        said = time.value
+        if time.kind == "W" and before >= 0 and isinstance(said, WindowSpan) and said.kind == "within":
+            piece = items[before].value
+            if isinstance(piece, Piece) and set(piece.node) == {"sequence"}:
+                node = {**piece.node, "within": duration(said.length_ms)}
+                framed = replace(items[before], value=Piece(node, (*piece.marks, *time.marked("within"))))
+                return [*items[:before], framed, *items[at + 1 :]]
+    return items
 
 
 def _trimmed(items: list[Item]) -> list[Item]:
@@ -200,7 +216,9 @@ def _before(items: list[Item], at: int) -> int | None:
     while number >= 0 and items[number].kind in ("AND", "OR", "COMMA", "BUT"):
         number -= 1
     joints = {item.kind for item in items[number + 1 : at]}
-    return number if number >= 0 and _is_clause(items[number]) and joints and "THEN" not in joints else None
+    if number < 0 or not _is_clause(items[number]) or "THEN" in joints:
+        return None
+    return number if joints or (_is_clause(items[at]) and items[at].value.negated) else None
 
 
 def _forth(items: list[Item], at: int) -> list[Item]:
@@ -225,10 +243,19 @@ def _spread(items: list[Item]) -> list[Item]:
     found = list(items)
     for at in range(2, len(found)):
         left, joint, right = found[at - 2 : at + 1]
+        if joint.kind == "OR" and left.kind == right.kind == "NODE" and _is_denied_alike(left, right):
+            found[at - 1] = joint.as_kind("AND", "")
+            found[at] = replace(right, value=opposite(right.value))
         if joint.kind == "OR" and left.kind == right.kind == "E" and left.value.negated and not right.value.negated:
             found[at - 1] = joint.as_kind("AND", "")
             found[at] = replace(right, value=replace(right.value, negated=True, timeless=left.value.timeless))
     return found
+
+
+def _is_denied_alike(left: Item, right: Item) -> bool:
+    """Whether a denied segment or trait goes on with one of the same kind: "not employees or VIPs"."""
+    inner = left.value.node.get("not")
+    return isinstance(inner, dict) and set(inner) == set(right.value.node) and "in_segment" in inner
 
 
 def _split(items: list[Item], context: Context) -> Piece:

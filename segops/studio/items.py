@@ -84,12 +84,16 @@ def _applied(items: list[Item], rule: Rule, context: Any) -> list[Item]:
         first = kinds.count(" ", 0, match.start())
         last = kinds.count(" ", 0, match.end())
         found = rule.build(items[first:last], context)
-        if found is None:
+        if found is None or _kinds(found) == _kinds(items[first:last]):
             position = kinds.index(" ", match.start()) + 1
             continue
         new = found if isinstance(found, list) else [found]
         items = [*items[:first], *new, *items[last:]]
         position = match.start() if not isinstance(found, list) else match.start() + sum(len(i.kind) + 1 for i in new)
+
+
+def _kinds(found: Item | list[Item]) -> list[str]:
+    return [item.kind for item in found] if isinstance(found, list) else [found.kind]
 
 
 def one(items: Iterable[Item], *kinds: str) -> Item:

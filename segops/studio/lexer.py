@@ -15,7 +15,7 @@ from segops.studio.words import load_table, load_words
 
 #: Words that may stand within a phrase without being said in it.
 _PASSED_OVER: Final = frozenset(
-    "a an the their our his her its my your any some us our of this that these those they will got get gets was were "
+    "a an the their our his her its my your any some us our of this that these those they them will got get gets was were "
     "been is are".split()
 )
 #: Words that belong to the verb before them rather than to a time after them: "logged in this week".
@@ -26,7 +26,7 @@ _STOPS: Final = frozenset(
 )
 _JOINING: Final = frozenset(("and", "or", ","))
 #: The order in which the meanings of a phrase are tried.
-_PRIORITY: Final = "EGRLVPO"
+_PRIORITY: Final = "BEGRLVPO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,9 @@ class Lexer:
             self.items.append(Item(span.kind, span.value, span.first, span.last))
             return span.last + 1
         phrase, said = self._best(at), self._structure(at)
+        if phrase is not None and said is not None and said[1][0] == "FN" and phrase.size == said[0]:
+            self.items.append(Item("FN", said[1][1], at, at, other=phrase.meanings))
+            return at + 1
         if phrase is not None and (said is None or phrase.size >= said[0]):
             self._put(phrase)
             return at + 1
@@ -126,7 +129,7 @@ class Lexer:
     def _single(self, at: int) -> Iterator[Item]:
         token = self.tokens[at]
         if token.literal:
-            yield Item("LIT", token.text[1:-1].strip(), at, at)
+            yield Item("LIT", token.text.strip("\"'“”«»‘’ "), at, at)
         elif token.norm in _subjects():
             yield Item("SUBJ", token.norm, at, at)
         elif token.norm in _vague():

@@ -113,6 +113,7 @@ _Entry = tuple[str, str, Any]
 def _entries(catalogue: StudioCatalogue, synonyms: Synonyms) -> Iterator[_Entry]:
     yield from _of_events(catalogue, synonyms)
     yield from _of_shapes(catalogue)
+    yield from _of_abandonments(catalogue)
     yield from _of_fields(catalogue, synonyms)
     yield from _of_dates(catalogue)
     yield from _of_values(catalogue, synonyms)
@@ -154,6 +155,14 @@ def _of_shapes(catalogue: StudioCatalogue) -> Iterator[_Entry]:
         for shape in shapes if name.lower() in known else ():
             for phrase in (each for says in shape["says"] for each in expanded(says)):
                 yield phrase, "E", Event((known[name.lower()],), shape["count"])
+
+
+def _of_abandonments(catalogue: StudioCatalogue) -> Iterator[_Entry]:
+    known = {name.lower(): name for name in catalogue.events}
+    for name, phrases in load_table("synonyms.yaml")["abandonments"].items():
+        for text in phrases if name.lower() in known else ():
+            for phrase in expanded(text):
+                yield phrase, "B", known[name.lower()]
 
 
 def _of_fields(catalogue: StudioCatalogue, synonyms: Synonyms) -> Iterator[_Entry]:

@@ -19,6 +19,8 @@ _TOKEN = re.compile(
     (?P<date>\d{4}-\d{2}-\d{2}(?:[tT ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[zZ]|[+-]\d{2}:?\d{2})?)?)
     | (?P<clock>\d{1,2}:\d{2}(?!\d))
     | (?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d])|\d+(?:\.\d+)?)
+    | (?P<means>\b[iI]\.\s?[eE]\.?,?|\b[eE]\.[gG]\.)
+    | (?P<short>\b[wW]/(?:o\b)?)
     | (?P<quoted>"[^"\n]{1,80}"|“[^”\n]{1,80}”|«[^»\n]{1,80}»|(?<![\w])'[^'\n]{1,80}'(?![\w])|(?<![\w])‘[^’\n]{1,80}’(?![\w]))
     | (?P<name>[^\W\d_]\w*_\w+)
     | (?P<code>(?=\w*\d)[^\W\d_][^\W_]*)
@@ -29,6 +31,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+#: Words whose capital letters make them other words.
+_CAPITALS: Final = {"US": "usa", "U.S": "usa"}
 #: Characters -> what they are read as; a full stop and a line break end a sentence.
 _SIGNS: Final = {
     "&": "and",
@@ -103,7 +107,9 @@ def tokens_of(text: str) -> list[Token]:
 
 def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
     kind, text, start, end = match.lastgroup or "", match[0], match.start(), match.end()
-    if kind == "word":
+    if kind == "word" and text in _CAPITALS:
+        yield Token(text, _CAPITALS[text], start, end, name=True)
+    elif kind == "word":
         begins = not before or before[-1].norm in (";", ":")
         for norm in _expanded(text.lower().replace("’", "'")):
             yield Token(text, norm, start, end, name=text[0].isupper() and not begins)
@@ -112,6 +118,10 @@ def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
         yield Token(text, plain, start, end, Decimal(plain))
     elif kind == "quoted":
         yield Token(text, text[1:-1].strip().lower(), start, end, literal=True)
+    elif kind == "means":
+        yield Token(text, ":", start, end)
+    elif kind == "short":
+        yield Token(text, "without" if text.endswith("o") else "with", start, end)
     elif kind in ("name", "code"):
         yield Token(text, text.lower(), start, end, literal=kind == "code", name=True)
     elif kind == "comparison":

@@ -29,6 +29,8 @@ _SCALES: Final = {
 }
 _FRACTIONS: Final = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "third": None}
 _WORDS: Final = {**_UNITS, **_TENS}
+#: Words before which "half" is a part of a duration or of a whole.
+_AFTER_HALF: Final = frozenset("a an of the year years hour hours day days month months week weeks minute quarter".split())
 #: A word -> the number of times that it means.
 _TIMES: Final = {"once": Decimal(1), "twice": Decimal(2), "thrice": Decimal(3)}
 _LARGEST: Final = Decimal(10) ** 15
@@ -56,7 +58,10 @@ def _number_at(tokens: list[Token], at: int) -> tuple[int, list[Token]]:
     token = tokens[at]
     if token.literal:
         return 1, [token]
-    if token.norm in _TIMES:
+    if [each.norm for each in tokens[at : at + 3]] == ["a", "single", "time"]:
+        last = tokens[at + 2]
+        return 3, [replace(token, norm="exactly"), _as_number(token, last, Decimal(1)), replace(last, norm="times")]
+    if token.norm in _TIMES and not (at and tokens[at - 1].norm == "at"):
         return 1, [_as_number(token, token, _TIMES[token.norm]), replace(token, norm="times")]
     length, value = _value_at(tokens, at)
     if length == 0 or value > _LARGEST:
@@ -79,6 +84,8 @@ def _value_at(tokens: list[Token], at: int) -> tuple[int, Decimal]:
     special = _special(words)
     if special is not None:
         return special
+    if words[0] == "half" and (len(words) == 1 or words[1] not in _AFTER_HALF):
+        return 1, Decimal("0.5")
     if tokens[at].number is not None:
         return _scaled(tokens, at, 1, tokens[at].number or Decimal(0))
     if words[0] in ("a", "an") and len(words) > 1 and words[1] in _SCALES and words[1] != "k":

@@ -11,8 +11,9 @@ from segops.studio.durations import WindowSpan
 from segops.studio.fields import Schema, Values, literal_values
 from segops.studio.items import Item, Rule, every, merged, one
 from segops.studio.lexicon import Lexicon
-from segops.studio.meanings import Field, Value
+from segops.studio.meanings import Event, Field, Value
 from segops.studio.normalise import Token
+from segops.studio.words import stem
 
 
 class Context:
@@ -29,23 +30,34 @@ class Context:
         return first.text if first is last else " ".join(token.text for token in self.tokens[item.first : item.last + 1])
 
 
-def prepared(items: list[Item], _context: Context) -> list[Item]:
+def prepared(items: list[Item], context: Context) -> list[Item]:
     """Return the items with values as such, and without words that say nothing here."""
     changes = any(item.kind == "CHANGE" for item in items)
-    excepted = any(item.kind == "EXCEPT" for item in items)
     found = []
     for at, item in enumerate(items):
         following = items[at + 1].kind if at + 1 < len(items) else ""
-        if item.kind in ("FROM", "TO", "SUBJ") and not changes:
+        if item.kind in ("FROM", "TO") and not changes:
             continue
-        if item.kind == "SUBJ" or (item.kind == "EVERYONE" and len(items) > 1 and not (excepted and at == 0)):
+        if item.kind in ("SUBJ", "EVERYONE") and (item.kind == "SUBJ" or len(items) > 1):
+            found += _customer_since(item, items[at + 1 : at + 2], context)
             continue
         if item.kind == "HAVE":
-            if following in ("P", "Q", "V", "FN"):
+            if following in ("P", "Q", "V", "FN", "BOTH", "EITHER"):
                 found.append(item.as_kind("WITH"))
             continue
         found.append(_read(item))
     return found
+
+
+def _customer_since(item: Item, following: list[Item], context: Context) -> list[Item]:
+    """Read "accounts older than a year": the date from which they are customers."""
+    name = next((name for name in _SINCE if name in context.catalogue.traits), None)
+    aged = following and isinstance(following[0].value, WindowSpan) and following[0].value.kind in ("ago", "for")
+    return [Item("P", (Field("trait", name),), item.first, item.last)] if name and aged else []
+
+
+#: The traits of the date since which somebody is a customer.
+_SINCE: Final = ("created_at", "signed_up_at", "signup_date", "registered_at", "customer_since")
 
 
 def _read(item: Item) -> Item:
@@ -114,7 +126,15 @@ def _field_and_text(found: list[Item], context: Context) -> Item | None:
     if not texts or any(item.kind == "UNK" and not _is_value(context.text(item)) for item in found):
         return None
     said = [item.value if item.kind == "LIT" else context.text(item) for item in every(found, "LIT", "UNK", "G")]
-    return merged("V", literal_values(said, texts), found)
+    value = merged("V", literal_values(said, texts), found)
+    owners = context.schema.owners(texts[0].name)
+    if context.tokens[field.first].stem in _USED and len(owners) == 1:
+        return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]  # type: ignore[return-value]
+    return value
+
+
+#: Verbs of what one does with a coupon: they say that the event which has it happened.
+_USED: Final = frozenset(map(stem, ("use", "redeem", "apply", "enter")))
 
 
 def _is_value(text: str) -> bool:
@@ -178,6 +198,7 @@ PHRASES: Final = (
     Rule("V OR V", _both_values),
     Rule("R COMMA? (OR|AND) R", _both_tiers),
     Rule("R COMMA R", _both_tiers),
+    Rule("ONLINE V", lambda found, _context: replace(found[1], first=found[0].first)),
     Rule("(ATLEAST|ABOVE|ATMOST|BELOW) V", _bounded),
     Rule("V P? (ORUP|ORDOWN)", _bounded),
     Rule("P V", _field_and_value),
@@ -186,7 +207,7 @@ PHRASES: Final = (
 
 #: Rules of texts that a catalogue does not list, once events have taken theirs.
 TEXTS: Final = (
-    Rule("P LIT", _field_and_text),
+    Rule("P WITH? LIT", _field_and_text),
     Rule("LIT P", _field_and_text),
-    Rule("P (UNK|G)", _field_and_text),
+    Rule("P WITH? (UNK|G)", _field_and_text),
 )

@@ -61,7 +61,7 @@ def _answer(items: list[Item], context: Context) -> Proposal:
 
 #: Kinds of items that say something about customers.
 _MEANINGFUL: Final = frozenset(
-    ("E", "P", "V", "G", "R", "L", "SPEND", "AOV", "SUBJ", "EVERYONE", "VAGUE", "RFMW", "DIGIT", "ANON", "IDENT", "ANYEVENT", "O", "W")
+    ("E", "P", "V", "G", "R", "L", "SPEND", "AOV", "SUBJ", "EVERYONE", "VAGUE", "RFMW", "DIGIT", "ANON", "IDENT", "ANYEVENT", "O", "W", "B", "STAGE", "AGED", "Q")
 )
 
 

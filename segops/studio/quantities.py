@@ -90,9 +90,11 @@ def _bare(groups: _Groups) -> Quantity:
     return Quantity((("eq", Decimal(groups["n"] or 0)),), _unit(groups), bare=True)
 
 
-def _two(groups: _Groups) -> Quantity:
+def _two(groups: _Groups) -> Quantity | None:
     first = COMPARISONS[groups["op"] or ""], Decimal(groups["low"] or 0)
     second = COMPARISONS[groups["op2"] or ""], Decimal(groups["high"] or 0)
+    if first[0][0] == second[0][0] or (first[0][0] == "g") != (first[1] <= second[1]):
+        return None
     return Quantity((first, second), _unit(groups))
 
 
@@ -110,7 +112,7 @@ QUANTITIES: Final[tuple[tuple[str, Callable[[_Groups], Quantity | None]], ...]] 
     (rf"{_OP} {_SIGN}(?P<low>{NUMBER}) (?:and|but) {_OP2} {_HIGH}{_U}", _two),
     (rf"(?:from )?{_SIGN}{_LOW} (?:to|-) {_MONEYS}{_HIGH}{_U}", _range),
     (rf"{_SIGN}{_LOW} or {_MONEYS}{_HIGH}{_U}", _either),
-    (rf"{_SIGN}{_N}{_U} (?:or (?:more|above|higher|over|better|up|greater|longer)(?! than)|and (?:more|above|over|up|higher)(?! than)|\+|plus|upwards|minimum|at least|at a minimum){_U.replace('unit', 'unit2')}", _after("gte")),
+    (rf"{_SIGN}{_N}{_U} (?:or (?:more|above|higher|over|better|up|greater|longer)(?! than)|and (?:more|above|over|up|higher)(?! than)|\+|plus|upwards|minimum|at least(?! \d)|at a minimum){_U.replace('unit', 'unit2')}", _after("gte")),
     (rf"{_SIGN}{_N}{_U} (?:or (?:less|fewer|below|lower|under|worse)(?! than)|and (?:below|under|less)(?! than)|maximum|max|tops|at most|at the most){_U.replace('unit', 'unit2')}", _after("lte")),
     (rf"{_SIGN}{_N}{_U} (?:only|exactly|precisely|flat)", _after("eq")),
     (rf"{_OP} {_WORTH}{_SIGN}{_N}{_U}", _compared),

@@ -47,7 +47,7 @@ _LEFT: Final = {
     "SINCE": 'Since when, or since which event?',
     "DIGIT": 'Which digit, from 1 to 5, of "{text}"?',
 }
-_ORDER: Final = ("UNK", "VAGUE", "W", "V", "LIT")
+_ORDER: Final = ("UNK", "VAGUE", "V", "W", "LIT")
 _NAMES: Final = 3
 
 
@@ -66,7 +66,7 @@ def question(items: Sequence[Item], context: Context) -> str:
         return unclear(item.value.text)
     if item.kind == "Q" and getattr(item.value, "currency", "") not in ("", context.catalogue.currency):
         return f"Amounts are in {context.catalogue.currency}: how much is \"{text}\" in that currency, or which currency property is meant?"
-    return _LEFT.get(item.kind, 'What does "{text}" mean here? Which event, trait or score, and which number?').format(text=text, hint=_hint(item, context))
+    return _LEFT.get(item.kind, 'What does "{text}" mean here? Which event, trait or score, and which number?').format(text=text, hint=_hint(item, context) if item.kind == "V" else "")
 
 
 def _vague(item: Item, context: Context) -> str:

@@ -10,11 +10,11 @@ from typing import Final
 from segops.studio.normalise import Token
 from segops.studio.words import load_words
 
-_POLITE: Final = frozenset("please can could would you i we want need to just kindly now go ahead and like".split())
+_POLITE: Final = frozenset("please can could would you i want need to just kindly now go ahead and like".split())
 #: Verbs that are also nouns of the catalogue: an order to do something only before one of ``_OBJECTS``.
 _NOUNS: Final = frozenset(
     "email message sms text call refund charge set change run drop send push update insert export download block ban "
-    "schedule remove reset calculate paint code program report reply print what how when where who".split()
+    "repeat draw paint schedule remove reset calculate paint code program report reply print what how when where who".split()
 )
 _OBJECTS: Final = frozenset(
     "all every everyone everybody the my our your customers users them me a an it this that people him her these those "

@@ -33,6 +33,8 @@ _STRUCTURE: Final = (
     "quarter current consecutive weekend weekends weekday weekdays morning evening night likely risk customers "
     "spent spend spending switched changed upgraded downgraded moved became become expired ended ending least at any"
 )
+#: Words of five letters of which one may be another one: few words are alike.
+_SAFE: Final = frozenset("since twice three never after least month weeks spent order email".split())
 #: A real word that is only right elsewhere -> the word it is after "the last", "past" or "a".
 _CONFUSED: Final = {"weak": "week", "weaks": "weeks", "moths": "months", "moth": "month", "yeas": "years", "our": "hour"}
 _BEFORE_THAN: Final = frozenset(("more", "less", "fewer", "greater", "higher", "lower", "older", "later"))
@@ -57,7 +59,14 @@ _SHORT_WORDS: Final = {
     **dict.fromkeys(("ni",), "in"),
     **dict.fromkeys(("fve", "fiv"), "five"),
     **dict.fromkeys(("dayz",), "days"),
+    **dict.fromkeys(("twise", "twyce", "twic", "tiwce"), "twice"),
+    **dict.fromkeys(("onec", "ocne", "onse"), "once"),
+    **dict.fromkeys(("mont", "mnth"), "month"),
+    **dict.fromkeys(("wek", "weks"), "weeks"),
+    **dict.fromkeys(("fortnite", "fortnigth"), "fortnight"),
     **dict.fromkeys(("u",), "you"),
+    **dict.fromkeys(("frm", "fom", "form"), "from"),
+    **dict.fromkeys(("tmes", "tims"), "times"),
     **dict.fromkeys(("orr",), "or"),
 }
 _BEFORE_PERIOD: Final = frozenset(("last", "past", "next", "this", "previous"))
@@ -167,5 +176,5 @@ def _is_plausible(word: str, text: str, distance: int) -> bool:
     if len(word) == _SHORTEST:
         return sorted(word) == sorted(text) or (len(text) > len(word) and word[:2] == text[:2])
     if len(word) <= _HALF_LONG and len(word) == len(text) and sorted(word) != sorted(text):
-        return False
+        return text in _SAFE
     return word[0] == text[0] or (distance == 1 and len(word) > _HALF_LONG)

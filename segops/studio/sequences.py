@@ -53,7 +53,7 @@ def _follows(step: Item) -> bool:
     clause: Clause = step.value
     if clause.gap is None:
         return False
-    return clause.gap.kind in ("gap", "next") or (clause.gap.kind == "in" and clause.negated)
+    return clause.gap.kind in ("gap", "next") or (clause.gap.text == "within" and clause.negated)
 
 
 def _sequence(items: list[Item]) -> Item | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-from segops.studio.clauses import Piece, duration, negated, number, test_of
+from segops.studio.clauses import Clause, Piece, duration, negated, number, test_of
 from segops.studio.dates import DateWindow
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Values, bounded
@@ -61,7 +61,7 @@ def _denied(found: list[Item], node: Item) -> Item:
 def _number_test(field: Field, said: Quantity, context: Context) -> dict[str, Any] | None:
     kind = _kind(field, context)
     if kind == "probability":
-        percent = said.unit == "percent" or _exceeds_one(said)
+        percent = said.unit == "percent" or _is_in_percent(said)
         test = test_of(said, 100 if percent else 1) if said.unit in ("", "percent") else None
         return {"gte": test["eq"]} if test and said.bare and set(test) == {"eq"} else test
     if kind == "amount":
@@ -70,8 +70,9 @@ def _number_test(field: Field, said: Quantity, context: Context) -> dict[str, An
     return test_of(said) if said.unit == "" else None
 
 
-def _exceeds_one(said: Quantity) -> bool:
-    return any(max(operand if isinstance(operand, tuple) else (operand,)) > 1 for _, operand in said.ops)
+def _is_in_percent(said: Quantity) -> bool:
+    """Whether numbers without a unit are percents: "churn risk above 70"."""
+    return any(max(operand if isinstance(operand, tuple) else (operand,)) >= 2 for _, operand in said.ops)
 
 
 def _more_measured(found: list[Item], context: Context) -> Item | None:
@@ -100,6 +101,37 @@ def _aged(found: list[Item], context: Context) -> Item | None:
         return None
     marks = tuple(mark for item in found for mark in item.marked("is"))
     return noted(found, {"trait": name, "is": {"age_in_years": _bare(test_of(said))}}, marks)
+
+
+def _starred(found: list[Item], context: Context) -> Item | None:
+    """Read "gave us one star": a rating of the only event that has one."""
+    owners = context.schema.owners("rating")
+    beside = context.tokens[max(0, found[0].first - 3) : found[0].first]
+    if found[0].value.unit != "stars" or len(owners) != 1 or not any(token.stem in _GIVING for token in beside):
+        return None
+    value = _bare(test_of(found[0].value))
+    marks = (*found[0].marked("did"), *found[0].marked("where.rating"))
+    return Item("E", Clause(owners, where=(("rating", value),)), found[0].first, found[0].last, marks)
+
+
+_GIVING: Final = frozenset(("give", "award", "leave"))
+
+
+def _of_only_event(found: list[Item], context: Context) -> Item | None:
+    """Read "order value above 100": there is such an event, if only one event has the property."""
+    field, quantity = found[0], found[1]
+    said: Quantity = quantity.value
+    foreign = said.currency and said.currency != context.catalogue.currency
+    if foreign or said.unit in ("times", "percent", "years") or context.tokens[field.last].norm.endswith("ing"):
+        return None
+    for each in field.value:
+        owners = context.schema.owners(each.name) if each.owner == "property" else ()
+        if len(owners) == 1 and context.catalogue.events[owners[0]][each.name].is_number:
+            marks = (*field.marked("did"), *quantity.marked(f"where.{each.name}"))
+            clause = Clause(owners, where=((each.name, _bare(test_of(said))),))
+            event = Item("E", clause, field.first, quantity.last, marks)
+            return [event, *found[2:]]  # type: ignore[return-value]
+    return None
 
 
 def _bare(test: dict[str, Any]) -> Any:
@@ -272,6 +304,15 @@ def _existing(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"trait": named[0].name, "is": {"exists": there}}, marks)
 
 
+def _existing_too(found: list[Item], context: Context) -> Item | None:
+    """Read "a phone number and an email address" on, after the first of them."""
+    node, joint = found[0], found[1]
+    if "exists" not in str(node.value.node) or len(node.value.node) > 2:
+        return None
+    more = _existing(found[2:], context)
+    return None if more is None else [node, joint, more]  # type: ignore[return-value]
+
+
 # -- tiers, segments, places -------------------------------------------------------------------------------
 
 
@@ -336,7 +377,7 @@ def _known_for(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"known_for": duration(time.value.length_ms)}, marks)
 
 
-_NO: Final = "(NEG|WITHOUT|EXCEPT)?"
+_NO: Final = "(NEG|WITHOUT)?"
 
 #: Rules that take numbers and dates before events do.
 MEASURES: Final = (
@@ -344,17 +385,23 @@ MEASURES: Final = (
     Rule("Q L", _near),
     Rule(f"{_NO} WITH? P Q", _measured),
     Rule(f"{_NO} WITH? Q P", _measured),
-    Rule("NODE (AND|BUT) Q", _more_measured),
     Rule("AGED Q", _aged),
     Rule("Q", _aged),
+    Rule("Q", _starred),
     Rule("P (FROM|TO)? CHANGE FROM? V (TO|O) V", _changed),
+    Rule("P CHANGE (TO|O)? V", _changed),
     Rule("CHANGE P? FROM V (TO|O) V", _changed),
     Rule("CHANGE FROM V", _changed),
     Rule("CHANGE P? (TO|O)? V", _changed),
-    Rule("P CHANGE (TO|O)? V", _changed),
     Rule(f"{_NO} WITH? P W", _dated),
     Rule("W P", _dated),
-    Rule("IDENT W", _known_for),
+    Rule("(IDENT|FILE) W", _known_for),
+)
+
+#: Rules of numbers once events have taken theirs.
+MORE: Final = (
+    Rule("NODE (AND|BUT) Q", _more_measured),
+    Rule("P Q W?", _of_only_event),
 )
 
 #: Rules of the customer.
@@ -372,7 +419,8 @@ TRAITS: Final = (
     Rule("P ENDED", _over),
     Rule("(NEG|WITHOUT) WITH? P FILE?", _existing),
     Rule("P (MISSING|FILE)", _existing),
-    Rule("WITH P FILE?", _existing),
+    Rule("WITH BOTH? P FILE?", _existing),
+    Rule("NODE (AND|OR) (NEG )?P", _existing_too),
     Rule(f"RFMW? {_NO} RFMW? R (P|RFMW)*", _tiers),
     Rule(f"{_NO} G", _segment),
     Rule(f"{_NO} (ANON|IDENT)", _known_or_not),

@@ -12,6 +12,8 @@ from segops.schemas.written import read_yaml
 _VOWELS: Final = frozenset("aeiouy")
 _SIBILANTS: Final = ("ch", "sh", "ss", "x", "zz")
 _SHORT: Final = 3
+#: From this length on, an l at the end is doubled only before a suffix: cancelled, but called.
+_DOUBLED_L: Final = 5
 
 
 @lru_cache(maxsize=1)
@@ -61,7 +63,7 @@ def _without_suffix(word: str) -> str:
 
 def _single(rest: str) -> str:
     """Undo the doubling of a last consonant: shopp, cancell."""
-    doubled = rest[-1] == rest[-2] and rest[-1] not in "aeiousz"
+    doubled = rest[-1] == rest[-2] and (rest[-1] not in "aeiouszlf" or len(rest) > _DOUBLED_L)
     return rest[:-1] if doubled else rest
 
 
