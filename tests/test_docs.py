@@ -62,6 +62,7 @@ OTHER_PAGES = [
         "CONTRIBUTING.md",
         "segops/GLOSSARY.md",
         "segops/serve.md",
+        "segops/studio/commands.md",
         "tests/README.md",
         "deploy/connect/README.md",
     )

@@ -9,7 +9,6 @@ from typing import Any, Final
 from segops.core.errors import DefinitionError, Issue
 from segops.core.operators import Predicate
 from segops.core.rules import model
-from segops.core.rules.wording import label
 from segops.core.scoring import SCORERS
 from segops.core.segments import Definition
 from segops.schemas.segment_reading import Reading
@@ -110,25 +109,3 @@ def _unknown(what: str, names: Iterable[str], known: Iterable[str]) -> Iterator[
     listed = list(known)
     for name in sorted(set(names) - set(listed)):
         yield f"unknown {what} {name!r}; known: {', '.join(sorted(listed)) or 'none'}"
-
-
-def describe(node: model.Node) -> str:
-    """Return a rule in words, in one line.
-
-    >>> describe(model.All((model.InSegment("vip"), model.Not(model.InSegment("staff")))))
-    '(in segment vip) and not (in segment staff)'
-    """
-    match node:
-        case model.Not(of=child):
-            return f"not {_bracketed(child)}"
-        case model.All(of=of):
-            return " and ".join(map(_bracketed, of))
-        case model.Any(of=of):
-            return " or ".join(map(_bracketed, of))
-        case model.AtLeast(k=k, of=of):
-            return f"at least {k} of {', '.join(map(_bracketed, of))}"
-    return label(node)
-
-
-def _bracketed(node: model.Node) -> str:
-    return describe(node) if isinstance(node, model.Not) else f"({describe(node)})"

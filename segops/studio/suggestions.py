@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from segops.core.segments import Definition
 from segops.schemas.written import read_yaml
 from segops.studio.catalogue import StudioCatalogue
-from segops.studio.rules import check_rule, describe
+from segops.studio.checks import sentence
+from segops.studio.rules import check_rule
 from segops.templates import definition_of, load_template
 
 #: The keys of nodes whose values are names of events.
@@ -127,7 +128,7 @@ def _candidate(entry: _Entry, catalogue: StudioCatalogue, prefix: str) -> Candid
     definition = check_rule(rule, catalogue, prefix + entry.key).definition
     if definition is None:
         return None
-    return Candidate(entry.key, definition, describe(definition.when), entry.why, entry.worth)
+    return Candidate(entry.key, definition, sentence(definition.when), entry.why, entry.worth)
 
 
 def renamed(rule: Any, catalogue: StudioCatalogue) -> Any:

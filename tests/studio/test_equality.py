@@ -22,7 +22,12 @@ from tests.studio.mutants import mutants
 NOW_MS = at("2026-11-26T09:00:00Z")
 CATALOGUE = StudioCatalogue.from_document(
     {
-        "events": {"A": {"x": "number", "c": ["p", "q"]}, "B": {"x": "number", "s": "string"}},
+        "events": {
+            "A": {"x": "number", "c": ["p", "q"]},
+            "B": {"x": "number", "s": "string"},
+            "C": {},
+            "D": {},
+        },
         "traits": {"born": "date", "n": "number", "tags": "list", "plan": ["free", "pro"]},
         "places": {"P": {"lat": 48.8, "lon": 2.3}},
         "scores": {"risk": "0..1"},
@@ -57,6 +62,15 @@ RULES: list[dict[str, Any]] = [
             {"did_not": "A", "within": "30m"},
         ]
     },
+    {
+        "sequence": [
+            {"did": "A"},
+            {"did": "B", "within": "10m"},
+            {"did": "C", "within": "10m"},
+            {"did_not": "D", "within": "30m"},
+        ]
+    },
+    {"sessions": "A", "gap": "30m", "is": {"gte": 3}, "within": "7d"},
     {"active_days": "A", "is": {"gte": 3}, "within": "7d"},
     {"regularly": "A", "every": "7d", "k": 3, "of": 4},
     {"did": "A", "time_of_day": {"days": ["sat", "sun"], "from": "09:00", "to": "12:00"}, "within": "30d"},
@@ -136,8 +150,23 @@ def test_two_ways_to_say_the_same_are_the_same(one: dict[str, Any], other: dict[
     assert same_rule(found[0], found[1], CATALOGUE, NOW_MS)
 
 
-def test_a_rule_that_a_negation_of_silence_leaves_out_is_another_one() -> None:
-    written = ({"did_not": "A", "within": "21d"}, {"last": "A", "is": {"older_than": "21d"}})
+@pytest.mark.parametrize(
+    "written",
+    [
+        ({"did_not": "A", "within": "21d"}, {"last": "A", "is": {"older_than": "21d"}}),  # who never did
+        ({"trait": "n", "is": {"gt": 5}}, {"trait": "n", "is": {"gte": 6}}),  # between the whole numbers
+        (
+            {"trait": "plan", "is": {"ne": "pro"}},
+            {"not": {"trait": "plan", "is": {"eq": "pro"}}},
+        ),  # without one
+        (
+            {"did": "A", "since": "2026-11-01"},
+            {"did": "A", "calendar": {"this": "month"}},
+        ),  # the same until December
+    ],
+    ids=str,
+)
+def test_rules_that_often_agree_are_told_apart(written: tuple[dict[str, Any], ...]) -> None:
     found = [check_rule(rule, CATALOGUE).definition for rule in written]
     assert found[0] is not None and found[1] is not None
     assert not same_rule(found[0], found[1], CATALOGUE, NOW_MS)
@@ -165,7 +194,7 @@ def test_the_answer_is_always_the_same() -> None:
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [
-        ({"did": "C"}, "unknown event 'C'; known: A, B"),
+        ({"did": "E"}, "unknown event 'E'; known: A, B, C, D"),
         ({"did": "A", "where": {"y": 1}}, "unknown property of A 'y'; known: c, x"),
         ({"did": "A", "where": {"c": "r"}}, "unknown value of c 'r'; known: p, q"),
         ({"trait": "pets", "is": {"gt": 2}}, "unknown trait 'pets'; known: born, n, plan, tags"),

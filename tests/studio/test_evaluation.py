@@ -114,7 +114,8 @@ def test_each_sentence_is_answered_with_its_catalogue_and_timed(written: Write) 
         return answers[text]
 
     graded = evaluate(load_sentences(written(DOCUMENT)), propose, clock_s=lambda: next(ticks))
-    assert asked_of[0] == ("Bought twice", ("Buy",), 1_795_683_600_000)
+    assert len(asked_of) == 4  # one of them before the measurement
+    assert asked_of[1] == ("Bought twice", ("Buy",), 1_795_683_600_000)
     assert [(each.grade, round(each.took_ms, 3)) for each in graded] == [
         ("right", 10),
         ("right", 2),

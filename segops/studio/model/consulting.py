@@ -9,6 +9,7 @@ import msgspec
 
 from segops.core.segments import Definition
 from segops.studio.catalogue import StudioCatalogue
+from segops.studio.checks import sentence
 from segops.studio.equality import same_rule
 from segops.studio.model.audit import BudgetSpent
 from segops.studio.model.client import ModelAway, shown
@@ -17,7 +18,7 @@ from segops.studio.model.schema import answer_schema
 from segops.studio.model.service import Service
 from segops.studio.model.wire import Prompt, Reply
 from segops.studio.proposal import Outcome, Proposal, asked
-from segops.studio.rules import check_rule, describe
+from segops.studio.rules import check_rule
 
 #: A prompt and the answer to it, and one repair.
 TURNS: Final = 2
@@ -108,7 +109,7 @@ def decided(parsed: Proposal, reading: Reading, catalogue: StudioCatalogue, now_
     if reading.definition is None:
         said = reading.question or f"The model refuses: {reading.reason}"
         return _doubted(parsed, said, said)
-    theirs = describe(reading.definition.when)
+    theirs = sentence(reading.definition.when)
     if parsed.outcome != "rule":
         question = f"{parsed.question} A model reads it as: {theirs}"
         return replace(parsed, question=question, reason="a reading of the model alone is no rule")
