@@ -1,4 +1,4 @@
-"""The studio: a request in plain English becomes a rule that a reader can check, or a question, never a guess.
+"""The studio: a request in English becomes a rule that a reader can check, or a question, never a guess.
 
 ``README.md`` in this folder describes the steps, what is asked and what is refused.
 """

@@ -1,25 +1,28 @@
-"""Rules of aggregates: sums, averages, extremes, different values, days, favourites, comparisons of counts."""
+"""Rules of aggregates: sums, averages, extremes, different values, days, favourites, comparisons."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, Final
 
-from segops.studio.clauses import Clause, Piece, count_of, node_of, test_of
+from segops.studio.clauses import Clause, Piece, count_of, duration, node_of, test_of
 from segops.studio.durations import WindowSpan
 from segops.studio.events import extended, not_whole, property_of, sum_of
 from segops.studio.fields import Values
-from segops.studio.items import Item, Rule, every, one
+from segops.studio.items import Item, Reduced, Rule, every, one
 from segops.studio.meanings import Field
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
+from segops.studio.windows import window_keys
 
 _DAY_MS: Final = 86_400_000
 
 
 def _made(found: list[Item], clause: Clause) -> Item:
     """Return an aggregate that lacks the number it is compared with."""
-    marks = tuple(mark for item in found for mark in (item.marks if item.kind == "E" else item.marked(clause.head)))
+    marks = tuple(
+        mark for item in found for mark in (item.marks if item.kind == "E" else item.marked(clause.head))
+    )
     return Item("A", clause, found[0].first, found[-1].last, marks)
 
 
@@ -28,7 +31,9 @@ def _spending(found: list[Item], context: Context) -> Item | None:
     money = context.schema.money(names) if names else None
     if money is None:
         return None
-    average = any(item.kind in ("AOV", "FN") and (item.kind == "AOV" or item.value == "avg") for item in found)
+    average = any(
+        item.kind in ("AOV", "FN") and (item.kind == "AOV" or item.value == "avg") for item in found
+    )
     return _made(found, Clause(names, "avg" if average else "sum", money))
 
 
@@ -56,7 +61,11 @@ def _of_property(found: list[Item], context: Context) -> Item | None:
         if len(owners) == 1 and context.catalogue.events[owners[0]][each.name].is_number:
             return _made(found, Clause(owners, function.value, each.name))
     if _is_amount(field.value) and context.schema.purchase():
-        return _spending(found, context) if function.value in ("sum", "avg") else _extreme(found, function, context)
+        return (
+            _spending(found, context)
+            if function.value in ("sum", "avg")
+            else _extreme(found, function, context)
+        )
     return None
 
 
@@ -90,7 +99,9 @@ def _tested(found: list[Item], context: Context) -> Item | None:
 def _as_count(aggregate: Item, quantity: Item, found: list[Item]) -> Item | None:
     if any(not_whole(operand) for _, operand in quantity.value.ops):
         return None
-    done = extended(aggregate, found, quantity.marked("count"), head="did", field="", test=count_of(quantity.value))
+    done = extended(
+        aggregate, found, quantity.marked("count"), head="did", field="", test=count_of(quantity.value)
+    )
     return done.as_kind("E")
 
 
@@ -111,7 +122,10 @@ def _in_one(found: list[Item], context: Context) -> Item | None:
         test = dict(clause.test)
         value: Any = test["eq"] if set(test) == {"eq"} else test
         where = (*clause.where, (clause.field, value))
-        marks = tuple((a, b, f"where.{clause.field}" if key == "is" else "did" if key == "sum" else key) for a, b, key in event.marks)
+        marks = tuple(
+            (a, b, f"where.{clause.field}" if key == "is" else "did" if key == "sum" else key)
+            for a, b, key in event.marks
+        )
         return extended(replace(event, marks=marks), found, head="did", field="", test=None, where=where)
     return None
 
@@ -123,7 +137,7 @@ def _again(found: list[Item], context: Context) -> Item | None:
     said: Quantity = quantity.value
     if first.value.head != "sum" or last.value.head != "did" or first.value.names != last.value.names:
         return None
-    if last.value.where or last.value.test or said.ops != (("eq", 1),):
+    if last.value.where or last.value.test or not (said.bare and said.ops[0][1] == 1):
         return None
     return _in_one([replace(first, last=found[-1].last)], context)
 
@@ -131,7 +145,11 @@ def _again(found: list[Item], context: Context) -> Item | None:
 def _amount_in_one(found: list[Item], context: Context) -> Item | None:
     aggregate = one(found, "A")
     done = _tested([item for item in found if item.kind != "INONE"], context)
-    return None if done is None or aggregate.value.head != "sum" else _in_one([replace(done, last=found[-1].last)], context)
+    return (
+        None
+        if done is None or aggregate.value.head != "sum"
+        else _in_one([replace(done, last=found[-1].last)], context)
+    )
 
 
 # -- different values --------------------------------------------------------------------------------------
@@ -145,11 +163,18 @@ def _different(found: list[Item], context: Context) -> Item | None:
     prop = property_of(about, clause.names, context) or _identifying(about, clause, context)
     if clause.head != "did" or clause.test is not None or prop is None or clause.negated:
         return None
-    marks = tuple(mark for item in found if item is not event for mark in item.marked("is" if item.kind == "Q" else "distinct"))
+    marks = tuple(
+        mark
+        for item in found
+        if item is not event
+        for mark in item.marked("is" if item.kind == "Q" else "distinct")
+    )
     if not quantities:
         made = extended(event, found, marks, head="distinct", field=prop)
         return made.as_kind("A")
-    if quantities[0].value.unit not in ("", "times") or any(not_whole(value) for _, value in quantities[0].value.ops):
+    if quantities[0].value.unit not in ("", "times") or any(
+        not_whole(value) for _, value in quantities[0].value.ops
+    ):
         return None
     return extended(event, found, marks, head="distinct", field=prop, test=count_of(quantities[0].value))
 
@@ -174,16 +199,21 @@ def _active(event: Item, said: Item, test: dict[str, Any], unit: str, found: lis
     return extended(event, found, said.marked("is"), head=f"active_{unit}s", test=test)
 
 
-def _days_in(found: list[Item], context: Context) -> Item | None:
+def _days_in(found: list[Item], context: Context) -> Reduced:
     """Read "on at least 5 days in the last 14 days", whose first part looks like a duration."""
     event, (days, _) = one(found, "E"), every(found, "W")
     said: WindowSpan = days.value
     words = {token.norm for token in context.tokens[days.first : days.last + 1]}
-    if not isinstance(said, WindowSpan) or said.kind != "length" or not {"days", "day"} & words or said.length_ms % _DAY_MS:
+    if (
+        not isinstance(said, WindowSpan)
+        or said.kind != "length"
+        or not {"days", "day"} & words
+        or said.length_ms % _DAY_MS
+    ):
         return None
     rest = found[-1]
     made = _active(event, days, {said.op or "gte": said.length_ms // _DAY_MS}, "day", found[:-1])
-    return None if made is None else [made, rest]  # type: ignore[return-value]
+    return None if made is None else [made, rest]
 
 
 # -- favourites and lifecycles -----------------------------------------------------------------------------
@@ -198,7 +228,12 @@ def _favourite(found: list[Item], context: Context) -> Item | None:
         return None
     prop, test = asked
     is_ = test if isinstance(test, dict) else {"eq": test}
-    marks = tuple(mark for item in found if item is not event for mark in item.marked("is" if item is value else "most_frequent"))
+    marks = tuple(
+        mark
+        for item in found
+        if item is not event
+        for mark in item.marked("is" if item is value else "most_frequent")
+    )
     return extended(event, found, marks, head="most_frequent", field=prop, test=is_)
 
 
@@ -206,7 +241,11 @@ def _favourite_when(found: list[Item], context: Context) -> Item | None:
     time = one(found, "W")
     made = _favourite([item for item in found if item is not time], context)
     keys = _window(time, context)
-    return None if made is None or keys is None else extended(made, found, time.marked(next(iter(keys))), window=keys)
+    return (
+        None
+        if made is None or keys is None
+        else extended(made, found, time.marked(next(iter(keys))), window=keys)
+    )
 
 
 def _of_last(found: list[Item], context: Context) -> Item | None:
@@ -236,10 +275,14 @@ def _favourite_alone(found: list[Item], context: Context) -> Item | None:
 def _stage(found: list[Item], _context: Context) -> Item | None:
     """Read "resurrected users by login, in 30-day periods"."""
     event, stage, period = every(found, "E")[-1], one(found, "STAGE"), one(found, "W")
-    if not isinstance(period.value, WindowSpan) or period.value.kind not in ("in", "length", "rate", "within", "for"):
+    if not isinstance(period.value, WindowSpan) or period.value.kind not in (
+        "in",
+        "length",
+        "rate",
+        "within",
+        "for",
+    ):
         return None
-    from segops.studio.clauses import duration
-
     keys = (("period", duration(period.value.length_ms)), ("is", stage.value))
     marks = (*stage.marked("lifecycle.is"), *period.marked("lifecycle.period"))
     return extended(event, found, marks, head="lifecycle", keys=keys)
@@ -254,7 +297,9 @@ def _more_than(found: list[Item], context: Context) -> Item | None:
     word = one(found, "MORETHAN", "LESSTHAN")
     windows = every(found, "W")
     for time in windows:
-        right = extended(right, [right, time], time.marked("compare[2].within"), window=_window(time, context))
+        right = extended(
+            right, [right, time], time.marked("compare[2].within"), window=_window(time, context)
+        )
     if left.value.window is None:
         left = replace(left, value=replace(left.value, window=right.value.window))
     elif right.value.window is None:
@@ -268,8 +313,6 @@ def _more_than(found: list[Item], context: Context) -> Item | None:
 
 
 def _window(time: Item, context: Context) -> Any:
-    from segops.studio.windows import window_keys
-
     return window_keys(time.value, context.catalogue.zone)
 
 
@@ -286,7 +329,9 @@ def _abandoned(found: list[Item], context: Context) -> Item | None:
         return None
     marks = tuple(mark for item in found for mark in item.marked("all[0].did" if windows else "did_not"))
     if not windows:
-        return Item("NODE", Piece({"did_not": orders[0], "since_last": event.value}, marks), event.first, event.last)
+        return Item(
+            "NODE", Piece({"did_not": orders[0], "since_last": event.value}, marks), event.first, event.last
+        )
     keys = _window(windows[0], context)
     if keys is None:
         return None
@@ -302,7 +347,8 @@ EARLY: Final = (
     Rule("SPEND FN", _spending),
     Rule("FN SPEND", _spending),
     Rule("(SPEND|AOV)", _spending),
-    Rule("FN P E", _of_event),
+    Rule("FN P ABOVE? E", _of_event),
+    Rule("DIFF P ABOVE E", _different),
     Rule("FN E P", _of_event),
     Rule("FN E", _of_event),
     Rule("E FN", _of_event),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from segops.studio.catalogue import StudioCatalogue
-from segops.studio.clauses import Piece, count_of, joined, test_of
+from segops.studio.clauses import Piece, count_of, duration, joined, test_of
 from segops.studio.durations import WindowSpan
 from segops.studio.items import Item
 from segops.studio.lexer import Lexer
@@ -16,7 +16,7 @@ from segops.studio.lexicon import Lexicon, lexicon_of
 from segops.studio.normalise import tokens_of
 from segops.studio.numbers import numbered
 from segops.studio.phrases import Context
-from segops.studio.proposal import Proposal, asked
+from segops.studio.proposal import Proposal, Span, asked
 from segops.studio.propose import NO_SYNONYMS, concluded, propose
 from segops.studio.repair import repaired
 from segops.studio.synonyms import Synonyms
@@ -25,31 +25,65 @@ from segops.studio.windows import window_keys
 _WINDOWS: Final = ("within", "between", "since", "until", "calendar", "since_last")
 #: What begins a follow-up that changes a number or a time.
 _CHANGE: Final = re.compile(
-    r"^\s*(?:please\s+)?(?:actually,?\s+|no,?\s+)?(?:make|change|set|turn|switch)\s+(?:it|that|this|the\s+\w+)\s*(?:to|into)?\s*", re.IGNORECASE
+    r"^\s*(?:please\s+)?(?:actually,?\s+|no,?\s+)?(?:make|change|set|turn|switch)\s+(?:it|that|this|the\s+\w+)\s*(?:to|into)?\s*",
+    re.IGNORECASE,
 )
-_ADD: Final = re.compile(r"^\s*(?:please\s+)?(?:add|and|also|only|just|keep only|limit (?:it )?to|restrict (?:it )?to|but|with)\b[\s,:]*(?:those|customers|people|users)?\s*(?:who are|who|that are)?\s*", re.IGNORECASE)
-_OR: Final = re.compile(r"^\s*(?:please\s+)?(?:or|or else|plus|include|also include|as well as)\b[\s,:]*(?:also\s+)?(?:those|customers|people|users)?\s*(?:who are|who|that are)?\s*", re.IGNORECASE)
-_DROP: Final = re.compile(r"^\s*(?:please\s+)?(?:drop|forget|delete|remove|ignore|lose)\s+(?:the\s+)?(?:condition\s+(?:on|about|of)\s+)?(?P<rest>.+?)(?:\s+(?:condition|part|filter|rule))?\s*$", re.IGNORECASE)
-_EXCLUDE: Final = re.compile(r"^\s*(?:please\s+)?(?:exclude|leave out|without|except|not|take out|minus)\b", re.IGNORECASE)
+_ADD: Final = re.compile(
+    r"^\s*(?:please\s+)?(?:add|and|also|only|just|keep only|limit (?:it )?to|restrict (?:it )?to|but|with)\b[\s,:]*(?:those|customers|people|users)?\s*(?:who are|who|that are)?\s*",
+    re.IGNORECASE,
+)
+_OR: Final = re.compile(
+    r"^\s*(?:please\s+)?(?:or|or else|plus|include|also include|as well as)\b[\s,:]*(?:also\s+)?(?:those|customers|people|users)?\s*(?:who are|who|that are)?\s*",
+    re.IGNORECASE,
+)
+_DROP: Final = re.compile(
+    r"^\s*(?:please\s+)?(?:drop|forget|delete|remove|ignore|lose)\s+(?:the\s+)?(?:condition\s+(?:on|about|of)\s+)?(?P<rest>.+?)(?:\s+(?:condition|part|filter|rule))?\s*$",
+    re.IGNORECASE,
+)
+_EXCLUDE: Final = re.compile(
+    r"^\s*(?:please\s+)?(?:exclude|leave out|without|except|not|take out|minus)\b", re.IGNORECASE
+)
 _INSTEAD: Final = re.compile(r"\s*\binstead\b\s*\.?\s*$", re.IGNORECASE)
-_WHICH: Final = "Which part of the rule is meant? It has several that \"{text}\" could change: say the condition again as a whole."
+_WHICH: Final = 'Which part of the rule is meant? It has several that "{text}" could change: say the condition again as a whole.'
 
 
 def amend(
-    rule: dict[str, Any], text: str, catalogue: StudioCatalogue, now_ms: int, *, synonyms: Synonyms = NO_SYNONYMS
+    rule: dict[str, Any],
+    text: str,
+    catalogue: StudioCatalogue,
+    now_ms: int,
+    *,
+    synonyms: Synonyms = NO_SYNONYMS,
 ) -> Proposal:
     """Return the rule as a follow-up changes it, a question about it, or a refusal. Never raises for any text.
 
     ``rule`` is a valid rule; it stays as it is. What the follow-up says is added with ``all``, or with ``any`` after
     "or"; a time or a number alone replaces the one of the rule, if it has only one.
     """
+    found = _amended(rule, text, catalogue, now_ms, synonyms)
+    return replace(found, understood=_placed(found.understood, text))
+
+
+def _placed(spans: tuple[Span, ...], text: str) -> tuple[Span, ...]:
+    """Return the spans of a part of a follow-up as those of the whole; none where the part was reworded."""
+    for shift in range(len(text)):
+        if all(text[span.start + shift : span.end + shift] == span.text for span in spans):
+            return tuple(replace(span, start=span.start + shift, end=span.end + shift) for span in spans)
+    return ()
+
+
+def _amended(
+    rule: dict[str, Any], text: str, catalogue: StudioCatalogue, now_ms: int, synonyms: Synonyms
+) -> Proposal:
     dropped = _DROP.match(text)
     if dropped is not None:
         return _without(rule, dropped["rest"], catalogue, now_ms)
     changing = _CHANGE.match(text) is not None or _INSTEAD.search(text) is not None
     said = _INSTEAD.sub("", _CHANGE.sub("", text, count=1))
     context, items = _read(said, lexicon_of(catalogue, synonyms), now_ms)
-    figures = [item for item in items if item.kind not in ("ONLY", "SUBJ", "WITH", "COMMA", "ORUP", "ATLEAST")]
+    figures = [
+        item for item in items if item.kind not in ("ONLY", "SUBJ", "WITH", "COMMA", "ORUP", "ATLEAST")
+    ]
     if len(figures) == 1 and figures[0].kind in ("W", "Q"):
         return _refigured(rule, figures[0], said, context)
     if changing:
@@ -59,7 +93,7 @@ def amend(
 
 def _read(text: str, lexicon: Lexicon, now_ms: int) -> tuple[Context, list[Item]]:
     tokens = numbered(repaired(tokens_of(text), lexicon))
-    return Context(lexicon, tokens, now_ms), Lexer(tokens, lexicon, now_ms).read()
+    return Context(lexicon, tokens, now_ms, text), Lexer(tokens, lexicon, now_ms).read()
 
 
 # -- adding ------------------------------------------------------------------------------------------------
@@ -75,11 +109,7 @@ def _joined(rule: dict[str, Any], text: str, context: Context, read: Callable[[s
         part = read(_ADD.sub("", text, count=1))
     if part.outcome != "rule" or part.rule is None:
         return part
-    return concluded(joined("any" if widened else "all", [Piece(rule), Piece(part.rule)]), _unmarked(context))
-
-
-def _unmarked(context: Context) -> Context:
-    return Context(context.lexicon, context.tokens, context.now_ms)
+    return concluded(joined("any" if widened else "all", [Piece(rule), Piece(part.rule)]), context)
 
 
 # -- figures -----------------------------------------------------------------------------------------------
@@ -131,9 +161,9 @@ def _change_of_time(rule: dict[str, Any], figure: Item, context: Context) -> Any
         return _mapped(rule, lambda leaf: _with_window(leaf, keys) if leaf in timed else leaf)
     lengths = [leaf for leaf in _leaves(rule) if _operator(leaf) is not None]
     if isinstance(said, WindowSpan) and len(lengths) == 1 and not timed:
-        from segops.studio.clauses import duration
-
-        return _mapped(rule, lambda leaf: _with_length(leaf, duration(said.length_ms)) if leaf in lengths else leaf)
+        return _mapped(
+            rule, lambda leaf: _with_length(leaf, duration(said.length_ms)) if leaf in lengths else leaf
+        )
     return None
 
 
@@ -173,7 +203,11 @@ def _change_of_number(rule: dict[str, Any], figure: Item) -> Any | None:
 
 def _is_measured(leaf: dict[str, Any]) -> bool:
     test = leaf.get("is")
-    return isinstance(test, dict) and len(test) == 1 and all(isinstance(each, int | float) and not isinstance(each, bool) for each in test.values())
+    return (
+        isinstance(test, dict)
+        and len(test) == 1
+        and all(isinstance(each, int | float) and not isinstance(each, bool) for each in test.values())
+    )
 
 
 # -- replacing and leaving out -----------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from segops.core.errors import UserError
 class Kind:
     """What values a property, a trait or a score has.
 
-    ``name`` is string, number, boolean, date, list, country, choice, probability or amount; ``values`` are those
-    of a choice, ``currency`` that of an amount.
+    ``name`` is string, number, boolean, date, list, country, choice, probability or amount; ``values`` are
+    those of a choice, ``currency`` that of an amount.
     """
 
     name: str

@@ -26,7 +26,7 @@ class Both:
 class Clause:
     """What is said of events: a count, an aggregate, an age, days or periods.
 
-    ``head`` is the node's head key; ``test`` its count or ``is``; ``keys`` the window and what else stands beside.
+    ``head`` is the node's head key; ``test`` its count or ``is``; ``keys`` what else stands beside.
     """
 
     names: tuple[str, ...]
@@ -139,11 +139,15 @@ def joined(head: str, pieces: Iterable[Piece]) -> Piece:
     """Return a group of pieces under ``all`` or ``any``; a single piece stays as it is."""
     flat: list[Piece] = []
     for piece in pieces:
-        flat.extend(each for each in _flattened(head, piece) if all(each.node != known.node for known in flat))
+        flat.extend(
+            each for each in _flattened(head, piece) if all(each.node != known.node for known in flat)
+        )
     if len(flat) == 1:
         return flat[0]
     marks = tuple(
-        (first, last, f"{head}[{at}].{key}".rstrip(".")) for at, piece in enumerate(flat) for first, last, key in piece.marks
+        (first, last, f"{head}[{at}].{key}".rstrip("."))
+        for at, piece in enumerate(flat)
+        for first, last, key in piece.marks
     )
     return Piece({head: [piece.node for piece in flat]}, marks)
 
@@ -169,5 +173,8 @@ def negated(piece: Piece) -> Piece:
     if list(node) == ["not"]:
         return Piece(node["not"], tuple((a, b, key.removeprefix("not.")) for a, b, key in piece.marks))
     if "did" in node and "count" not in node:
-        return Piece({"did_not": node["did"], **{key: value for key, value in node.items() if key != "did"}}, piece.marks)
+        return Piece(
+            {"did_not": node["did"], **{key: value for key, value in node.items() if key != "did"}},
+            piece.marks,
+        )
     return Piece({"not": node}, tuple((a, b, f"not.{key}".rstrip(".")) for a, b, key in piece.marks))

@@ -9,20 +9,51 @@ from typing import Final
 
 from segops.core.values import datetime_ms, parse_datetime
 
-MONTHS: Final = (
-    "january february march april may june july august september october november december".split()
-)
+MONTHS: Final = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _SHORT: Final = {
     **{month[:3]: number for number, month in enumerate(MONTHS, 1) if month != "may"},
     "sept": 9,
 }
 _MONTH_NUMBERS: Final = {**{month: number for number, month in enumerate(MONTHS, 1)}, **_SHORT}
-WEEKDAYS: Final = "monday tuesday wednesday thursday friday saturday sunday".split()
+WEEKDAYS: Final = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _ORDINALS: Final = {
     word: number
     for number, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
-        "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth".split(),
+        [
+            "first",
+            "second",
+            "third",
+            "fourth",
+            "fifth",
+            "sixth",
+            "seventh",
+            "eighth",
+            "ninth",
+            "tenth",
+            "eleventh",
+            "twelfth",
+            "thirteenth",
+            "fourteenth",
+            "fifteenth",
+            "sixteenth",
+            "seventeenth",
+            "eighteenth",
+            "nineteenth",
+            "twentieth",
+        ],
         1,
     )
 }
@@ -49,7 +80,10 @@ def _dated(prefix: str) -> str:
     )
 
 
-DATE: Final = _dated("a").replace(rf"|(?:the )?(?:(?:start|beginning) of )?(?:year )?(?P<ay4>{_LONE_YEAR})", rf"|(?:the )?year (?P<ay4>{_LONE_YEAR})")
+DATE: Final = _dated("a").replace(
+    rf"|(?:the )?(?:(?:start|beginning) of )?(?:year )?(?P<ay4>{_LONE_YEAR})",
+    rf"|(?:the )?year (?P<ay4>{_LONE_YEAR})",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,15 +256,23 @@ def _during(groups: _Groups, now_ms: int) -> DateWindow | None:
     return DateWindow("fixed", found.start_ms, found.end_ms, found.month)
 
 
-_AND_LATER: Final = "(?: (?:on|onward|onwards|on wards|and later|or later|until now|till now|up to now|to date|to today))"
+_AND_LATER: Final = (
+    "(?: (?:on|onward|onwards|on wards|and later|or later|until now|till now|up to now|to date|to today))"
+)
 
 #: Patterns of windows between dates with their builders, the more specific first.
 DATE_WINDOWS: Final[tuple[tuple[str, _Builder], ...]] = (
     (rf"(?:between|from) {_dated('a')} (?:and|to|until|till|through|-) {_dated('b')}", _fixed),
     (rf"(?:in |on )?{_dated('a')}{_AND_LATER}", _from),
     (rf"from {_dated('a')}{_AND_LATER}", _from),
-    (rf"(?:ever since|since|starting|starting from|starting on|as of|on or after|not before|beginning|no earlier than) {_dated('a')}", _from),
+    (
+        rf"(?:ever since|since|starting|starting from|starting on|as of|on or after|not before|beginning|no earlier than) {_dated('a')}",
+        _from,
+    ),
     (rf"(?:later than|after) {_dated('a')}", _after_day),
     (rf"(?:before|until|till|prior to|earlier than|ahead of) {_dated('a')}", _until),
-    (rf"(?:in|during|on|throughout|over|at|back in|sometime in|the month of|in the month of) {_dated('a')}", _during),
+    (
+        rf"(?:in|during|on|throughout|over|at|back in|sometime in|the month of|in the month of) {_dated('a')}",
+        _during,
+    ),
 )

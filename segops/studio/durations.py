@@ -162,7 +162,9 @@ def duration_ms(text: str) -> int | None:
     return int(total) if found and 0 < total <= MAX_MS else None
 
 
-_PART = re.compile(rf"(?P<number>{NUMBER}|half(?: an?)?|a full|a whole|an entire|an?|one) (?:and a half )?(?P<unit>{_UNIT})\b")
+_PART = re.compile(
+    rf"(?P<number>{NUMBER}|half(?: an?)?|a full|a whole|an entire|an?|one) (?:and a half )?(?P<unit>{_UNIT})\b"
+)
 
 
 def _factor(text: str) -> Decimal:
@@ -236,7 +238,9 @@ def _every(groups: _Groups) -> WindowSpan | None:
 
 def _clock(groups: _Groups) -> WindowSpan | None:
     begin, end = clock(groups.get("low") or "0:00"), clock(groups.get("high") or "24:00")
-    return None if begin is None or end is None or begin == end else WindowSpan("clock", text=f"{begin}-{end}")
+    return (
+        None if begin is None or end is None or begin == end else WindowSpan("clock", text=f"{begin}-{end}")
+    )
 
 
 def clock(text: str) -> str | None:
@@ -253,28 +257,49 @@ def clock(text: str) -> str | None:
         return None
     hour, minute = int(found[1]), int(found[2] or 0)
     hour = hour % 12 + 12 * (found[3] == "pm") if found[3] in ("am", "pm") else hour
-    return f"{hour:02}:{minute:02}" if hour < 24 and minute < 60 or (hour, minute) == (24, 0) else None
+    return f"{hour:02}:{minute:02}" if (hour < 24 and minute < 60) or (hour, minute) == (24, 0) else None
 
 
 #: Patterns of windows with their builders, the more specific first. The text is that of the tokens, in lower case.
 WINDOWS: Final[tuple[tuple[str, Callable[[_Groups], WindowSpan | None]], ...]] = (
     (rf"{_COUNTED} (?P<length>{NUMBER} {_UNIT}) periods?", _regular),
     (rf"{_COUNTED} (?P<unit>days?|weeks?|months?|quarters?)", _regular),
-    (rf"(?:every|each)(?: single)? (?P<unit>day|week|month) (?:for|of|in|during|over|within)(?: the)?(?: last| past)? {_D}", _every),
+    (
+        rf"(?:every|each)(?: single)? (?P<unit>day|week|month) (?:for|of|in|during|over|within)(?: the)?(?: last| past)? {_D}",
+        _every,
+    ),
     (rf"(?:between|from) (?P<low>{_CLOCK}) (?:and|to|until|till|-) (?P<high>{_CLOCK})(?: o clock)?", _clock),
     (rf"(?:after|past|since|from) (?P<low>{_CLOCK})(?: onwards?)?", _clock),
     (rf"(?:before|until) (?P<high>{_CLOCK})", _clock),
     (rf"between (?P<low>{DURATION}|{NUMBER}) and (?P<high>{DURATION}) (?:ago|back|old|before now)", _between),
-    (rf"(?:from )?(?P<low>{DURATION}|{NUMBER}) (?:to|-) (?P<high>{DURATION}) (?:ago|back|old|before now)", _between),
-    (rf"{_C}{_D}(?P<more> or (?:more|longer))? (?:ago|back|before now)(?P<orm> or (?:more|longer|earlier))?", _span("ago")),
-    (rf"(?:older|longer) than {_D}", lambda groups: WindowSpan("ago", duration_ms(groups["length"] or "") or 0, "gt")),
-    (rf"(?:newer|younger) than {_D}", lambda groups: WindowSpan("ago", duration_ms(groups["length"] or "") or 0, "lt")),
+    (
+        rf"(?:from )?(?P<low>{DURATION}|{NUMBER}) (?:to|-) (?P<high>{DURATION}) (?:ago|back|old|before now)",
+        _between,
+    ),
+    (
+        rf"{_C}{_D}(?P<more> or (?:more|longer))? (?:ago|back|before now)(?P<orm> or (?:more|longer|earlier))?",
+        _span("ago"),
+    ),
+    (
+        rf"(?:older|longer) than {_D}",
+        lambda groups: WindowSpan("ago", duration_ms(groups["length"] or "") or 0, "gt"),
+    ),
+    (
+        rf"(?:newer|younger) than {_D}",
+        lambda groups: WindowSpan("ago", duration_ms(groups["length"] or "") or 0, "lt"),
+    ),
     (rf"{_C}{_D}(?P<more> or (?:more|over))? old(?!er)", _span("ago")),
     (rf"{_C}(?:{_D}|{_P}) (?:from now|away|left|to go|remaining|from today)", _span("next")),
-    (rf"(?:{_IN} )?(?:the |their |its |these |those )?(?:next|coming|upcoming|following) {_D}", _span("next")),
+    (
+        rf"(?:{_IN} )?(?:the |their |its |these |those )?(?:next|coming|upcoming|following) {_D}",
+        _span("next"),
+    ),
     (rf"{_IN} (?:the |their )?(?:next|coming|upcoming|following) {_P}", _span("next")),
     (rf"(?:the |their )(?:next|coming|upcoming|following) {_P}", _span("next")),
-    (r"(?P<said>(?:the )?(?:next|coming) (?:week|month|quarter|year)|tomorrow|next (?:few|couple of) \w+)", _unclear),
+    (
+        r"(?P<said>(?:the )?(?:next|coming) (?:week|month|quarter|year)|tomorrow|next (?:few|couple of) \w+)",
+        _unclear,
+    ),
     (rf"for {_C}(?:the |these )?(?:whole |entire |full )?{_LAST} (?:{_D}|{_P})(?: {_AFTER})*", _span("for")),
     (
         rf"(?:{_IN} )?(?:(?:the|these|those|their|any|this) )?(?:whole |entire )?{_LAST} (?:{_C}){_D}(?! of the month)",
@@ -289,26 +314,43 @@ WINDOWS: Final[tuple[tuple[str, Callable[[_Groups], WindowSpan | None]], ...]] =
         r"|(?<!since )(?<!before )(?:last (?:night|week|month|quarter|year|spring|summer|autumn|fall|winter|season)))",
         _unclear,
     ),
-    (r"(?:at any time |any time )?(?:in |during |within |for |so far |over )?(?:this|the current) (?:calendar )?(?P<unit>day|week|month|year|quarter)(?: so far| to date)?", _calendar),
+    (
+        r"(?:at any time |any time )?(?:in |during |within |for |so far |over )?(?:this|the current) (?:calendar )?(?P<unit>day|week|month|year|quarter)(?: so far| to date)?",
+        _calendar,
+    ),
     (r"(?P<unit>year|month|week) to date", _calendar),
     (r"(?:earlier )?today(?! )|(?:earlier )?today(?= )", _calendar),
-    (rf"for (?:a |the )?{_C}(?:the )?{_D}(?P<more> (?:or more|or longer|plus|\+))?(?: {_AFTER})*", _span("for")),
+    (
+        rf"for (?:a |the )?{_C}(?:the )?{_D}(?P<more> (?:or more|or longer|plus|\+))?(?: {_AFTER})*",
+        _span("for"),
+    ),
     (
         rf"(?:within|in|no later than|inside|in less than|in under|less than|no more than|at most|up to) {_C}{_D}{_THAT}",
         _span("gap"),
     ),
     (rf"{_D}{_THAT}", _span("gap")),
-    (rf"(?:within|in|no later than|inside|less than|no more than|at most|up to) (?:the )?(?:first )?{_D} (?:of|after|following|from)(?= )", _span("after")),
+    (
+        rf"(?:within|in|no later than|inside|less than|no more than|at most|up to) (?:the )?(?:first )?{_D} (?:of|after|following|from)(?= )",
+        _span("after"),
+    ),
     (
         rf"(?P<strict>within) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}",
-        lambda groups: WindowSpan("in", duration_ms(groups["length"] or "") or 0, COMPARISONS.get(groups["op"] or "", ""), text="within"),
+        lambda groups: WindowSpan(
+            "in",
+            duration_ms(groups["length"] or "") or 0,
+            COMPARISONS.get(groups["op"] or "", ""),
+            text="within",
+        ),
     ),
     (
         rf"(?:within the space of|in the space of|inside of|inside|in|over|during|across|in the course of|over the course of) (?:a |the )?{_C}(?:a period of |a window of |any )?{_D}(?P<more> or (?:more|longer))?",
         _span("in"),
     ),
     (r"(?:in|within|over) the next (?P<n>\d+)", lambda groups: WindowSpan("next", text=groups["n"] or "")),
-    (r"(?:in|within|over) the (?:last|past) (?P<n>\d+)", lambda groups: WindowSpan("within", text=groups["n"] or "")),
+    (
+        r"(?:in|within|over) the (?:last|past) (?P<n>\d+)",
+        lambda groups: WindowSpan("within", text=groups["n"] or ""),
+    ),
     (rf"(?:per|each|every|a|an) {_P}(?!s)(?! (?:ago|and a half))", _span("rate")),
     (rf"{_C}{_D}(?P<more> (?:or more|or longer|plus|\+))?(?: {_AFTER})*", _span("length")),
 )

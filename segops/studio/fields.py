@@ -20,7 +20,8 @@ _PURCHASES: Final = ("order completed", "purchase", "purchased", "order placed",
 class Values:
     """Values said of one field: each option has all fields that it may be a value of.
 
-    ``joint``: all of them are meant at once. ``bound``: ``up`` or ``down`` from the value, in the order of the catalogue.
+    ``joint``: all of them are meant at once. ``bound``: ``up`` or ``down`` from the value, in the catalogue's
+    order.
     """
 
     options: tuple[tuple[Value, ...], ...]
@@ -74,7 +75,9 @@ class Schema:
         """Whether a field has any text as its value."""
         if field.owner == "trait":
             return self.trait(field.name).name in ("string", "list")
-        return any(self.catalogue.events[name][field.name].name == "string" for name in self.owners(field.name))
+        return any(
+            self.catalogue.events[name][field.name].name == "string" for name in self.owners(field.name)
+        )
 
     def money(self, names: tuple[str, ...]) -> str | None:
         """Return the property that has the amount of money of events."""
@@ -94,7 +97,7 @@ class Schema:
         return next(((known[name],) for name in _PURCHASES if name in known), ())
 
     def test_of(self, names: tuple[str, ...], values: Values) -> tuple[str, Any] | None:
-        """Return the property of events that values are of, and what it is asked; None if they have no such property."""
+        """Return the property of events that values are of, and what it is asked; None if they have none."""
         for field in (field for field in values.fields() if field.owner == "property"):
             kind = self.kind(names, field.name)
             if kind is None:

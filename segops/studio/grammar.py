@@ -9,14 +9,17 @@ from segops.studio.aggregates import AGGREGATES, EARLY
 from segops.studio.clauses import Clause, Piece, joined
 from segops.studio.clauses import negated as opposite
 from segops.studio.durations import WindowSpan
-from segops.studio.events import EVENTS, started
+from segops.studio.event_rules import EVENTS
+from segops.studio.events import started
 from segops.studio.fields import Values, literal_values
-from segops.studio.groups import Unread, grouped
-from segops.studio.items import Item, Rule, every, merged, one, reduce
+from segops.studio.groups import grouped
+from segops.studio.items import Item, Reduced, Rule, every, merged, one, reduce
 from segops.studio.meanings import Field
+from segops.studio.measures import MORE
 from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
 from segops.studio.sequences import turned
-from segops.studio.traits import MEASURES, MORE, TRAITS
+from segops.studio.sharing import Unread
+from segops.studio.traits import MEASURES, TRAITS
 from segops.studio.windows import age_test
 from segops.studio.words import load_words
 
@@ -33,17 +36,21 @@ def _number_of_list(found: list[Item], _context: Context) -> Item | None:
     return merged("KOF", int(operand) + (op == "gt"), found)
 
 
-def _same_object(found: list[Item], context: Context) -> Item | None:
+def _same_object(found: list[Item], context: Context) -> Reduced:
     """Read "opened or clicked an email": the first verb has the object of the second one."""
     verb, joint, event = found
     numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
-    words = [context.tokens[at].stem for at in numbers if context.tokens[at].norm not in ("a", "an", "the", "their", "our", "some")]
+    words = [
+        context.tokens[at].stem
+        for at in numbers
+        if context.tokens[at].norm not in ("a", "an", "the", "their", "our", "some")
+    ]
     head = context.tokens[verb.first].stem
     meaning = _with_object(head, words, event.kind, context)
     if meaning is None:
         return None
     value = Values((meaning,)) if event.kind == "V" else meaning
-    return [Item(event.kind, value, verb.first, verb.last), joint, event]  # type: ignore[return-value]
+    return [Item(event.kind, value, verb.first, verb.last), joint, event]
 
 
 def _with_object(head: str, words: list[str], kind: str, context: Context) -> Any | None:
@@ -55,31 +62,36 @@ def _with_object(head: str, words: list[str], kind: str, context: Context) -> An
     return None
 
 
-def _same_object_after(found: list[Item], context: Context) -> Item | None:
+def _same_object_after(found: list[Item], context: Context) -> Reduced:
     """Read "clicked fewer emails than they opened"."""
     event, verb = found[0], found[-1]
     numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
     words = [context.tokens[at].stem for at in numbers]
     meaning = _with_object(context.tokens[verb.first].stem, words, "E", context)
-    return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]  # type: ignore[return-value]
+    return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]
 
 
 def _any_of_list(found: list[Item], _context: Context) -> Item:
     return merged(found[0].kind, "", found)
 
 
-def _city(found: list[Item], context: Context) -> Item | None:
+def _city(found: list[Item], context: Context) -> Reduced:
     """Take a name after "in" or "from" for a city, if customers have one."""
     before, name = found
     token = context.tokens[name.first]
     said = context.tokens[name.first - 1].norm if name.first else ""
     fields = [Field("trait", "city")] if "city" in context.catalogue.traits else []
-    if not fields or not token.name or said not in ("in", "from", "of", "to") or token.norm in load_words()["regions"].split():
+    if (
+        not fields
+        or not token.name
+        or said not in ("in", "from", "of", "to")
+        or token.norm in load_words()["regions"].split()
+    ):
         return None
     if before.kind in ("E", "A", "P", "UNK", "V") and before.kind != "V":
         return None
     value = Item("V", literal_values([context.text(name)], fields), name.first, name.last)
-    return [before, value] if before is not name else value  # type: ignore[return-value]
+    return [before, value] if before is not name else value
 
 
 def _cities(found: list[Item], context: Context) -> Item | None:
@@ -90,7 +102,7 @@ def _cities(found: list[Item], context: Context) -> Item | None:
     return merged("V", replace(left.value, options=(*left.value.options, *more.options)), found)
 
 
-def _last_ago(found: list[Item], _context: Context) -> Item | None:
+def _last_ago(found: list[Item], _context: Context) -> Reduced:
     """Read "exactly one order, and it was more than 60 days ago": the age is of the same event."""
     event, time = one(found, "E"), one(found, "W")
     clause: Clause = event.value
@@ -102,17 +114,26 @@ def _last_ago(found: list[Item], _context: Context) -> Item | None:
         return None
     aged = Clause(clause.names, "last", where=clause.where, test=test)
     joint = Item("AND", "", found[-2].first, found[-2].first)
-    return [event, joint, Item("E", aged, time.first, time.last, tuple(time.marked("is")))]  # type: ignore[return-value]
+    return [event, joint, Item("E", aged, time.first, time.last, tuple(time.marked("is")))]
 
 
-def _then_within(found: list[Item], _context: Context) -> Item | None:
+def _then_within(found: list[Item], _context: Context) -> Reduced:
     """Read "viewed a product and, within an hour, added it to the cart"."""
     (early, late), time = every(found, "E"), one(found, "W")
     said = time.value
-    if not isinstance(said, WindowSpan) or said.text != "within" and said.kind != "gap" or late.value.gap or late.value.window:
+    if (
+        not isinstance(said, WindowSpan)
+        or (said.text != "within" and said.kind != "gap")
+        or late.value.gap
+        or late.value.window
+    ):
         return None
-    step = replace(late, value=replace(late.value, gap=replace(said, kind="gap")), marks=(*late.marks, *time.marked("within")))
-    return [early, Item("THEN", "", time.first, time.first), step]  # type: ignore[return-value]
+    step = replace(
+        late,
+        value=replace(late.value, gap=replace(said, kind="gap")),
+        marks=(*late.marks, *time.marked("within")),
+    )
+    return [early, Item("THEN", "", time.first, time.first), step]
 
 
 _LISTS: Final = (
@@ -139,7 +160,11 @@ def parsed(items: list[Item], context: Context) -> Piece:
         raise Unread(items[_MOST_ITEMS:])
     read = _without_tiers(prepared(items, context))
     colon = next((at for at, item in enumerate(read) if item.kind == "COLON"), None)
-    if colon is not None and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon]) and not (colon and read[colon - 1].kind == "Q"):
+    if (
+        colon is not None
+        and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon])
+        and not (colon and read[colon - 1].kind == "Q")
+    ):
         return _explained(read, colon, context)
     return _parsed(read, context)
 
@@ -161,17 +186,28 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
     named = any(item.kind == "E" and item.value.count is not None for item in before)
     if named or not before:
         return _parsed(after, context)
+    whole: Piece | None
     try:
-        return _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
+        whole = _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
     except Unread:
-        pass
+        whole = None
     try:
-        return _parsed(after, context)
+        piece = _parsed(after, context)
+        return piece if whole is None or _is_said_again(whole, piece) else whole
     except Unread:
+        if whole is not None:
+            return whole
         said = [item for item in before if item.kind not in ("UNK", "VAGUE")]
         if not said or len(said) == len(before):
             raise
         return _parsed([*said, *after], context)
+
+
+def _is_said_again(whole: Piece, piece: Piece) -> bool:
+    """Whether both sides of a colon are about one trait: "no texts please: sms consent is off"."""
+    trait = piece.node.get("trait")
+    parts = whole.node.get("all", [])
+    return trait is not None and sum(str({"trait": trait})[1:-1] in str(part) for part in parts) > 1
 
 
 def _parsed(items: list[Item], context: Context) -> Piece:
@@ -214,7 +250,11 @@ def _ended(items: list[Item]) -> list[Item]:
 
 def everyone_but(items: list[Item]) -> bool:
     """Whether a request is of all customers and says no condition."""
-    return bool(items) and all(item.kind in ("EVERYONE", "SUBJ", "COMMA") for item in items) and bool(every(items, "EVERYONE"))
+    return (
+        bool(items)
+        and all(item.kind in ("EVERYONE", "SUBJ", "COMMA") for item in items)
+        and bool(every(items, "EVERYONE"))
+    )
 
 
 __all__ = ["Unread", "everyone_but", "joined", "opposite", "parsed"]

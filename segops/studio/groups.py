@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from segops.studio.clauses import Clause, Piece, duration, joined, node_of
+from segops.studio.clauses import Clause, Piece, joined, node_of
 from segops.studio.clauses import negated as opposite
-from segops.studio.durations import WindowSpan
-from segops.studio.items import Item, every, one
+from segops.studio.items import Item, every
 from segops.studio.phrases import Context
 from segops.studio.sequences import sequenced
-from segops.studio.windows import window_keys
+from segops.studio.sharing import Unread, framed, leading, shared
 
-JOINTS: Final = frozenset(("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON"))
+JOINTS: Final = frozenset(
+    ("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON")
+)
 _PARTS: Final = frozenset(("E", "NODE"))
 
 
-class Unread(Exception):
-    """Items are left that became no node."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        super().__init__()
-        self.items = tuple(items)
-
-
 def grouped(items: list[Item], context: Context) -> Piece:
-    """Return the tree of items that are clauses, nodes and joints. Raises Unread with those that are neither."""
+    """Return the tree of clauses, nodes and joints. Raises Unread with the items that are none."""
     items = _bracketed(items, context)
     listed = _listed(items, context)
     if listed is not None:
         return listed
-    items = _shared(_framed(sequenced(_leading(items, context))), context)
+    items = shared(framed(sequenced(leading(items, context))), context)
     rest = [item for item in items if item.kind not in JOINTS | _PARTS]
     if rest:
         raise Unread(rest)
     return _split(_spread(_trimmed(items)), context)
-
-
-def _framed(items: list[Item]) -> list[Item]:
-    """Take a window after a sequence for that of the whole: "…, all within the last 7 days"."""
-    for at in range(1, len(items)):
-        time = items[at]
-        before = at - 1 - (items[at - 1].kind == "COMMA")
-        said = time.value
-        if time.kind == "W" and before >= 0 and isinstance(said, WindowSpan) and said.kind == "within":
-            piece = items[before].value
-            if isinstance(piece, Piece) and set(piece.node) == {"sequence"}:
-                node = {**piece.node, "within": duration(said.length_ms)}
-                framed = replace(items[before], value=Piece(node, (*piece.marks, *time.marked("within"))))
-                return [*items[:before], framed, *items[at + 1 :]]
-    return items
 
 
 def _trimmed(items: list[Item]) -> list[Item]:
@@ -109,8 +87,14 @@ def _of_list(head: Item, parts: list[Piece], outer: Piece | None, context: Conte
         k = head.value
         if not 1 <= k <= len(parts):
             raise Unread([head])
-        marks = tuple((a, b, f"at_least.of[{at}].{key}".rstrip(".")) for at, part in enumerate(parts) for a, b, key in part.marks)
-        group = Piece({"at_least": {"k": k, "of": [part.node for part in parts]}}, (*marks, *head.marked("at_least.k")))
+        marks = tuple(
+            (a, b, f"at_least.of[{at}].{key}".rstrip("."))
+            for at, part in enumerate(parts)
+            for a, b, key in part.marks
+        )
+        group = Piece(
+            {"at_least": {"k": k, "of": [part.node for part in parts]}}, (*marks, *head.marked("at_least.k"))
+        )
     return group if outer is None else joined("all", [outer, group])
 
 
@@ -137,104 +121,6 @@ def _element(items: list[Item], windows: list[Item], context: Context) -> Piece:
     return grouped([*windows, *items] if windows else items, context)
 
 
-# -- windows that several clauses share --------------------------------------------------------------------
-
-
-def _is_clause(item: Item) -> bool:
-    return item.kind == "E"
-
-
-def _leading(items: list[Item], context: Context) -> list[Item]:
-    """Give a window that stands alone at the beginning to every clause without one."""
-    rest = [item for item in items if item.kind not in ("COMMA", "REL", "SUBJ")]
-    if not rest or rest[0].kind != "W" or not any(map(_is_clause, rest)):
-        return items
-    time = rest[0]
-    return [_with(item, time, context) if _is_clause(item) else item for item in items if item is not time]
-
-
-def _with(item: Item, time: Item, context: Context) -> Item:
-    clause: Clause = item.value
-    if not _is_open(clause) or clause.timeless:
-        return item
-    keys = window_keys(time.value, context.catalogue.zone, negated=clause.negated)
-    if keys is None:
-        raise Unread([time])
-    return replace(item, value=replace(clause, window=keys), marks=(*item.marks, *time.marked(next(iter(keys)))))
-
-
-def _is_open(clause: Clause) -> bool:
-    """Whether a clause may have a window and has none."""
-    return clause.window is None and clause.gap is None and clause.head not in ("first", "last", "regularly", "lifecycle")
-
-
-def _shared(items: list[Item], context: Context) -> list[Item]:
-    """Give the window at the end to the clauses before it, and the one of a clause to a denial after it."""
-    items = [_same_window(items, at) for at in range(len(items))]
-    items = [item for item in items if item.kind != "SAMEWIN"]
-    for at in range(len(items) - 1, 0, -1):
-        items = _back(items, at)
-    for at in range(len(items)):
-        items = _forth(items, at)
-    return items
-
-
-def _same_window(items: list[Item], at: int) -> Item:
-    item = items[at]
-    following = items[at + 1].kind if at + 1 < len(items) else ""
-    if not _is_clause(item) or following != "SAMEWIN" or item.value.window is not None:
-        return item
-    earlier = [each for each in items[:at] if _is_clause(each) and each.value.window is not None]
-    return replace(item, value=replace(item.value, window=earlier[-1].value.window)) if earlier else item
-
-
-def _back(items: list[Item], at: int) -> list[Item]:
-    """Let a clause's window reach back over "and" or "or" to the clause before it."""
-    item = items[at]
-    before = _before(items, at)
-    if before is None or not _is_clause(item) or item.value.window is None:
-        return items
-    left, right = items[before].value, item.value
-    if not _is_open(left) or left.timeless or _is_other(left, right) or not _is_recent(right):
-        return items
-    changed = replace(items[before], value=replace(left, window=right.window))
-    return [*items[:before], changed, *items[before + 1 :]]
-
-
-def _is_recent(clause: Clause) -> bool:
-    return not {"since_last"} & set(clause.window or {}) and not (clause.gap and clause.gap.kind == "gap")
-
-
-def _is_other(left: Clause, right: Clause) -> bool:
-    """Whether one clause denies the events of the other."""
-    return left.names == right.names and left.negated != right.negated
-
-
-def _before(items: list[Item], at: int) -> int | None:
-    """Return the index of the clause that only "and" or "or" parts from the one at an index."""
-    number = at - 1
-    while number >= 0 and items[number].kind in ("AND", "OR", "COMMA", "BUT"):
-        number -= 1
-    joints = {item.kind for item in items[number + 1 : at]}
-    if number < 0 or not _is_clause(items[number]) or "THEN" in joints:
-        return None
-    return number if joints or (_is_clause(items[at]) and items[at].value.negated) else None
-
-
-def _forth(items: list[Item], at: int) -> list[Item]:
-    item = items[at]
-    before = _before(items, at)
-    if before is None or not _is_clause(item) or not item.value.negated:
-        return items
-    left, right = items[before].value, item.value
-    if left.window is None or not _is_open(right) or right.timeless or left.negated or not _is_recent(left):
-        return items
-    if left.names == right.names and not right.where:
-        return items
-    changed = replace(item, value=replace(right, window=left.window))
-    return [*items[:at], changed, *items[at + 1 :]]
-
-
 # -- and, or -----------------------------------------------------------------------------------------------
 
 
@@ -246,7 +132,12 @@ def _spread(items: list[Item]) -> list[Item]:
         if joint.kind == "OR" and left.kind == right.kind == "NODE" and _is_denied_alike(left, right):
             found[at - 1] = joint.as_kind("AND", "")
             found[at] = replace(right, value=opposite(right.value))
-        if joint.kind == "OR" and left.kind == right.kind == "E" and left.value.negated and not right.value.negated:
+        if (
+            joint.kind == "OR"
+            and left.kind == right.kind == "E"
+            and left.value.negated
+            and not right.value.negated
+        ):
             found[at - 1] = joint.as_kind("AND", "")
             found[at] = replace(right, value=replace(right.value, negated=True, timeless=left.value.timeless))
     return found
@@ -271,7 +162,9 @@ def _split(items: list[Item], context: Context) -> Piece:
 
 
 def _leaf(item: Item) -> Piece:
-    return item.value if isinstance(item.value, Piece) else Piece(node_of(item.value), _marks(item.value, item))
+    return (
+        item.value if isinstance(item.value, Piece) else Piece(node_of(item.value), _marks(item.value, item))
+    )
 
 
 def _marks(clause: Clause, item: Item) -> tuple[tuple[int, int, str], ...]:
@@ -313,7 +206,11 @@ def _each_denied(piece: Piece) -> Piece:
     parts = []
     for at, node in enumerate(inner["any"]):
         prefix = f"not.any[{at}]"
-        marks = ((a, b, key.removeprefix(prefix).lstrip(".")) for a, b, key in piece.marks if key.startswith(prefix))
+        marks = (
+            (a, b, key.removeprefix(prefix).lstrip("."))
+            for a, b, key in piece.marks
+            if key.startswith(prefix)
+        )
         parts.append(opposite(Piece(node, tuple(marks))))
     return joined("all", parts)
 
@@ -361,7 +258,11 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
 def _at_relative(items: list[Item], context: Context) -> Piece | None:
     """Split what customers are from what they did: "gold members who bought or reviewed"."""
     at = next((at for at, item in enumerate(items) if item.kind == "REL"), None)
-    if at is None or not _trimmed(items[:at]) or items[at - 1].kind in ("AND", "OR", "COMMA", "BUT", "EITHER"):
+    if (
+        at is None
+        or not _trimmed(items[:at])
+        or items[at - 1].kind in ("AND", "OR", "COMMA", "BUT", "EITHER")
+    ):
         if at is None:
             return None
         return _split([item for number, item in enumerate(items) if number != at], context)
@@ -371,7 +272,9 @@ def _at_relative(items: list[Item], context: Context) -> Piece | None:
 def _at_or(items: list[Item], context: Context) -> Piece | None:
     if not any(item.kind == "OR" for item in items):
         return None
-    return _at(items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR"))
+    return _at(
+        items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR")
+    )
 
 
 def _is_listing(items: list[Item], number: int, joint: str) -> bool:
@@ -384,9 +287,10 @@ def _is_listing(items: list[Item], number: int, joint: str) -> bool:
 
 def _at_and(items: list[Item], context: Context) -> Piece | None:
     parts = every(items, *_PARTS)
-    return joined("all", [_leaf(part) for part in parts]) if len(parts) > 1 else _leaf(parts[0]) if parts else None
-
-
-def first_of(items: list[Item], *kinds: str) -> Any:
-    """Return the value of the first item of some kinds."""
-    return one(items, *kinds).value
+    return (
+        joined("all", [_leaf(part) for part in parts])
+        if len(parts) > 1
+        else _leaf(parts[0])
+        if parts
+        else None
+    )

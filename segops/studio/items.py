@@ -14,7 +14,7 @@ Mark = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Some tokens, taken for one thing. ``kind`` is a short name; the grammar's rules are patterns of kinds."""
+    """Some tokens, taken for one thing. ``kind`` is a short name: rules are patterns of kinds."""
 
     kind: str
     value: Any
@@ -38,7 +38,9 @@ def merged(kind: str, value: Any, items: Sequence[Item], marks: Iterable[Mark] =
     return Item(kind, value, items[0].first, items[-1].last, tuple(marks))
 
 
-Build = Callable[[list[Item], Any], "Item | list[Item] | None"]
+#: What a rule makes of the items that it matches: one item, several, or None to leave them.
+Reduced = Item | list[Item] | None
+Build = Callable[[list[Item], Any], Reduced]
 
 
 class Rule(NamedTuple):
@@ -89,7 +91,11 @@ def _applied(items: list[Item], rule: Rule, context: Any) -> list[Item]:
             continue
         new = found if isinstance(found, list) else [found]
         items = [*items[:first], *new, *items[last:]]
-        position = match.start() if not isinstance(found, list) else match.start() + sum(len(i.kind) + 1 for i in new)
+        position = (
+            match.start()
+            if not isinstance(found, list)
+            else match.start() + sum(len(i.kind) + 1 for i in new)
+        )
 
 
 def _kinds(found: Item | list[Item]) -> list[str]:

@@ -15,14 +15,65 @@ from segops.studio.words import load_table, load_words
 
 #: Words that may stand within a phrase without being said in it.
 _PASSED_OVER: Final = frozenset(
-    "a an the their our his her its my your any some us our of this that these those they them will got get gets was were "
-    "been is are".split()
+    [
+        "a",
+        "an",
+        "the",
+        "their",
+        "our",
+        "his",
+        "her",
+        "its",
+        "my",
+        "your",
+        "any",
+        "some",
+        "us",
+        "our",
+        "of",
+        "this",
+        "that",
+        "these",
+        "those",
+        "they",
+        "them",
+        "will",
+        "got",
+        "get",
+        "gets",
+        "was",
+        "were",
+        "been",
+        "is",
+        "are",
+    ]
 )
 #: Words that belong to the verb before them rather than to a time after them: "logged in this week".
 _PARTICLES: Final = frozenset(("in", "up", "into", "on"))
 #: Words that no phrase with a gap reaches over.
 _STOPS: Final = frozenset(
-    "who which that but then not without never , ; : ( ) than since before after while or and".split()
+    [
+        "who",
+        "which",
+        "that",
+        "but",
+        "then",
+        "not",
+        "without",
+        "never",
+        ",",
+        ";",
+        ":",
+        "(",
+        ")",
+        "than",
+        "since",
+        "before",
+        "after",
+        "while",
+        "or",
+        "and",
+    ]
 )
 _JOINING: Final = frozenset(("and", "or", ","))
 #: The order in which the meanings of a phrase are tried.
@@ -79,14 +130,20 @@ class Lexer:
         self.spans = {
             span.first: span
             for span in find_spans(tokens, now_ms, self.used)
-            if self.used.isdisjoint(range(span.first, span.last + 1)) and not self._is_no_date(span.kind, span)
+            if self.used.isdisjoint(range(span.first, span.last + 1))
+            and not self._is_no_date(span.kind, span)
         }
         self._covered = {at for span in self.spans.values() for at in range(span.first, span.last + 1)}
 
     def _is_no_date(self, kind: str, span: Any) -> bool:
         """Whether a lone word is only spelt like a month: "may", "march"."""
         token = self.tokens[span.first]
-        return kind == "T" and span.first == span.last and token.norm in ("may", "march", "mar", "dec", "sat", "sun") and not token.name
+        return (
+            kind == "T"
+            and span.first == span.last
+            and token.norm in ("may", "march", "mar", "dec", "sat", "sun")
+            and not token.name
+        )
 
     def _read_numbered_phrases(self) -> None:
         """Take phrases that numbers and times would take apart, such as "1 and done" and "log in"."""
@@ -134,7 +191,7 @@ class Lexer:
             yield Item("SUBJ", token.norm, at, at)
         elif token.norm in _vague():
             yield Item("VAGUE", (_vague()[token.norm], token.norm), at, at)
-        elif token.norm not in _fillers() or token.name and len(token.norm) > 3:
+        elif token.norm not in _fillers() or (token.name and len(token.norm) > 3):
             yield Item("UNK", token.text, at, at)
 
     # -- phrases -------------------------------------------------------------------------------------------
@@ -143,7 +200,9 @@ class Lexer:
         table = structure()
         for length in range(6, 0, -1):
             words = tuple(token.norm for token in self.tokens[at : at + length])
-            free = self._covered.isdisjoint(range(at, at + length)) and self.used.isdisjoint(range(at, at + length))
+            free = self._covered.isdisjoint(range(at, at + length)) and self.used.isdisjoint(
+                range(at, at + length)
+            )
             if len(words) == length and words in table and free:
                 return length, table[words]
         return None
@@ -227,7 +286,9 @@ class Lexer:
         kind = next(kind for kind in _PRIORITY if kind in match.meanings)
         first = match.words[0]
         last = first
-        while last + 1 in match.words or (last + 1 < match.words[-1] and self._is_article(last + 1) and last + 2 in match.words):
+        while last + 1 in match.words or (
+            last + 1 < match.words[-1] and self._is_article(last + 1) and last + 2 in match.words
+        ):
             last += 1
         marks = tuple((at, at, "") for at in match.words if at > last)
         rest = {other: meaning for other, meaning in match.meanings.items() if other != kind}
@@ -237,4 +298,3 @@ class Lexer:
 
     def _is_article(self, at: int) -> bool:
         return self.tokens[at].norm in _PASSED_OVER
-

@@ -22,11 +22,30 @@ MAX_GAP: Final = 6
 Phrase = tuple[str, ...]
 Meanings = Mapping[str, Any]
 
-_PARTICLES: Final = frozenset("in up out on off".split())
+_PARTICLES: Final = frozenset(["in", "up", "out", "on", "off"])
 _SUFFIXES: Final = ("id", "name", "at", "date", "s")
 #: Verbs that say too little without what they are about.
 _VAGUE_VERBS: Final = frozenset(
-    map(stem, "start open complete add use submit fail cancel update create change delete send receive click".split())
+    map(
+        stem,
+        [
+            "start",
+            "open",
+            "complete",
+            "add",
+            "use",
+            "submit",
+            "fail",
+            "cancel",
+            "update",
+            "create",
+            "change",
+            "delete",
+            "send",
+            "receive",
+            "click",
+        ],
+    )
 )
 
 
@@ -38,7 +57,9 @@ def words_of(text: str) -> Phrase:
     """
     spaced = re.sub(r"[_\-]+", " ", text).replace(GAP, " GAPMARK ")
     return tuple(
-        GAP if token.norm == "gapmark" else token.stem for token in numbered(tokens_of(spaced)) if token.norm.strip()
+        GAP if token.norm == "gapmark" else token.stem
+        for token in numbered(tokens_of(spaced))
+        if token.norm.strip()
     )
 
 
@@ -102,7 +123,11 @@ def _inflected(words: Iterable[str]) -> frozenset[str]:
 def _forms(word: str) -> Iterator[str]:
     """Yield the regular inflections of a word: "purchases", "purchased", "purchasing"."""
     base = word.removesuffix("e")
-    yield word[:-1] + "ies" if word.endswith("y") else word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
+    yield (
+        word[:-1] + "ies"
+        if word.endswith("y")
+        else word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
+    )
     yield base + "ed"
     yield base + "ing"
 
@@ -204,7 +229,10 @@ def _choices(catalogue: StudioCatalogue) -> Iterator[tuple[Field, str]]:
         for value in kind.values:
             yield Field("trait", name), value
     properties = {
-        (name, value) for event in catalogue.events.values() for name, kind in event.items() for value in kind.values
+        (name, value)
+        for event in catalogue.events.values()
+        for name, kind in event.items()
+        for value in kind.values
     }
     for name, value in sorted(properties):
         yield Field("property", name), value
@@ -230,5 +258,9 @@ def common_words() -> frozenset[str]:
     tables = load_words()
     texts = [tables["fillers"], tables["subjects"], tables["known"], tables["refuse_requests"]]
     texts += [*tables["vague"].values(), *tables["sensitive"].values(), *tables["irregular"].values()]
-    texts += [*tables["irregular"], *tables["injections"], *(" ".join(each) for each in tables["cannot"].values())]
+    texts += [
+        *tables["irregular"],
+        *tables["injections"],
+        *(" ".join(each) for each in tables["cannot"].values()),
+    ]
     return frozenset(word for text in texts for word in re.findall(r"[a-z]+", text))

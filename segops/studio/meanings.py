@@ -33,7 +33,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A phrase's meanings, by kind: E event, G segment, R tier, P fields, V values, L place, O what an event is about.
+    """A phrase's meanings, by kind: E event, G segment, R tier, P fields, V values, L place, O object.
 
     A phrase may have several; the grammar takes the one that fits its neighbours.
     """

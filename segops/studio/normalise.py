@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -106,33 +106,57 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
-    kind, text, start, end = match.lastgroup or "", match[0], match.start(), match.end()
-    if kind == "word" and text in _CAPITALS:
-        yield Token(text, _CAPITALS[text], start, end, name=True)
-    elif kind == "word":
-        begins = not before or before[-1].norm in (";", ":")
-        for norm in _expanded(text.lower().replace("’", "'")):
-            yield Token(text, norm, start, end, name=text[0].isupper() and not begins)
-    elif kind == "number":
-        plain = text.replace(",", "")
-        yield Token(text, plain, start, end, Decimal(plain))
-    elif kind == "quoted":
-        yield Token(text, text[1:-1].strip().lower(), start, end, literal=True)
-    elif kind == "means":
-        yield Token(text, ":", start, end)
-    elif kind == "short":
-        yield Token(text, "without" if text.endswith("o") else "with", start, end)
-    elif kind in ("name", "code"):
-        yield Token(text, text.lower(), start, end, literal=kind == "code", name=True)
-    elif kind == "comparison":
-        for norm in _COMPARISONS[text].split():
-            yield Token(text, norm, start, end)
-    elif kind in ("date", "clock"):
-        yield Token(text, text.lower(), start, end)
-    else:
-        norm = "then" if kind == "arrow" else _SIGNS.get(text, "")
-        if norm:
-            yield Token(text, norm, start, end)
+    token = Token(match[0], match[0].lower(), match.start(), match.end())
+    yield from _READERS[match.lastgroup or "sign"](token, before)
+
+
+def _word(token: Token, before: list[Token]) -> Iterator[Token]:
+    if token.text in _CAPITALS:
+        yield replace(token, norm=_CAPITALS[token.text], name=True)
+        return
+    begins = not before or before[-1].norm in (";", ":")
+    for norm in _expanded(token.norm.replace("’", "'")):
+        yield replace(token, norm=norm, name=token.text[0].isupper() and not begins)
+
+
+def _number(token: Token, _before: list[Token]) -> Iterator[Token]:
+    plain = token.text.replace(",", "")
+    yield replace(token, norm=plain, number=Decimal(plain))
+
+
+def _quoted(token: Token, _before: list[Token]) -> Iterator[Token]:
+    yield replace(token, norm=token.text[1:-1].strip().lower(), literal=True)
+
+
+def _comparison(token: Token, _before: list[Token]) -> Iterator[Token]:
+    for norm in _COMPARISONS[token.text].split():
+        yield replace(token, norm=norm)
+
+
+def _sign(token: Token, _before: list[Token]) -> Iterator[Token]:
+    if token.text in _SIGNS:
+        yield replace(token, norm=_SIGNS[token.text])
+
+
+_Reader = Callable[[Token, list[Token]], Iterator[Token]]
+
+#: What a pattern has found -> its reader.
+_READERS: Final[Mapping[str, _Reader]] = {
+    "date": lambda token, _before: iter((token,)),
+    "clock": lambda token, _before: iter((token,)),
+    "number": _number,
+    "means": lambda token, _before: iter((replace(token, norm=":"),)),
+    "short": lambda token, _before: iter(
+        (replace(token, norm="without" if token.norm == "w/o" else "with"),)
+    ),
+    "quoted": _quoted,
+    "name": lambda token, _before: iter((replace(token, name=True),)),
+    "code": lambda token, _before: iter((replace(token, literal=True, name=True),)),
+    "word": _word,
+    "arrow": lambda token, _before: iter((replace(token, norm="then"),)),
+    "comparison": _comparison,
+    "sign": _sign,
+}
 
 
 def _is_mark(tokens: list[Token], number: int) -> bool:
@@ -140,7 +164,9 @@ def _is_mark(tokens: list[Token], number: int) -> bool:
     token = tokens[number]
     if token.norm == "-":
         neighbours = tokens[max(0, number - 1) : number + 2]
-        return not (len(neighbours) == 3 and neighbours[0].number is not None and neighbours[2].number is not None)
+        return not (
+            len(neighbours) == 3 and neighbours[0].number is not None and neighbours[2].number is not None
+        )
     return token.norm in (";", "?") and number == len(tokens) - 1
 
 

@@ -11,13 +11,35 @@ from segops.studio.normalise import Token
 _UNITS: Final = {
     word: Decimal(number)
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 }
 _TENS: Final = {
     word: Decimal(10 * number)
-    for number, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+    for number, word in enumerate(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2
+    )
 }
 _SCALES: Final = {
     "hundred": Decimal(100),
@@ -30,7 +52,26 @@ _SCALES: Final = {
 _FRACTIONS: Final = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "third": None}
 _WORDS: Final = {**_UNITS, **_TENS}
 #: Words before which "half" is a part of a duration or of a whole.
-_AFTER_HALF: Final = frozenset("a an of the year years hour hours day days month months week weeks minute quarter".split())
+_AFTER_HALF: Final = frozenset(
+    [
+        "a",
+        "an",
+        "of",
+        "the",
+        "year",
+        "years",
+        "hour",
+        "hours",
+        "day",
+        "days",
+        "month",
+        "months",
+        "week",
+        "weeks",
+        "minute",
+        "quarter",
+    ]
+)
 #: A word -> the number of times that it means.
 _TIMES: Final = {"once": Decimal(1), "twice": Decimal(2), "thrice": Decimal(3)}
 _LARGEST: Final = Decimal(10) ** 15
@@ -60,7 +101,11 @@ def _number_at(tokens: list[Token], at: int) -> tuple[int, list[Token]]:
         return 1, [token]
     if [each.norm for each in tokens[at : at + 3]] == ["a", "single", "time"]:
         last = tokens[at + 2]
-        return 3, [replace(token, norm="exactly"), _as_number(token, last, Decimal(1)), replace(last, norm="times")]
+        return 3, [
+            replace(token, norm="exactly"),
+            _as_number(token, last, Decimal(1)),
+            replace(last, norm="times"),
+        ]
     if token.norm in _TIMES and not (at and tokens[at - 1].norm == "at"):
         return 1, [_as_number(token, token, _TIMES[token.norm]), replace(token, norm="times")]
     length, value = _value_at(tokens, at)
@@ -157,4 +202,6 @@ def _fits(part: Decimal, value: Decimal, *, starts: bool) -> bool:
     """Whether a word can go on with a number: "twenty" with "five", "hundred" with "ten"."""
     if starts or (part and part % 100 == 0):
         return True
-    return part == 0 or (part % 100 in _TENS.values() and part % 10 == 0 and 0 < value < 10 and part % 100 >= 20)
+    return part == 0 or (
+        part % 100 in _TENS.values() and part % 10 == 0 and 0 < value < 10 and part % 100 >= 20
+    )

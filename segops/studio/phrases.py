@@ -9,25 +9,29 @@ from segops.studio.catalogue import StudioCatalogue
 from segops.studio.dates import DateSpan, DateWindow
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Schema, Values, literal_values
-from segops.studio.items import Item, Rule, every, merged, one
+from segops.studio.items import Item, Reduced, Rule, every, merged, one
 from segops.studio.lexicon import Lexicon
 from segops.studio.meanings import Event, Field, Value
 from segops.studio.normalise import Token
-from segops.studio.words import stem
+from segops.studio.words import load_table, stem
 
 
 class Context:
     """What the rules of the grammar know besides the items."""
 
-    def __init__(self, lexicon: Lexicon, tokens: list[Token], now_ms: int) -> None:
-        self.lexicon, self.tokens, self.now_ms = lexicon, tokens, now_ms
+    def __init__(self, lexicon: Lexicon, tokens: list[Token], now_ms: int, request: str = "") -> None:
+        self.lexicon, self.tokens, self.now_ms, self.request = lexicon, tokens, now_ms, request
         self.catalogue: StudioCatalogue = lexicon.catalogue
         self.schema = Schema(lexicon.catalogue)
 
     def text(self, item: Item) -> str:
         """Return an item as it was written."""
         first, last = self.tokens[item.first], self.tokens[item.last]
-        return first.text if first is last else " ".join(token.text for token in self.tokens[item.first : item.last + 1])
+        return (
+            first.text
+            if first is last
+            else " ".join(token.text for token in self.tokens[item.first : item.last + 1])
+        )
 
 
 def prepared(items: list[Item], context: Context) -> list[Item]:
@@ -52,7 +56,9 @@ def prepared(items: list[Item], context: Context) -> list[Item]:
 def _customer_since(item: Item, following: list[Item], context: Context) -> list[Item]:
     """Read "accounts older than a year": the date from which they are customers."""
     name = next((name for name in _SINCE if name in context.catalogue.traits), None)
-    aged = following and isinstance(following[0].value, WindowSpan) and following[0].value.kind in ("ago", "for")
+    aged = (
+        following and isinstance(following[0].value, WindowSpan) and following[0].value.kind in ("ago", "for")
+    )
     return [Item("P", (Field("trait", name),), item.first, item.last)] if name and aged else []
 
 
@@ -79,9 +85,7 @@ def _both_values(found: list[Item], _context: Context) -> Item | None:
     values = Values(options, joint or left.value.joint or right.value.joint, both)
     if not values.fields() or left.value.bound or right.value.bound:
         return None
-    either = next((item for item in found if item.kind == "EITHER"), None)
-    marks = (*left.marks, *right.marks) if either is None else (*left.marks, *right.marks)
-    return Item("V", values, found[0].first, right.last, marks)
+    return Item("V", values, found[0].first, right.last, (*left.marks, *right.marks))
 
 
 def _listed_values(found: list[Item], context: Context) -> Item | None:
@@ -111,26 +115,56 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     if texts:
         said = [_spelt(option, context.text(value)) for option in value.value.options]
         own = literal_values(said, texts)
-        options = zip(kept.options, own.options, strict=True) if kept else ((each, ()) for each in own.options)
-        kept = Values(tuple((*a, *b) for a, b in options), value.value.joint, value.value.both, value.value.bound)
+        options = (
+            zip(kept.options, own.options, strict=True) if kept else ((each, ()) for each in own.options)
+        )
+        kept = Values(
+            tuple((*a, *b) for a, b in options), value.value.joint, value.value.both, value.value.bound
+        )
     return None if kept is None else merged("V", kept, found, value.marks)
+
+
+def _denied_value(found: list[Item], context: Context) -> Reduced:
+    """Read "country is not France"."""
+    value = _field_and_value([found[0], found[2]], context)
+    return (
+        None
+        if value is None
+        else [replace(found[1], first=found[0].first), replace(value, first=found[2].first)]
+    )
 
 
 def _spelt(option: tuple[Value, ...], text: str) -> str:
     return next((str(value.value) for value in option if isinstance(value.value, str)), text)
 
 
-def _field_and_text(found: list[Item], context: Context) -> Item | None:
+def _field_and_text(found: list[Item], context: Context) -> Reduced:
     field = one(found, "P")
+    country = _country(field, found[-1], context)
+    if country is not None:
+        return merged("V", country, found)
     texts = [each for each in field.value if context.schema.is_text(each)]
     if not texts or any(item.kind == "UNK" and not _is_value(context.text(item)) for item in found):
         return None
-    said = [item.value if item.kind == "LIT" else context.text(item) for item in every(found, "LIT", "UNK", "G")]
+    said = [
+        item.value if item.kind == "LIT" else context.text(item) for item in every(found, "LIT", "UNK", "G")
+    ]
     value = merged("V", literal_values(said, texts), found)
     owners = context.schema.owners(texts[0].name)
     if context.tokens[field.first].stem in _USED and len(owners) == 1:
-        return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]  # type: ignore[return-value]
+        return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]
     return value
+
+
+def _country(field: Item, text: Item, context: Context) -> Values | None:
+    """Return the country of a code in capital letters: "country = FR"."""
+    code = context.text(text)
+    named = [
+        each
+        for each in field.value
+        if each.owner == "trait" and context.schema.trait(each.name).name == "country"
+    ]
+    return literal_values([code], named) if named and code in load_table("countries.yaml") else None
 
 
 #: Verbs of what one does with a coupon: they say that the event which has it happened.
@@ -141,14 +175,32 @@ def _is_value(text: str) -> bool:
     return len(text) > 1
 
 
+def _listed_in_brackets(found: list[Item], context: Context) -> Item | None:
+    """Read "in [gold, platinum]"."""
+    values = every(found, "V")
+    options = tuple(option for value in values for option in value.value.options)
+    return _field_and_value(
+        [found[0], replace(values[0], value=Values(options), last=found[-1].last)], context
+    )
+
+
 def _bound(kind: str) -> str:
-    return {"ORUP": "up", "ATLEAST": "up", "ORDOWN": "down", "ATMOST": "down", "ABOVE": "above", "BELOW": "below"}[kind]
+    return {
+        "ORUP": "up",
+        "ATLEAST": "up",
+        "ORDOWN": "down",
+        "ATMOST": "down",
+        "ABOVE": "above",
+        "BELOW": "below",
+    }[kind]
 
 
 def _bounded(found: list[Item], context: Context) -> Item | None:
     value = one(found, "V")
     word = one(found, "ORUP", "ORDOWN", "ATLEAST", "ATMOST", "ABOVE", "BELOW")
-    fields = [field for field in value.value.fields() if field.owner == "trait" and _is_ranked(field, context)]
+    fields = [
+        field for field in value.value.fields() if field.owner == "trait" and _is_ranked(field, context)
+    ]
     kept = value.value.only(fields)
     if kept is None or len(kept.options) != 1:
         return None
@@ -177,13 +229,17 @@ def _is_length(value: Any) -> bool:
 
 def _since_date(found: list[Item], _context: Context) -> Item | None:
     date = one(found, "T")
-    return merged("W", DateWindow("since", date.value.start_ms), found) if isinstance(date.value, DateSpan) else None
+    return (
+        merged("W", DateWindow("since", date.value.start_ms), found)
+        if isinstance(date.value, DateSpan)
+        else None
+    )
 
 
-def _alternative(found: list[Item], _context: Context) -> Item | None:
+def _alternative(found: list[Item], _context: Context) -> Reduced:
     """Read "email" as the words of a sentence's structure need it: a field beside "no"."""
     event = found[-1]
-    return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]  # type: ignore[return-value]
+    return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]
 
 
 VALUE: Final = "(LIT|UNK)"
@@ -201,7 +257,10 @@ PHRASES: Final = (
     Rule("ONLINE V", lambda found, _context: replace(found[1], first=found[0].first)),
     Rule("(ATLEAST|ABOVE|ATMOST|BELOW) V", _bounded),
     Rule("V P? (ORUP|ORDOWN)", _bounded),
-    Rule("P V", _field_and_value),
+    Rule("P LP V RP", _listed_in_brackets),
+    Rule("P LP V COMMA V RP", _listed_in_brackets),
+    Rule("P NEG V", _denied_value),
+    Rule("P WITH? V", _field_and_value),
     Rule("V P", _field_and_value),
 )
 

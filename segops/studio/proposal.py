@@ -30,8 +30,8 @@ class Span:
 class Proposal:
     """The answer to a request.
 
-    ``rule`` is there only for the outcome ``rule``; ``sentence`` is that rule in English. A ``question`` asks the
-    author for one thing; ``reason`` says why the request is refused or cannot be answered yet.
+    ``rule`` is there only for the outcome ``rule``; ``sentence`` is that rule in English. A ``question`` asks
+    for one thing; ``reason`` says why the request is refused or cannot be answered yet.
     """
 
     outcome: Outcome

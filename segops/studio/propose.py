@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from segops.studio.catalogue import StudioCatalogue
 from segops.studio.checks import checked
 from segops.studio.clauses import Piece
 from segops.studio.grammar import everyone_but, parsed
-from segops.studio.groups import Unread
-from segops.studio.items import Item
+from segops.studio.items import Item, Mark
 from segops.studio.lexer import Lexer
 from segops.studio.lexicon import lexicon_of
-from segops.studio.normalise import Token, tokens_of
+from segops.studio.normalise import tokens_of
 from segops.studio.numbers import numbered
 from segops.studio.phrases import Context
 from segops.studio.proposal import FILLER, UNKNOWN, Proposal, Span, asked, refused
 from segops.studio.questions import question
-from segops.studio.refusals import NO_REQUEST, refusal
+from segops.studio.refusals import NO_REQUEST, is_talk, refusal
 from segops.studio.repair import repaired
+from segops.studio.sharing import Unread
 from segops.studio.synonyms import Synonyms
 
 #: The synonyms of the package alone.
 NO_SYNONYMS: Final = Synonyms()
 
-_ALWAYS: Final = "always true: {reason}; a segment of all customers needs no rule. Which condition should they meet?"
+_ALWAYS: Final = (
+    "always true: {reason}; a segment of all customers needs no rule. Which condition should they meet?"
+)
 _IMPOSSIBLE: Final = "impossible: no customer can satisfy it ({reason}); parts of it contradict each other"
 
 
@@ -42,32 +44,58 @@ def propose(
     reason = refusal(tokens) or refusal(spelt)
     if reason or not tokens:
         return refused(reason or NO_REQUEST)
-    context = Context(lexicon, spelt, now_ms)
+    context = Context(lexicon, spelt, now_ms, text)
     items = Lexer(spelt, lexicon, now_ms).read()
     return _answer(items, context)
 
 
 def _answer(items: list[Item], context: Context) -> Proposal:
     if everyone_but(items):
-        return refused(_ALWAYS.format(reason="every customer satisfies it"), _spans(context.tokens, (), ()))
+        return refused(_ALWAYS.format(reason="every customer satisfies it"), _spans(context, (), ()))
     if not any(item.kind in _MEANINGFUL for item in items):
-        return refused(NO_REQUEST, _spans(context.tokens, (), items))
+        unknown = [item for item in items if item.kind == "UNK" and not is_talk(context.tokens[item.first])]
+        if not unknown:
+            return refused(NO_REQUEST, _spans(context, (), items))
+        return asked(question(unknown, context), _spans(context, (), unknown))
     try:
         piece = parsed(items, context)
     except Unread as unread:
-        return asked(question(unread.items, context), _spans(context.tokens, (), unread.items))
+        return asked(question(unread.items, context), _spans(context, (), unread.items))
     return concluded(piece, context)
 
 
 #: Kinds of items that say something about customers.
 _MEANINGFUL: Final = frozenset(
-    ("E", "P", "V", "G", "R", "L", "SPEND", "AOV", "SUBJ", "EVERYONE", "VAGUE", "RFMW", "DIGIT", "ANON", "IDENT", "ANYEVENT", "O", "W", "B", "STAGE", "AGED", "Q")
+    (
+        "E",
+        "P",
+        "V",
+        "G",
+        "R",
+        "L",
+        "SPEND",
+        "AOV",
+        "SUBJ",
+        "EVERYONE",
+        "VAGUE",
+        "RFMW",
+        "DIGIT",
+        "ANON",
+        "IDENT",
+        "ANYEVENT",
+        "O",
+        "W",
+        "B",
+        "STAGE",
+        "AGED",
+        "Q",
+    )
 )
 
 
 def concluded(piece: Piece, context: Context) -> Proposal:
     """Return the answer for a candidate: the rule if it passes all checks."""
-    spans = _spans(context.tokens, piece.marks, ())
+    spans = _spans(context, piece.marks, ())
     result = checked(piece.node, context.catalogue)
     if result.impossible:
         return refused(_IMPOSSIBLE.format(reason=result.impossible), spans)
@@ -78,7 +106,7 @@ def concluded(piece: Piece, context: Context) -> Proposal:
     return Proposal("rule", piece.node, result.sentence, spans)
 
 
-def _spans(tokens: Sequence[Token], marks: Iterable[tuple[int, int, str]], unread: Iterable[Item]) -> tuple[Span, ...]:
+def _spans(context: Context, marks: Iterable[Mark], unread: Iterable[Item]) -> tuple[Span, ...]:
     """Return what each token became, tokens of one node next to each other as one span."""
     nodes: dict[int, str] = {}
     for item in unread:
@@ -86,10 +114,11 @@ def _spans(tokens: Sequence[Token], marks: Iterable[tuple[int, int, str]], unrea
     for first, last, node in marks:
         nodes.update(dict.fromkeys(range(first, last + 1), node))
     found: list[Any] = []
-    for number, token in enumerate(tokens):
+    for number, token in enumerate(context.tokens):
         node = nodes.get(number, FILLER)
-        if found and found[-1][2] == node and token.start >= found[-1][0]:
-            found[-1] = (found[-1][0], max(token.end, found[-1][1]), node)
+        shared = bool(found) and token.start < found[-1][1]
+        if found and (found[-1][2] == node or shared):
+            found[-1] = (found[-1][0], max(token.end, found[-1][1]), found[-1][2] or node)
         else:
             found.append((token.start, token.end, node))
-    return tuple(Span(start, end, "", node) for start, end, node in found)
+    return tuple(Span(start, end, context.request[start:end], node) for start, end, node in found)

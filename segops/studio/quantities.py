@@ -112,8 +112,14 @@ QUANTITIES: Final[tuple[tuple[str, Callable[[_Groups], Quantity | None]], ...]] 
     (rf"{_OP} {_SIGN}(?P<low>{NUMBER}) (?:and|but) {_OP2} {_HIGH}{_U}", _two),
     (rf"(?:from )?{_SIGN}{_LOW} (?:to|-) {_MONEYS}{_HIGH}{_U}", _range),
     (rf"{_SIGN}{_LOW} or {_MONEYS}{_HIGH}{_U}", _either),
-    (rf"{_SIGN}{_N}{_U} (?:or (?:more|above|higher|over|better|up|greater|longer)(?! than)|and (?:more|above|over|up|higher)(?! than)|\+|plus|upwards|minimum|at least(?! \d)|at a minimum){_U.replace('unit', 'unit2')}", _after("gte")),
-    (rf"{_SIGN}{_N}{_U} (?:or (?:less|fewer|below|lower|under|worse)(?! than)|and (?:below|under|less)(?! than)|maximum|max|tops|at most|at the most){_U.replace('unit', 'unit2')}", _after("lte")),
+    (
+        rf"{_SIGN}{_N}{_U} (?:or (?:more|above|higher|over|better|up|greater|longer)(?! than)|and (?:more|above|over|up|higher)(?! than| \d)|\+|plus|upwards|minimum|at least(?! \d)|at a minimum){_U.replace('unit', 'unit2')}",
+        _after("gte"),
+    ),
+    (
+        rf"{_SIGN}{_N}{_U} (?:or (?:less|fewer|below|lower|under|worse)(?! than)|and (?:below|under|less)(?! than| \d)|maximum|max|tops|at most|at the most){_U.replace('unit', 'unit2')}",
+        _after("lte"),
+    ),
     (rf"{_SIGN}{_N}{_U} (?:only|exactly|precisely|flat)", _after("eq")),
     (rf"{_OP} {_WORTH}{_SIGN}{_N}{_U}", _compared),
     (rf"{_SIGN}{_N}{_U}", _bare),

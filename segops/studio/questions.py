@@ -20,7 +20,7 @@ _VAGUE: Final = {
     "close": 'How near is "{word}"? Say a distance and a place, such as "within 5 km of" {place}.',
     "age": 'Which age does "{word}" mean? Say a number of years, or how many days ago.',
     "likely": 'How likely is "{word}"? Say a score with a number, such as "at least 75 %".',
-    "rank": 'Which value is the favourite, of which property, and in which period of days?',
+    "rank": "Which value is the favourite, of which property, and in which period of days?",
     "tier": 'Does "{word}" mean the RFM tier of that name ("RFM {word}")? If not, which event or score, how much, and in which period of days?',
 }
 _UNCLEAR: Final = (
@@ -37,14 +37,14 @@ _LEFT: Final = {
     "P": 'What is asked of "{text}": which value, or that it is there at all?',
     "A": 'How much is meant by "{text}": which amount, such as "over 250"?',
     "NEG": 'What is denied by "{text}"?',
-    "DIFF": 'Different values of which property, and how many?',
-    "MOST": 'Most of which property, or compared with what? A rule ranks no customers: say how many.',
+    "DIFF": "Different values of which property, and how many?",
+    "MOST": "Most of which property, or compared with what? A rule ranks no customers: say how many.",
     "L": 'How near to "{text}"? Say a distance, such as "within 5 km of".',
     "KOF": "Which conditions, and how many of them, does the list have?",
     "LIT": 'Which property has the text "{text}"?',
-    "STAGE": 'By which event, and in which period of days?',
-    "CHANGE": 'Which trait changed, and from which value to which?',
-    "SINCE": 'Since when, or since which event?',
+    "STAGE": "By which event, and in which period of days?",
+    "CHANGE": "Which trait changed, and from which value to which?",
+    "SINCE": "Since when, or since which event?",
     "DIGIT": 'Which digit, from 1 to 5, of "{text}"?',
 }
 _ORDER: Final = ("UNK", "VAGUE", "V", "W", "LIT")
@@ -53,9 +53,11 @@ _NAMES: Final = 3
 
 def question(items: Sequence[Item], context: Context) -> str:
     """Return the question that the first important of some items without a meaning calls for."""
-    ranked = sorted(items, key=lambda item: (_ORDER.index(item.kind) if item.kind in _ORDER else len(_ORDER), item.first))
+    ranked = sorted(
+        items, key=lambda item: (_ORDER.index(item.kind) if item.kind in _ORDER else len(_ORDER), item.first)
+    )
     if not ranked:
-        return "Which customers? Say an event, a trait, a score or a segment, such as \"bought twice in the last 30 days\"."
+        return 'Which customers? Say an event, a trait, a score or a segment, such as "bought twice in the last 30 days".'
     item = ranked[0]
     text = context.text(item)
     if item.kind == "VAGUE":
@@ -65,8 +67,10 @@ def question(items: Sequence[Item], context: Context) -> str:
     if item.kind == "W" and isinstance(item.value, WindowSpan) and item.value.kind == "unclear":
         return unclear(item.value.text)
     if item.kind == "Q" and getattr(item.value, "currency", "") not in ("", context.catalogue.currency):
-        return f"Amounts are in {context.catalogue.currency}: how much is \"{text}\" in that currency, or which currency property is meant?"
-    return _LEFT.get(item.kind, 'What does "{text}" mean here? Which event, trait or score, and which number?').format(text=text, hint=_hint(item, context) if item.kind == "V" else "")
+        return f'Amounts are in {context.catalogue.currency}: how much is "{text}" in that currency, or which currency property is meant?'
+    return _LEFT.get(
+        item.kind, 'What does "{text}" mean here? Which event, trait or score, and which number?'
+    ).format(text=text, hint=_hint(item, context) if item.kind == "V" else "")
 
 
 def _vague(item: Item, context: Context) -> str:
@@ -133,5 +137,7 @@ def _hint(item: Item, context: Context) -> str:
     if not props:
         return ""
     owners = ", ".join(context.schema.owners(props[0]))
-    others = ", ".join(name for name in context.catalogue.events if name not in context.schema.owners(props[0]))
+    others = ", ".join(
+        name for name in context.catalogue.events if name not in context.schema.owners(props[0])
+    )
     return f"It is a {props[0]} of {owners}; {others} have no {props[0]}."

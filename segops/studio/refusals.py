@@ -10,15 +10,105 @@ from typing import Final
 from segops.studio.normalise import Token
 from segops.studio.words import load_words
 
-_POLITE: Final = frozenset("please can could would you i want need to just kindly now go ahead and like".split())
+_POLITE: Final = frozenset(
+    [
+        "please",
+        "can",
+        "could",
+        "would",
+        "you",
+        "i",
+        "want",
+        "need",
+        "to",
+        "just",
+        "kindly",
+        "now",
+        "go",
+        "ahead",
+        "and",
+        "like",
+    ]
+)
 #: Verbs that are also nouns of the catalogue: an order to do something only before one of ``_OBJECTS``.
 _NOUNS: Final = frozenset(
-    "email message sms text call refund charge set change run drop send push update insert export download block ban "
-    "repeat draw paint schedule remove reset calculate paint code program report reply print what how when where who".split()
+    [
+        "email",
+        "message",
+        "sms",
+        "text",
+        "call",
+        "refund",
+        "charge",
+        "set",
+        "change",
+        "run",
+        "drop",
+        "send",
+        "push",
+        "update",
+        "insert",
+        "export",
+        "download",
+        "block",
+        "ban",
+        "repeat",
+        "draw",
+        "paint",
+        "schedule",
+        "remove",
+        "reset",
+        "calculate",
+        "paint",
+        "code",
+        "program",
+        "report",
+        "reply",
+        "print",
+        "what",
+        "how",
+        "when",
+        "where",
+        "who",
+    ]
 )
 _OBJECTS: Final = frozenset(
-    "all every everyone everybody the my our your customers users them me a an it this that people him her these those "
-    "many much is are do does did was were can would should".split()
+    [
+        "all",
+        "every",
+        "everyone",
+        "everybody",
+        "the",
+        "my",
+        "our",
+        "your",
+        "customers",
+        "users",
+        "them",
+        "me",
+        "a",
+        "an",
+        "it",
+        "this",
+        "that",
+        "people",
+        "him",
+        "her",
+        "these",
+        "those",
+        "many",
+        "much",
+        "is",
+        "are",
+        "do",
+        "does",
+        "did",
+        "was",
+        "were",
+        "can",
+        "would",
+        "should",
+    ]
 )
 _CLOSED: Final = (
     r"\btop (?:\d+|ten|five|hundred)",
@@ -41,7 +131,7 @@ _COMMANDS: Final = (
     r"\bunrestricted\b",
     r"\bprompt\b",
     r"< ?/? ?script",
-    r"\bselect .* from\b",
+    r"\bselect from\b",
     r"\bunion select\b",
     r"\breturn (?:a )?rule\b",
     r"\bmatch(?:es|ing)? everyone\b",
@@ -90,7 +180,7 @@ def _of_commands(text: str, tokens: list[Token]) -> str:
     return ""
 
 
-NO_REQUEST: Final = "request: this is no request for a segment; say which customers are in it, such as \"bought twice in the last 30 days\""
+NO_REQUEST: Final = 'request: this is no request for a segment; say which customers are in it, such as "bought twice in the last 30 days"'
 
 
 def _is_order(tokens: list[Token]) -> bool:
@@ -103,10 +193,17 @@ def _is_order(tokens: list[Token]) -> bool:
     return words[0] not in _NOUNS or (len(words) > 1 and words[1] in _OBJECTS)
 
 
+def is_talk(token: Token) -> bool:
+    """Whether a word begins a talk or an order rather than naming customers."""
+    return token.norm in load_words()["refuse_requests"].split()
+
+
 @lru_cache(maxsize=1)
 def _sensitive() -> Mapping[str, str]:
     return {
-        word.replace("-", " "): kind for kind, words in load_words()["sensitive"].items() for word in words.split()
+        word.replace("-", " "): kind
+        for kind, words in load_words()["sensitive"].items()
+        for word in words.split()
     }
 
 

@@ -1,4 +1,4 @@
-"""Repair of misspelt words: the nearest word of the vocabulary, if one is near enough and no other is as near."""
+"""Repair of misspelt words: the nearest word of the vocabulary, if it is near enough and the only one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 from segops.studio.dates import MONTHS, WEEKDAYS
 from segops.studio.durations import COMPARISONS, WINDOWS
 from segops.studio.lexicon import Lexicon, common_words, words_of
-from segops.studio.normalise import Token, reworded
+from segops.studio.normalise import Token, reworded, tokens_of
 from segops.studio.quantities import QUANTITIES
 from segops.studio.words import load_words, stem
 
@@ -24,19 +24,29 @@ _LONG: Final = 8
 #: Up to this length no letter may be another one, since too many words are alike: "green" is not "Greek".
 _HALF_LONG: Final = 5
 _STRUCTURE: Final = (
-    "and or but not no nor neither either both then than never without except excluding besides unless afterwards "
-    "before after since until between within followed following different distinct unique separate average mean "
-    "total sum biggest largest highest smallest lowest first last latest earliest favourite most common exactly least "
-    "hundred thousand million dozen zero one two three four five six seven eight nine ten eleven twelve twenty thirty "
-    "forty fifty sixty seventy eighty ninety half quarter once twice thrice percent euros euro dollars pounds "
-    "kilometres kilometers miles days weeks months years hours minutes day week month year hour minute fortnight "
-    "quarter current consecutive weekend weekends weekday weekdays morning evening night likely risk customers "
-    "spent spend spending switched changed upgraded downgraded moved became become expired ended ending least at any"
+    "and or but not no nor neither either both then than never without except excluding besides unless "
+    "afterwards before after since until between within followed following different distinct unique "
+    "separate average mean total sum biggest largest highest smallest lowest first last latest earliest "
+    "favourite most common exactly least hundred thousand million dozen zero one two three four five six "
+    "seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety half "
+    "quarter once twice thrice percent euros euro dollars pounds kilometres kilometers miles days weeks "
+    "months years hours minutes day week month year hour minute fortnight current consecutive weekend "
+    "weekends weekday weekdays morning evening night likely risk customers spent spend spending switched "
+    "changed upgraded downgraded moved became become expired ended ending at any "
 )
 #: Words of five letters of which one may be another one: few words are alike.
-_SAFE: Final = frozenset("since twice three never after least month weeks spent order email".split())
+_SAFE: Final = frozenset(
+    ["since", "twice", "three", "never", "after", "least", "month", "weeks", "spent", "order", "email"]
+)
 #: A real word that is only right elsewhere -> the word it is after "the last", "past" or "a".
-_CONFUSED: Final = {"weak": "week", "weaks": "weeks", "moths": "months", "moth": "month", "yeas": "years", "our": "hour"}
+_CONFUSED: Final = {
+    "weak": "week",
+    "weaks": "weeks",
+    "moths": "months",
+    "moth": "month",
+    "yeas": "years",
+    "our": "hour",
+}
 _BEFORE_THAN: Final = frozenset(("more", "less", "fewer", "greater", "higher", "lower", "older", "later"))
 #: Short words whose letters are often typed in the wrong order.
 _SHORT_WORDS: Final = {
@@ -85,8 +95,11 @@ def vocabulary_of(lexicon: Lexicon) -> tuple[frozenset[str], tuple[str, ...]]:
     own = lexicon.vocabulary | _grammar_words()
     everyday = frozenset(load_words()["fillers"].split()) | frozenset(load_words()["subjects"].split())
     places = frozenset(word for name in lexicon.catalogue.places for word in name.lower().split())
-    targets = own | everyday | places | frozenset(
-        word for words in load_words()["vague"].values() for word in words.split()
+    targets = (
+        own
+        | everyday
+        | places
+        | frozenset(word for words in load_words()["vague"].values() for word in words.split())
     )
     return targets | common_words(), tuple(sorted(word for word in targets if len(word) >= _SHORTEST))
 
@@ -99,7 +112,8 @@ def repaired(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     for token in tokens:
         before = found[-1].norm if found else ""
         if "_" in token.norm and words_of(token.norm) in lexicon.phrases:
-            found.extend(replace(token, norm=norm, name=False) for norm in token.norm.split("_"))
+            parts = tokens_of(token.norm.replace("_", " "))
+            found.extend(replace(token, norm=part.norm, name=False) for part in parts)
             continue
         found.append(_repair(token, before, (right, stems), targets))
     return found
@@ -110,7 +124,9 @@ def _stems(words: frozenset[str]) -> frozenset[str]:
     return frozenset(map(stem, words))
 
 
-def _repair(token: Token, before: str, right: tuple[Collection[str], Collection[str]], targets: tuple[str, ...]) -> Token:
+def _repair(
+    token: Token, before: str, right: tuple[Collection[str], Collection[str]], targets: tuple[str, ...]
+) -> Token:
     word = token.norm
     if word in _SHORT_WORDS:
         return reworded(token, _SHORT_WORDS[word])
@@ -134,7 +150,7 @@ def _allowed(word: str) -> int:
 
 
 def nearest(word: str, targets: Collection[str], most: int) -> str | None:
-    """Return the word that differs least, in at most ``most`` letters; None if two different ones are as near.
+    """Return the word that differs least, in at most ``most`` letters; None if two are as near.
 
     >>> nearest("jakcets", ("jackets", "jacket", "tickets"), 2), nearest("pets", ("gets",), 1)
     ('jackets', None)
@@ -144,11 +160,15 @@ def nearest(word: str, targets: Collection[str], most: int) -> str | None:
         return None
     best = found[0][0]
     same = {stem(text) for distance, text in found if distance == best}
-    return found[0][1] if len(same) == 1 else _decided(word, [text for distance, text in found if distance == best])
+    return (
+        found[0][1]
+        if len(same) == 1
+        else _decided(word, [text for distance, text in found if distance == best])
+    )
 
 
 def _decided(word: str, texts: list[str]) -> str | None:
-    """Of words as near, return the only one with the same letters in another order, or with one letter more."""
+    """Of words as near, return the only one with the same letters, or with one letter more."""
     for alike in (_turned, _longer):
         found = [text for text in texts if alike(word, text)]
         if len({stem(text) for text in found}) == 1:

@@ -100,13 +100,15 @@ def _step(clause: Clause, *, first: bool) -> tuple[dict[str, Any] | None, dict[s
 
 
 def turned(items: list[Item]) -> list[Item]:
-    """Return the items with "B within 7 days of A" as "A, then B within 7 days", and "after A, B" as "A, then B"."""
+    """Return the items with "B within 7 days of A" as "A, then B within 7 days"."""
     for at in range(1, len(items) - 1):
         time = items[at]
         if time.kind == "W" and isinstance(time.value, WindowSpan) and time.value.kind == "after":
             late, early = items[at - 1], items[at + 1]
             if late.kind == early.kind == "E" and late.value.window is None:
                 gap = replace(time.value, kind="gap")
-                step = replace(late, value=replace(late.value, gap=gap), marks=(*late.marks, *time.marked("within")))
+                step = replace(
+                    late, value=replace(late.value, gap=gap), marks=(*late.marks, *time.marked("within"))
+                )
                 return turned([*items[: at - 1], early, time.as_kind("THEN", ""), step, *items[at + 2 :]])
     return items

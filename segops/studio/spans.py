@@ -42,7 +42,10 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str], _Build], ...]:
         (kind, re.compile(rf"(?<!\S)(?:{pattern})(?!\S)"), build)
         for kind, pattern, build in (
             *(("W", pattern, build) for pattern, build in DATE_WINDOWS),
-            *(("Q", _only(pattern, "years? old|years? of age|yrs? old"), timeless(build)) for pattern, build in ages),
+            *(
+                ("Q", _only(pattern, "years? old|years? of age|yrs? old"), timeless(build))
+                for pattern, build in ages
+            ),
             *(("W", pattern, timeless(build)) for pattern, build in WINDOWS),
             *date,
             *(("Q", pattern, timeless(build)) for pattern, build in QUANTITIES),
@@ -60,7 +63,7 @@ def find_spans(tokens: list[Token], now_ms: int, hidden: Collection[int] = ()) -
 
     >>> from segops.studio.normalise import tokens_of
     >>> from segops.studio.numbers import numbered
-    >>> [found.kind for found in find_spans(numbered(tokens_of("bought at least twice in the last 60 days")), 0)]
+    >>> [found.kind for found in find_spans(numbered(tokens_of("bought twice in the last 60 days")), 0)]
     ['Q', 'W']
     """
     words = [_word(token, hidden=number in hidden) for number, token in enumerate(tokens)]
@@ -91,9 +94,7 @@ def _claim(
     return text
 
 
-def _as_found(
-    kind: str, match: re.Match[str], build: _Build, starts: list[int], now_ms: int
-) -> Found | None:
+def _as_found(kind: str, match: re.Match[str], build: _Build, starts: list[int], now_ms: int) -> Found | None:
     try:
         value = build(match.groupdict(), now_ms)
     except ArithmeticError:

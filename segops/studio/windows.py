@@ -23,7 +23,9 @@ def instant(at_ms: int) -> str:
     return format_instant(at_ms).replace(".000Z", "Z")
 
 
-def window_keys(said: WindowSpan | DateWindow, zone: str, *, negated: bool = False) -> Mapping[str, Any] | None:
+def window_keys(
+    said: WindowSpan | DateWindow, zone: str, *, negated: bool = False
+) -> Mapping[str, Any] | None:
     """Return the keys of a window of events, or None if what is said is none."""
     if isinstance(said, DateWindow):
         ends = (("since", said.since_ms), ("until", said.until_ms))
@@ -64,8 +66,13 @@ def trait_test(said: WindowSpan | DateWindow, *, yearly: bool, future: bool) -> 
         return _dated_test(said, yearly=yearly)
     length = duration(said.length_ms) if said.length_ms else ""
     if yearly:
-        ahead = said.kind in ("next", "in", "within", "length", "rate") or (said.kind, said.op) == ("ago", "lt")
-        calendar = {"week": "7d", "month": "30d", "day": "1d"}.get(said.text) if said.kind == "calendar" else None
+        ahead = said.kind in ("next", "in", "within", "length", "rate") or (said.kind, said.op) == (
+            "ago",
+            "lt",
+        )
+        calendar = (
+            {"week": "7d", "month": "30d", "day": "1d"}.get(said.text) if said.kind == "calendar" else None
+        )
         return {"anniversary_in_next": calendar or length} if calendar or (ahead and length) else None
     if said.kind == "next" or (future and said.kind in ("in", "length", "gap")):
         return {"in_next": length}
