@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from segops.brokers import LocalBroker
+from segops.kafka import topics
+
+from .conftest import require_transactions
 from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events
+from .test_catalogue import Catalogue
 
 pytestmark = pytest.mark.broker
 FINAL_MS = START_MS + DAY_MS + 20 * 60_000
@@ -83,3 +89,20 @@ def test_sizes_are_those_that_the_events_make(stack: Stack) -> None:
         "studio", "suggest", "--catalogue", str(stack.folder / "catalogue.yaml"), "--limit", "1"
     )
     assert table.exit_code == 0 and "1 of " in table.stdout
+
+
+def test_a_request_is_read_with_what_occurs_in_the_running_system(stack: Stack, broker: LocalBroker) -> None:
+    require_transactions(broker)
+    asyncio.run(topics.create(stack.settings))
+    empty = stack.segops("studio", "propose", "viewed a product")
+    assert (empty.exit_code, "the catalogue is empty" in str(empty.exception)) == (1, True)
+    catalogue = Catalogue(stack)
+    catalogue.start()
+    catalogue.send(300)
+    catalogue.wait_for(300)
+    done = stack.segops("studio", "propose", "Viewed a product in the Bags category in the last week")
+    assert json.loads(done.stdout)["rule"] == {
+        "did": "Product Viewed",
+        "where": {"category": "Bags"},
+        "within": "7d",
+    }
