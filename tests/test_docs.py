@@ -67,6 +67,7 @@ OTHER_PAGES = [
         "segops/GLOSSARY.md",
         "segops/serve.md",
         "segops/mcp/README.md",
+        "segops/studio/commands.md",
         "tests/README.md",
         "deploy/connect/README.md",
     )

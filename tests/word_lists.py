@@ -19,6 +19,7 @@ IDIOMS: dict[str, str] = {
 
 #: File and name -> why the word is right there.
 ALLOWED: dict[tuple[str, str], str] = {
+    ("segops/studio/model/consulting.py", "outcome"): "the key of a model's answer, as of the studio's",
     ("segops/config/kafka.py", "told"): "the topic of what destinations were told",
     ("segops/streaming/lifecycle.py", "JoinTimer"): _GROUP,
     ("segops/streaming/faust/app.py", "joined"): _GROUP,

@@ -56,6 +56,7 @@ COMMANDS = {
     "sizes": "Show the sizes and trends of segments, live.",
     "sources": "Map topics that exist already to events.",
     "split": "Undo the merge of a profile.",
+    "studio": "Turn a request in plain English into a rule.",
     "templates": "List ready-made segments, with the sizes they would have.",
     "test": "Run scenarios: tests for segments.",
     "sandbox": "Show what imaginary events and time would change for a person.",

@@ -26,6 +26,7 @@ from segops.config.output import OWN_FORMAT, OutputSettings
 from segops.config.serve import ServeSettings
 from segops.config.shopify import ShopifySettings
 from segops.config.sources import SourceSettings
+from segops.config.studio import StudioSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
@@ -52,6 +53,7 @@ __all__ = [
     "ShopifySettings",
     "SourceSettings",
     "StateSettings",
+    "StudioSettings",
     "TopicSettings",
     "Unknown",
     "WorkerSettings",
@@ -90,6 +92,7 @@ class Settings(BaseModel):
     mcp: McpSettings
     output: OutputSettings
     console: ConsoleSettings
+    studio: StudioSettings
     accept_topics: bool = False
 
     @property
@@ -128,6 +131,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "mcp": McpSettings,
     "output": OutputSettings,
     "console": ConsoleSettings,
+    "studio": StudioSettings,
 }
 
 

@@ -26,6 +26,10 @@ DESTINATIONS = (
 AUDIENCES = "version: 1\naudiences:\n- {key: a, segment: a, channel: email}\n"
 PLANS = "version: 1\nplans:\n- {source: website, events: {A: {}}}\n"
 MAP = "{version: 1, map: {event: A, userId: userId, timestamp: timestamp}}\n"
+SENTENCES = (
+    "version: 1\nnow: 2026-11-26\ncatalogues: {a: {events: {A: {}}}}\n"
+    "cases:\n- {id: a, level: 1, catalogue: a, sentence: did A, expect: {rule: {did: A}}}\n"
+)
 EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
 
 
@@ -45,6 +49,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "plans.yaml").write_text(PLANS)
     (tmp_path / "destinations.yaml").write_text(DESTINATIONS)
     (tmp_path / "audiences.yaml").write_text(AUDIENCES)
+    (tmp_path / "sentences.yaml").write_text(SENTENCES)
     (tmp_path / "map.yaml").write_text(MAP)
     (tmp_path / "table.csv").write_text("id,price\np1,5\n")
 
@@ -70,6 +75,10 @@ READERS: dict[str, list[str]] = {
     "explain-events": ["explain", "--profile", "user_id:u", "--segments", "good.yaml", "--events", "FILE"],
     "produce": ["produce", "FILE"],
     "lookups-put": ["lookups", "put", "products", "FILE", "--key", "id"],
+    "studio-catalogue": ["studio", "propose", "--catalogue", "FILE", "bought twice"],
+    "studio-eval": ["studio", "eval", "FILE"],
+    "studio-rule": ["studio", "propose", "--rule", "FILE", "only in France"],
+    "studio-suggest": ["studio", "suggest", "--catalogue", "FILE"],
 }
 
 
@@ -234,6 +243,9 @@ CALLS: dict[str, list[str]] = {
     "output": ["output"],
     "sources-test": ["sources", "test", "sources.yaml"],
     "split": ["split", "anonymous_id:a"],
+    "studio-eval": ["studio", "eval", "sentences.yaml"],
+    "studio-propose": ["studio", "propose", "bought twice"],
+    "studio-suggest": ["studio", "suggest"],
     "templates": ["templates"],
     "templates-measure": ["templates", "--measure"],
     "test": ["test", "good.yaml"],
@@ -257,22 +269,13 @@ CALLS: dict[str, list[str]] = {
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume", "timeline"]
-KAFKA += [
-    "retire",
-    "segments",
-    "estimate",
-    "forecast",
-    "overlap",
-    "archive",
-    "archive-once",
-    "collect",
-    "import",
-    "pull-klaviyo",
-]
+KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once"]
+KAFKA += ["collect", "import", "pull-klaviyo"]
 KAFKA += ["sizes", "population", "plan", "plan-list", "plan-watch", "alerts", "templates-measure", "up"]
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run", "serve"]
+KAFKA += ["studio-propose", "studio-suggest"]
 KAFKA += ["lists-put", "lists-show", "lists-remove"]
 _OF_AUDIENCES = ("audiences-", "activate", "dead-letters-", "deliveries-", "destinations-")
 KAFKA += [name for name in CALLS if name.startswith(_OF_AUDIENCES)]
