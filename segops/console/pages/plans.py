@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -92,8 +92,9 @@ async def _plan(context: Context[Any]) -> Data:
     if published is None:
         raise NotFound(f"There is no plan {context.arguments['id'][:100]}. The latest 100 are kept.")
     plan, missing = published.as_of(context.now_ms), list[str]()
-    edit = await asyncio.to_thread(_edit, context.board.log, plan.id)
     figures = plan.figures
+    moved = [] if figures is None else [each.segment_key for each in figures.segments]
+    edit = await asyncio.to_thread(_edit, context.board.log, plan.id, moved)
     segments = [] if figures is None else _segments(figures, edit["bytes"])
     return {
         "as_of_ms": context.board.as_of_ms,
@@ -156,13 +157,13 @@ def _planned(each: PlannedSegment) -> SegmentPlan:
     return SegmentPlan(members=each.members, entering=each.entering, leaving=each.leaving)
 
 
-def _edit(log: DefinitionLog, plan_id: str) -> dict[str, Any]:
+def _edit(log: DefinitionLog, plan_id: str, moved: Sequence[str]) -> dict[str, Any]:
     """Return what an open plan writes, and what the segments that it moves cost per profile."""
     planned = log.planned
     if planned is None or planned.id != plan_id or planned.state != "open":
         return {"changes": [], "bytes": {}}
     changes = [_change(log, each) for each in planned.changes if each.action != "unchanged"]
-    return {"changes": changes, "bytes": _bytes(log, planned)}
+    return {"changes": changes, "bytes": _bytes(log, planned, moved)}
 
 
 def _change(log: DefinitionLog, change: PlannedChange) -> dict[str, Any]:
@@ -185,10 +186,10 @@ def _shown(record: bytes) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in ("", None)}
 
 
-def _bytes(log: DefinitionLog, planned: PlannedEdit) -> dict[str, int]:
+def _bytes(log: DefinitionLog, planned: PlannedEdit, moved: Sequence[str]) -> dict[str, int]:
     after = in_use(log.after(planned.records).live)
     known = {each.key: each for each in log.bound(after.values())}
-    keys = sorted(each.key for each in planned.changes if each.key in known)
+    keys = sorted(key for key in {*moved, *(each.key for each in planned.changes)} if key in known)
     found = costs(SegmentSet(with_references(keys, known)))
     return {cost.segment_key: cost.state_bytes for cost in found.segments}
 
