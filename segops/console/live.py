@@ -36,6 +36,9 @@ class Source(Protocol):
     def delta(self) -> Mapping[str, Any] | None:
         """Return what has changed since the last call, None if nothing has."""
 
+    def close(self) -> None:
+        """Forget what it listens to."""
+
 
 class _Client:
     """One browser. ``behind``: it gets a snapshot next."""
@@ -93,6 +96,10 @@ class _Channel:
         for client in self.clients:
             client.put(message)
 
+    def close(self) -> None:
+        """End the source."""
+        self._source.close()
+
     def snapshot(self) -> bytes:
         """Return all as of the latest tick or later, encoded once per tick."""
         if self._snapshot is None:
@@ -130,7 +137,7 @@ class Hub:
         for name, channel in [*self._channels.items()]:
             channel.tick()
             if channel.idle > _IDLE:
-                del self._channels[name]
+                self._channels.pop(name).close()
             await asyncio.sleep(0)
 
     async def listen(

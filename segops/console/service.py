@@ -17,6 +17,7 @@ from segops.console.access.tokens import check_installed
 from segops.console.answers import Answers
 from segops.console.assets import Assets
 from segops.console.audit import KafkaAudit
+from segops.console.board.board import Board
 from segops.console.connections import Connections
 from segops.console.metrics import ConsoleMetrics
 from segops.console.pages import ACTIONS, PAGES, STREAMS
@@ -50,20 +51,9 @@ class ReadModel(Protocol):
         """Keep it current until ``stop``."""
 
 
-class NoBoard:
-    """A read model that reads nothing."""
-
-    as_of_ms: int | None = None
-    reason: str | None = None
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Wait until ``stop``."""
-        await stop.wait()
-
-
 def open_board(settings: Settings) -> ReadModel:
     """Return the read model of these settings."""
-    return NoBoard()
+    return Board(settings)
 
 
 class ConsoleService:

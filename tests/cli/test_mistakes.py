@@ -181,6 +181,9 @@ CALLS: dict[str, list[str]] = {
     "catalogue-run": ["catalogue", "run"],
     "check": ["check", "good.yaml"],
     "collect": ["collect"],
+    "dead-letters-list": ["dead-letters", "list"],
+    "dead-letters-show": ["dead-letters", "show", "0:1"],
+    "dead-letters-replay": ["dead-letters", "replay", "0:1"],
     "deliveries-drop": ["deliveries", "drop", "a"],
     "deliveries-list": ["deliveries", "list"],
     "deliveries-reconcile": ["deliveries", "reconcile", "a", "--to", "b"],
@@ -270,7 +273,7 @@ KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "ru
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run", "serve"]
 KAFKA += ["lists-put", "lists-show", "lists-remove"]
-_OF_AUDIENCES = ("audiences-", "activate", "deliveries-", "destinations-")
+_OF_AUDIENCES = ("audiences-", "activate", "dead-letters-", "deliveries-", "destinations-")
 KAFKA += [name for name in CALLS if name.startswith(_OF_AUDIENCES)]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,

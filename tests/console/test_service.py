@@ -124,7 +124,7 @@ def test_a_stream_is_closed_when_its_browser_goes() -> None:
 def test_a_console_without_a_login_starts_on_loopback_only() -> None:
     with pytest.raises(UserError, match=r"SEGOPS_CONSOLE_HOST=0\.0\.0\.0 is not a loopback address"):
         service(host="0.0.0.0")
-    assert service(host="::1").waits_for is None
+    assert service(host="::1").waits_for == "the topics are not read yet"
 
 
 def test_an_address_in_use_is_named() -> None:

@@ -17,6 +17,7 @@ from segops.config import Settings
 from segops.console.board.changes import RecentChange, RecentChanges
 from segops.console.board.deliveries import Deliveries
 from segops.console.board.following import Follower, LostRecords, Topic
+from segops.console.board.kept import Kept
 from segops.console.board.polling import Poller
 from segops.console.board.published import CatalogueFold, Definitions, Edition, Plans, one_by_one
 from segops.console.board.pulse import Pulse, Pulses, WorkerHealth
@@ -65,6 +66,8 @@ class Board:
         self._pulses = Pulses()
         self._rows = Rows(lambda: self.sizes)
         self.hub = Hub()
+        #: Answers of scans, which visit all profiles.
+        self.scanned = Kept()
         self._fresh(1, ())
         self._follower = Follower(settings, self._topics(), self._begin)
 
@@ -136,8 +139,10 @@ class Board:
 
     @property
     def reason(self) -> str | None:
-        """Why Kafka is not followed at present, or None."""
-        return self._sessions.reason
+        """Why what is shown is not current, or None."""
+        if self._sessions.reason is not None:
+            return f"waiting for Kafka: {self._sessions.reason}"
+        return "the topics are not read yet" if self.as_of_ms is None else None
 
     @property
     def is_complete(self) -> bool:

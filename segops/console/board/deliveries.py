@@ -89,5 +89,8 @@ class Deliveries:
     def _tally(self, delivery: Delivery) -> Tally:
         skipped = {why: n for why, n in self._skipped.get(delivery, {}).items() if why and n > 0}
         return Tally(
-            delivery, len(self._wanted.get(delivery, ())), self._members[delivery], dict(sorted(skipped.items()))
+            delivery,
+            len(self._wanted.get(delivery, ())),
+            self._members[delivery],
+            dict(sorted(skipped.items())),
         )

@@ -12,16 +12,28 @@ from segops.console.pages import (
     data,
     destinations,
     lifecycle,
+    overview,
     people,
     person,
     plans,
     rfm,
     sandbox,
+    segment,
+    segment_actions,
+    segment_parts,
+    segments,
     settings,
+    streams,
 )
 
 #: Every module of pages.
 MODULES: Final[tuple[ModuleType, ...]] = (
+    overview,
+    segments,
+    segment,
+    segment_parts,
+    segment_actions,
+    streams,
     builder,
     plans,
     people,

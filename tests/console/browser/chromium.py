@@ -52,7 +52,7 @@ def console(board: Board, **settings: object) -> Iterator[tuple[str, helpers.Mem
 
     def run() -> None:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(helpers._serve(steps, helpers.EVERYTHING, board, audit, settings))
+        loop.run_until_complete(helpers.served(steps, settings, board=board, audit=audit))
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)

@@ -25,7 +25,7 @@ export function html(name, attributes = {}, text) {
 }
 
 export const figure = (value) => (value === null || value === undefined ? "–" : FIGURE.format(value));
-export const short = (value) => SHORT.format(value);
+export const short = (value) => (Math.abs(value) < 1e4 ? FIGURE : SHORT).format(value);
 export const instant = (ms) => FULL.format(ms);
 
 /** A function from values to pixels. */
@@ -161,10 +161,11 @@ export function point(tip, lines, x, y, width) {
 
 /** The axes: values at the left with lines across, instants below. */
 export function axes(picture, { x, y, box, values, times }) {
+  const fine = values.length > 1 && Math.abs(values[1] - values[0]) < Math.abs(values.at(-1)) / 100;
   for (const value of values) {
     const at = y(value);
     picture.append(svg("line", { class: "chart-grid", x1: box.left, x2: box.right, y1: at, y2: at }));
-    picture.append(svg("text", { class: "chart-text", x: box.left - 6, y: at + 4, "text-anchor": "end" }, short(value)));
+    picture.append(svg("text", { class: "chart-text", x: box.left - 6, y: at + 4, "text-anchor": "end" }, fine ? figure(value) : short(value)));
   }
   for (const [ms, text] of times) {
     const at = x(ms);
@@ -175,5 +176,5 @@ export function axes(picture, { x, y, box, values, times }) {
 
 /** The place for the drawing within the axes. */
 export function inside(width, height) {
-  return { left: 46, right: width - 10, top: 14, bottom: height - 24 };
+  return { left: 52, right: width - 10, top: 14, bottom: height - 24 };
 }
