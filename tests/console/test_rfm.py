@@ -36,9 +36,9 @@ orders = st.lists(
 )
 
 
-def customer(bought: Sequence[tuple[int, int]]) -> Customer:
+def customer(purchases: Sequence[tuple[int, int]]) -> Customer:
     found = Customer(NOON - 400 * DAY, buyer={"rfm": "new"})
-    for number, (age, revenue) in enumerate(sorted(bought, reverse=True)):
+    for number, (age, revenue) in enumerate(sorted(purchases, reverse=True)):
         found.send("Order Completed", NOON - age * DAY, order_id=f"o{number}", revenue=revenue)
     found.send("Page", NOON)
     found.wait(NOON)
@@ -72,7 +72,7 @@ def digits_of(found: Customer) -> tuple[int, int, int] | None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(orders, max_size=6))
 def test_the_grid_counts_the_digits_of_each_profile(people: list[list[tuple[int, int]]]) -> None:
-    customers = [customer(bought) for bought in people]
+    customers = [customer(purchases) for purchases in people]
     live = customer([]).engine.segments
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "patient_scan", scanning([each.profile for each in customers], live))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from segops.analytics.population_days import DAY_MS, PopulationDay
+from segops.analytics.population_days import PopulationDay
 from segops.analytics.views import PopulationView
 from segops.console.page import Action, Context, Data, Page
 from segops.console.people.asking import Cache, part
@@ -44,7 +44,7 @@ async def _lifecycle(context: Context[Any]) -> Data:
     days = found[-_RANGES[chosen] :] if _RANGES[chosen] else found
     now = population_of(context.board) or _latest(found)
     return {
-        "now": None if now is None else _now(now),
+        "now": None if now is None else _now(now, getattr(context.board, "as_of_ms", None) or read_ms),
         "range": chosen,
         "ranges": [*_RANGES],
         "days": [_day(each) for each in reversed(days)],
@@ -62,8 +62,8 @@ def _latest(days: Sequence[PopulationDay]) -> PopulationDay | None:
     return days[-1] if days else None
 
 
-def _now(found: PopulationView | PopulationDay) -> Data:
-    as_of = found.as_of if isinstance(found, PopulationView) else None
+def _now(found: PopulationView | PopulationDay, as_of_ms: int | None) -> Data:
+    clock_ms = found.as_of.least_ms if isinstance(found, PopulationView) else None
     states = [
         {"key": key, "name": name, "hint": hint, "count": getattr(found, key)} for key, name, hint in _STATES
     ]
@@ -72,7 +72,8 @@ def _now(found: PopulationView | PopulationDay) -> Data:
     ]
     return {
         "day_ms": found.day_ms,
-        "as_of_ms": found.day_ms + DAY_MS if as_of is None else as_of.least_ms,
+        "as_of_ms": as_of_ms,
+        "clock_ms": clock_ms,
         "known": found.known,
         "stickiness": found.daily / found.monthly if found.monthly else None,
         "states": states,
