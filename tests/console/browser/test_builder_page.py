@@ -1,4 +1,4 @@
-"""The builder in a browser: built by keyboard, counted as it changes, published, and refused when it is stale."""
+"""The builder in a browser: rules are built by keyboard, counted, published, and refused when stale."""
 
 from __future__ import annotations
 
@@ -108,8 +108,10 @@ def test_every_control_can_be_reached_and_has_a_name(flow: Flow) -> None:
     }
     opened = flow.person(f"/builder?text={json.dumps(rich)}")
     found = opened.run("""
-      const controls = [...b.root.querySelectorAll("button, select, input, textarea, [role=slider], [role=button], summary")];
-      const name = (each) => each.getAttribute("aria-label") || each.textContent.trim() || each.closest("label")?.textContent;
+      const kinds = "button, select, input, textarea, [role=slider], [role=button], summary";
+      const controls = [...b.root.querySelectorAll(kinds)];
+      const around = (each) => each.closest("label")?.textContent;
+      const name = (each) => each.getAttribute("aria-label") || each.textContent.trim() || around(each);
       return {
         unreachable: controls.filter((each) => each.tabIndex < 0).map((each) => each.outerHTML),
         nameless: controls.filter((each) => !name(each)).map((each) => each.outerHTML),
@@ -204,8 +206,8 @@ def test_a_segment_is_published_and_comes_into_force(flow: Flow) -> None:
     opened.page.locator('[data-part="publish"]').click()
     expect(opened.page.locator('[data-part="published"]')).to_contain_text("In force in all 2 partitions")
     assert flow.board.definitions["vip"].version == 2
-    outcomes = [entry.outcome for entry in flow.audit.entries if entry.action == "segment.publish"]
-    assert outcomes[-1] == "done" and outcomes[1].startswith("refused: another person")
+    results = [entry.result for entry in flow.audit.entries if entry.action == "segment.publish"]
+    assert results[-1] == "done" and results[1].startswith("refused: another person")
 
 
 def test_two_people_at_once_lose_nothing(flow: Flow) -> None:
@@ -325,6 +327,7 @@ def test_a_hostile_catalogue_is_text(flow: Flow) -> None:
 
 
 def test_everything_fits_on_a_telephone(flow: Flow) -> None:
-    rich = "{all: [{sequence: [{did: A}, {did: B, within: 1h}]}, {rfm: [champions]}, {near: {lat: 1, lon: 2, radius: 5km}}]}"
+    steps, circle = "[{did: A}, {did: B, within: 1h}]", "{lat: 1, lon: 2, radius: 5km}"
+    rich = f"{{all: [{{sequence: {steps}}}, {{rfm: [champions]}}, {{near: {circle}}}]}}"
     opened = flow.person(f"/builder?text={rich}", viewport={"width": 375, "height": 812})
     assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 375
