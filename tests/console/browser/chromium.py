@@ -93,7 +93,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch, board: Board) -> list[Any]:
     return asked
 
 
-class Opened:
+class BuilderPage:
     """A page of the builder. ``problems``: what the browser complained about."""
 
     def __init__(self, page: Page, address: str) -> None:
@@ -108,7 +108,7 @@ class Opened:
         if message.type == "error" and "status of 4" not in message.text:
             self.problems.append(message.text)
 
-    def open(self, path: str = "/builder") -> Opened:
+    def open(self, path: str = "/builder") -> BuilderPage:
         """Open the builder and wait until the first check has come back."""
         self.page.goto(self.address + path)
         self.page.wait_for_selector("[data-builder][data-ready]")

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from segops.core.rules.parsing import HEADS
 from segops.schemas.written import read_yaml
-from tests.console.browser.chromium import Opened, chromium, console, in_memory, needs_chromium
+from tests.console.browser.chromium import BuilderPage, chromium, console, in_memory, needs_chromium
 from tests.console.drafting import Board
 from tests.core.strategies import RFM, leaf_kinds, policies, rules
 from tests.core.strategies_areas import PLACES
@@ -100,12 +100,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+def opened(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[BuilderPage]:
     board = Board()
     in_memory(monkeypatch, board)
     with console(board) as (address, _):
         page = browser.new_page()
-        yield Opened(page, address).open()
+        yield BuilderPage(page, address).open()
         page.close()
 
 
@@ -140,7 +140,7 @@ def written() -> list[str]:
     return documents(forms)
 
 
-def test_every_node_and_every_documented_rule_is_shown_whole(opened: Opened) -> None:
+def test_every_node_and_every_documented_rule_is_shown_whole(opened: BuilderPage) -> None:
     found = written()
     assert len(found) >= len(HEADS) + 30
     assert opened.run(READ_BACK, found) == []
@@ -148,7 +148,7 @@ def test_every_node_and_every_documented_rule_is_shown_whole(opened: Opened) -> 
     assert opened.problems == []
 
 
-def test_drawn_rules_are_shown_whole_and_come_back_unchanged(opened: Opened) -> None:
+def test_drawn_rules_are_shown_whole_and_come_back_unchanged(opened: BuilderPage) -> None:
     found = drawn(80)
     assert len(found) > 200
     assert opened.run(READ_BACK, found) == []
@@ -157,14 +157,14 @@ def test_drawn_rules_are_shown_whole_and_come_back_unchanged(opened: Opened) -> 
 
 
 @pytest.mark.parametrize("number", ["20.0", "18446744073709551615", "0.1", "1e400", "-0.0", "1.50"])
-def test_numbers_keep_every_digit(opened: Opened, number: str) -> None:
+def test_numbers_keep_every_digit(opened: BuilderPage, number: str) -> None:
     rule = f'{{"trait": "p", "is": {{"eq": {number}}}}}'
     text = f'{{"version": 1, "segments": [{{"key": "drawn", "when": {rule}}}]}}'
     assert opened.run(READ_BACK, [text]) == []
     assert f'"eq":{number}}}' in opened.document()
 
 
-def test_what_no_form_shows_stays_in_the_document(opened: Opened) -> None:
+def test_what_no_form_shows_stays_in_the_document(opened: BuilderPage) -> None:
     odd = {"did": "A", "wihtin": {"x": [1, None]}, "where": {"p": None, "q": []}, "count": "many"}
     text = json.dumps({"version": 1, "segments": [{"key": "odd", "when": {"all": [odd, 7, {}, []]}}]})
     (found,) = opened.run(READ_BACK, [text])
