@@ -1,4 +1,4 @@
-"""The builder in a browser: built by keyboard, counted as it changes, published, and refused when it is stale."""
+"""The builder in a browser: rules are built by keyboard, counted, published, and refused when stale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from segops.catalogue.views import EventView
-from tests.console.browser.chromium import Opened, chromium, console, in_memory, needs_chromium
+from tests.console.browser.chromium import BuilderPage, chromium, console, in_memory, needs_chromium
 from tests.console.drafting import Board, field_of
 from tests.console.helpers import MemoryAudit
 
@@ -33,12 +33,12 @@ class Flow:
         self, browser: Browser, address: str, board: Board, audit: MemoryAudit, asked: list[Any]
     ) -> None:
         self.browser, self.address, self.board, self.audit, self.asked = browser, address, board, audit, asked
-        self.opened: list[Opened] = []
+        self.opened: list[BuilderPage] = []
 
-    def person(self, path: str = "/builder", **options: Any) -> Opened:
+    def visit(self, path: str = "/builder", **options: Any) -> BuilderPage:
         """Open the builder as another person."""
         page = self.browser.new_context(**options).new_page()
-        self.opened.append(Opened(page, self.address).open(path))
+        self.opened.append(BuilderPage(page, self.address).open(path))
         return self.opened[-1]
 
 
@@ -54,18 +54,18 @@ def flow(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
             assert each.problems == []
 
 
-def rule(opened: Opened) -> Any:
+def rule(opened: BuilderPage) -> Any:
     return json.loads(opened.document())["segments"][0]["when"]
 
 
-def focused(opened: Opened) -> str:
+def focused(opened: BuilderPage) -> str:
     """Return the name of the control that has the focus."""
     opened.settled()
     return str(opened.page.evaluate("() => document.activeElement.getAttribute('data-control') ?? ''"))
 
 
 def test_a_rule_is_built_by_keyboard_alone(flow: Flow) -> None:
-    opened = flow.person()
+    opened = flow.visit()
     keys = opened.page.keyboard
     opened.control(f'{WHEN},"all",0,"did"]').focus()
     keys.type("Order")
@@ -106,10 +106,12 @@ def test_every_control_can_be_reached_and_has_a_name(flow: Flow) -> None:
             {"sum": "total", "of": "Order", "is": {"gte": 5}, "between": {"from": "9d", "to": "2d"}},
         ]
     }
-    opened = flow.person(f"/builder?text={json.dumps(rich)}")
+    opened = flow.visit(f"/builder?text={json.dumps(rich)}")
     found = opened.run("""
-      const controls = [...b.root.querySelectorAll("button, select, input, textarea, [role=slider], [role=button], summary")];
-      const name = (each) => each.getAttribute("aria-label") || each.textContent.trim() || each.closest("label")?.textContent;
+      const kinds = "button, select, input, textarea, [role=slider], [role=button], summary";
+      const controls = [...b.root.querySelectorAll(kinds)];
+      const around = (each) => each.closest("label")?.textContent;
+      const name = (each) => each.getAttribute("aria-label") || each.textContent.trim() || around(each);
       return {
         unreachable: controls.filter((each) => each.tabIndex < 0).map((each) => each.outerHTML),
         nameless: controls.filter((each) => !name(each)).map((each) => each.outerHTML),
@@ -122,7 +124,7 @@ def test_every_control_can_be_reached_and_has_a_name(flow: Flow) -> None:
 
 
 def test_a_change_is_counted_once_and_shown_at_its_node(flow: Flow) -> None:
-    opened = flow.person(
+    opened = flow.visit(
         "/builder?text=key: s%0Awhen: {all: [{in_segment: vip}, {trait: country, is: {eq: XX}}]}"
     )
     expect(opened.page.locator('[data-part="estimate"]')).to_contain_text("0 of 40 profiles")
@@ -140,7 +142,7 @@ def test_a_change_is_counted_once_and_shown_at_its_node(flow: Flow) -> None:
 
 
 def test_mistakes_stand_at_their_rows_and_are_announced(flow: Flow) -> None:
-    opened = flow.person("/builder?text=key: s%0Awhen: {all: [{did: Order, within: 2d}]}")
+    opened = flow.visit("/builder?text=key: s%0Awhen: {all: [{did: Order, within: 2d}]}")
     field = opened.control(f'{WHEN},"all",0,"within"]')
     field.fill("0")
     expect(field).to_have_attribute("aria-invalid", "true")
@@ -155,7 +157,7 @@ def test_mistakes_stand_at_their_rows_and_are_announced(flow: Flow) -> None:
 
 
 def test_a_click_counts_although_the_field_before_it_changes_the_page(flow: Flow) -> None:
-    opened = flow.person()
+    opened = flow.visit()
     opened.control(f'{WHEN},"all",0,"did"]').fill("Order")
     opened.page.get_by_label("Add a condition to this group").click()
     opened.settled()
@@ -163,7 +165,7 @@ def test_a_click_counts_although_the_field_before_it_changes_the_page(flow: Flow
 
 
 def test_yaml_is_used_once_it_is_valid(flow: Flow) -> None:
-    opened = flow.person()
+    opened = flow.visit()
     area = opened.page.get_by_label("Segment as YAML").last
     area.fill("key: typed\nwhen: {did: Order, count: {gte: 2}")
     expect(opened.page.locator("#yaml-message")).to_contain_text("line")
@@ -175,7 +177,7 @@ def test_yaml_is_used_once_it_is_valid(flow: Flow) -> None:
 
 
 def test_a_draft_outlives_a_reload(flow: Flow) -> None:
-    opened = flow.person("/builder/german")
+    opened = flow.visit("/builder/german")
     opened.control(f'{WHEN},"is","eq"]').fill("FR")
     opened.page.wait_for_function("() => location.hash.startsWith('#draft=')")
     former = opened.page.evaluate("() => location.hash")
@@ -191,11 +193,11 @@ def test_a_draft_outlives_a_reload(flow: Flow) -> None:
 
 def test_a_broken_address_begins_with_the_segment(flow: Flow) -> None:
     for fragment in ("#draft=%%%", "#draft=AAAA", "#other"):
-        assert rule(flow.person(f"/builder/german{fragment}"))["is"] == {"eq": "DE"}
+        assert rule(flow.visit(f"/builder/german{fragment}"))["is"] == {"eq": "DE"}
 
 
 def test_a_segment_is_published_and_comes_into_force(flow: Flow) -> None:
-    opened = flow.person("/builder?text=key: vip%0Aname: Best%0Awhen: {did: Order}")
+    opened = flow.visit("/builder?text=key: vip%0Aname: Best%0Awhen: {did: Order}")
     opened.run("b.seen = value;", opened.run("return 'stale';"))
     opened.page.locator('[data-part="publish"]').click()
     expect(opened.page.locator('[data-part="published"]')).to_contain_text("another person published 'vip'")
@@ -204,12 +206,12 @@ def test_a_segment_is_published_and_comes_into_force(flow: Flow) -> None:
     opened.page.locator('[data-part="publish"]').click()
     expect(opened.page.locator('[data-part="published"]')).to_contain_text("In force in all 2 partitions")
     assert flow.board.definitions["vip"].version == 2
-    outcomes = [entry.outcome for entry in flow.audit.entries if entry.action == "segment.publish"]
-    assert outcomes[-1] == "done" and outcomes[1].startswith("refused: another person")
+    results = [entry.result for entry in flow.audit.entries if entry.action == "segment.publish"]
+    assert results[-1] == "done" and results[1].startswith("refused: another person")
 
 
 def test_two_people_at_once_lose_nothing(flow: Flow) -> None:
-    ann, ben = flow.person("/builder/german"), flow.person("/builder/german")
+    ann, ben = flow.visit("/builder/german"), flow.visit("/builder/german")
     for each, country in ((ann, "AT"), (ben, "CH")):
         each.control(f'{WHEN},"is","eq"]').fill(country)
     ann.page.locator('[data-part="publish"]').click()
@@ -228,7 +230,7 @@ def test_two_people_at_once_lose_nothing(flow: Flow) -> None:
 
 
 def test_rfm_cells_are_painted_by_keys_and_by_pointer(flow: Flow) -> None:
-    opened = flow.person("/builder?text={rfm: [champions]}")
+    opened = flow.visit("/builder?text={rfm: [champions]}")
     first = opened.page.get_by_role("gridcell", name="recency 5, frequency 1")
     first.focus()
     opened.page.keyboard.press("ArrowDown")
@@ -257,7 +259,7 @@ def test_rfm_cells_are_painted_by_keys_and_by_pointer(flow: Flow) -> None:
 
 
 def test_painted_cells_and_their_rules_are_the_same_for_every_rectangle_and_tier(flow: Flow) -> None:
-    opened = flow.person()
+    opened = flow.visit()
     assert (
         opened.run("""
       const { selected, nodeOf, gridOf, cellsOf } = await module("cells.js");
@@ -277,7 +279,7 @@ def test_painted_cells_and_their_rules_are_the_same_for_every_rectangle_and_tier
 
 
 def test_a_threshold_is_moved_on_the_histogram_by_keys(flow: Flow) -> None:
-    opened = flow.person("/builder?text={all: [{sum: total, of: Order, is: {gte: 60}}]}")
+    opened = flow.visit("/builder?text={all: [{sum: total, of: Order, is: {gte: 60}}]}")
     slider = opened.page.get_by_role("slider", name="threshold")
     slider.focus()
     opened.page.keyboard.press("End")
@@ -291,7 +293,7 @@ def test_a_threshold_is_moved_on_the_histogram_by_keys(flow: Flow) -> None:
 
 
 def test_a_circle_is_moved_and_resized_on_the_map_by_keys(flow: Flow) -> None:
-    opened = flow.person("/builder?text={near: {lat: 48.8566, lon: 2.3522, radius: 5km}}")
+    opened = flow.visit("/builder?text={near: {lat: 48.8566, lon: 2.3522, radius: 5km}}")
     opened.page.get_by_role("button", name="Centre at").focus()
     opened.page.keyboard.press("ArrowUp")
     opened.settled()
@@ -304,7 +306,7 @@ def test_a_circle_is_moved_and_resized_on_the_map_by_keys(flow: Flow) -> None:
 
 
 def test_a_template_fills_the_form(flow: Flow) -> None:
-    opened = flow.person()
+    opened = flow.visit()
     opened.page.get_by_label("Start from a template").select_option("dormant")
     opened.page.get_by_label("days without any event").fill("45")
     opened.page.get_by_role("button", name="Use this template").click()
@@ -316,7 +318,7 @@ def test_a_hostile_catalogue_is_text(flow: Flow) -> None:
     flow.board.catalogue = [EventView(HOSTILE, ["-"], 9, 9, 9, None, None, {}, [hostile], 0)]
     rule_of = {"did": HOSTILE, "where": {HOSTILE: {"eq": HOSTILE}}}
     text = json.dumps({"key": "evil", "name": HOSTILE, "when": {"all": [rule_of, {"in_segment": "vip"}]}})
-    opened = flow.person()
+    opened = flow.visit()
     opened.page.get_by_label("Segment as YAML").last.fill(text)
     expect(opened.control(f'{WHEN},"all",0,"did"]')).to_have_value(HOSTILE)
     expect(opened.page.locator('[data-part="estimate"]')).to_contain_text("of 40 profiles")
@@ -325,6 +327,7 @@ def test_a_hostile_catalogue_is_text(flow: Flow) -> None:
 
 
 def test_everything_fits_on_a_telephone(flow: Flow) -> None:
-    rich = "{all: [{sequence: [{did: A}, {did: B, within: 1h}]}, {rfm: [champions]}, {near: {lat: 1, lon: 2, radius: 5km}}]}"
-    opened = flow.person(f"/builder?text={rich}", viewport={"width": 375, "height": 812})
+    steps, circle = "[{did: A}, {did: B, within: 1h}]", "{lat: 1, lon: 2, radius: 5km}"
+    rich = f"{{all: [{{sequence: {steps}}}, {{rfm: [champions]}}, {{near: {circle}}}]}}"
+    opened = flow.visit(f"/builder?text={rich}", viewport={"width": 375, "height": 812})
     assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 375
