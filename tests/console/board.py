@@ -144,9 +144,12 @@ def full() -> FilledBoard:
     board.define({"key": "asleep", "name": "Asleep", "when": {"did_not": "Order Completed", "within": "60d"}}, paused=True)
     old = board.define({"key": "old", "when": {"did": "Sign Up"}})
     board.retire(old)
-    for number, key in enumerate(("high-intent", "vip", "calm", "asleep")):
-        for ago in range(20 + number, 0, -1):
-            board.minute(key, ago * 60, 1_000 - ago, {"event": 3, "time": 1}, {"time": 1, "event": number})
+    keys = [*enumerate(("high-intent", "vip", "calm", "asleep"))]
+    for ago in range(23, 1, -1):  # as workers write them, in the order of time
+        for number, key in keys:
+            if ago <= 20 + number:
+                board.minute(key, ago * 60, 1_000 - ago, {"event": 3, "time": 1}, {"time": 1, "event": number})
+    for number, key in keys:
         board.minute(key, 2, 1_000 + number, {"event": 7}, {"merge": 1})
         board.size(key, 1_000 + number, version=2 if key == "high-intent" else 1)
     board.population(41_250)
