@@ -10,10 +10,11 @@ from typing import Any
 import click
 import msgspec
 
-from segops.cli._params import INSTANT, formats, identifier_of
+from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all, say_text
 from segops.config import load
 from segops.core.errors import UserError
+from segops.core.identifiers import identifier_of
 from segops.core.values import format_instant
 from segops.core.views.sandbox import FlippedLeaf, SandboxChange, SandboxView
 from segops.operations.workers import asking_workers

@@ -129,7 +129,7 @@ _BLOCKS: list[float] = []
 
 
 async def _longest_block() -> None:
-    """Note how much CPU time others of this loop took between two turns: others of the machine do not count."""
+    """Note how much CPU time others of this loop took between two turns; other processes do not count."""
     while True:
         began = time.thread_time()
         await asyncio.sleep(0.001)

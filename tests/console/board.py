@@ -63,7 +63,9 @@ class FilledBoard(Board):
     def take(self, topic: str, key: bytes | None, value: bytes | None, at_ms: int = NOW_MS) -> None:
         """Take a record, as it comes from Kafka."""
         name = getattr(self._settings.topics, topic)
-        record = SimpleNamespace(key=key, value=value, offset=next(self._offsets), timestamp=at_ms, headers=())
+        record = SimpleNamespace(
+            key=key, value=value, offset=next(self._offsets), timestamp=at_ms, headers=()
+        )
         self._topics_by_name[name].take(0, record)
 
     def published(self, record: Published) -> None:
@@ -90,9 +92,7 @@ class FilledBoard(Board):
         )
         self.published(record)
 
-    def minute(
-        self, key: str, ago: int, members: int, entered: dict[str, int], left: dict[str, int]
-    ) -> None:
+    def minute(self, key: str, ago: int, members: int, entered: dict[str, int], left: dict[str, int]) -> None:
         """Report a minute of a segment, so many minutes ago."""
         at_ms = NOW_MS // MINUTE_MS * MINUTE_MS - ago * MINUTE_MS
         self.published(TrendRecord(key, at_ms, 0, 1, 0, members, entered, left, CLOCK_MS))
@@ -111,7 +111,13 @@ class FilledBoard(Board):
 
     def audience(self, key: str, segment: str, state: Any = "active", **written: Any) -> None:
         """Publish an audience."""
-        form = {"key": key, "segment": segment, "channel": "email", "deliver": [{"to": "crm-hook"}], **written}
+        form = {
+            "key": key,
+            "segment": segment,
+            "channel": "email",
+            "deliver": [{"to": "crm-hook"}],
+            **written,
+        }
         record = AudienceRecord(read_audience(form, "audience", Context("shop.yaml")), state, NOW_MS - 60_000)
         self.take("audiences", key.encode(), encode_record(record))
 
@@ -123,7 +129,12 @@ class FilledBoard(Board):
 
 RULE: Mapping[str, Any] = {
     "all": [
-        {"did": "Product Viewed", "where": {"category": {"eq": "shoes"}}, "within": "7d", "count": {"gte": 3}},
+        {
+            "did": "Product Viewed",
+            "where": {"category": {"eq": "shoes"}},
+            "within": "7d",
+            "count": {"gte": 3},
+        },
         {"not": {"did": "Order Completed", "within": "7d"}},
     ]
 }
@@ -133,22 +144,37 @@ def full() -> FilledBoard:
     """Return a read model with something of each kind; call its ``tick`` before it is read."""
     board = FilledBoard()
     day_ms = 86_400_000
-    board.define({"key": "high-intent", "name": "High intent", "when": RULE["all"][0]}, at_ms=NOW_MS - 9 * day_ms)
     board.define(
-        {"key": "high-intent", "name": "High intent", "description": "Looks at shoes", "when": RULE, "alert": [{"members": {"at_least": 100}}]},
+        {"key": "high-intent", "name": "High intent", "when": RULE["all"][0]}, at_ms=NOW_MS - 9 * day_ms
+    )
+    board.define(
+        {
+            "key": "high-intent",
+            "name": "High intent",
+            "description": "Looks at shoes",
+            "when": RULE,
+            "alert": [{"members": {"at_least": 100}}],
+        },
         at_ms=NOW_MS - day_ms // 2,
         version=2,
     )
     board.define({"key": "vip", "name": "VIP", "when": {"did": "Order Completed", "count": {"gte": 5}}})
-    board.define({"key": "calm", "when": {"all": [{"in_segment": "vip"}, {"not": {"in_segment": "high-intent"}}]}})
-    board.define({"key": "asleep", "name": "Asleep", "when": {"did_not": "Order Completed", "within": "60d"}}, paused=True)
+    board.define(
+        {"key": "calm", "when": {"all": [{"in_segment": "vip"}, {"not": {"in_segment": "high-intent"}}]}}
+    )
+    board.define(
+        {"key": "asleep", "name": "Asleep", "when": {"did_not": "Order Completed", "within": "60d"}},
+        paused=True,
+    )
     old = board.define({"key": "old", "when": {"did": "Sign Up"}})
     board.retire(old)
     keys = [*enumerate(("high-intent", "vip", "calm", "asleep"))]
     for ago in range(23, 1, -1):  # as workers write them, in the order of time
         for number, key in keys:
             if ago <= 20 + number:
-                board.minute(key, ago * 60, 1_000 - ago, {"event": 3, "time": 1}, {"time": 1, "event": number})
+                board.minute(
+                    key, ago * 60, 1_000 - ago, {"event": 3, "time": 1}, {"time": 1, "event": number}
+                )
     for number, key in keys:
         board.minute(key, 2, 1_000 + number, {"event": 7}, {"merge": 1})
         board.size(key, 1_000 + number, version=2 if key == "high-intent" else 1)

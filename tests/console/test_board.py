@@ -22,8 +22,8 @@ from segops.console.board.kept import Kept
 from segops.console.board.polling import DELIVERY, WORKER, Polled, is_address
 from segops.console.board.pulse import Pulses
 from segops.console.board.reasons import ReasonMinutes
-from segops.core.delivery.model import Delivery, Entry, Target, Told
 from segops.core.delivery.messages import Person
+from segops.core.delivery.model import Delivery, Entry, Target, Told
 from segops.delivery.entries import Address
 from segops.delivery.views import tallies
 from segops.metrics import Metrics
@@ -113,7 +113,9 @@ def test_what_cannot_be_read_is_passed_over() -> None:
 # -- by reason ---------------------------------------------------------------------------------------------
 
 
-def minute(segment: str, partition: int, at: int, entered: dict[str, int], left: dict[str, int]) -> TrendRecord:
+def minute(
+    segment: str, partition: int, at: int, entered: dict[str, int], left: dict[str, int]
+) -> TrendRecord:
     return TrendRecord(segment, at * MINUTE_MS, partition, 4, 0, 0, entered, left, 0)
 
 
@@ -128,7 +130,10 @@ def test_flows_by_reason_are_those_of_the_last_record_of_each_minute(seed: int) 
         for _ in range(draw.randint(0, 40)):
             at += draw.choice((0, 0, 0, 1, 3))
             when = max(1, at - draw.choice((0, 0, 1)))
-            counts = [{name: draw.randint(0, 5) for name in draw.sample(("event", "time"), draw.randint(0, 2))} for _ in range(2)]
+            counts = [
+                {name: draw.randint(0, 5) for name in draw.sample(("event", "time"), draw.randint(0, 2))}
+                for _ in range(2)
+            ]
             record = minute(draw.choice("ab"), partition, when, *counts)
             found.note(record)
             last[record.segment_key, partition, when] = record
@@ -154,11 +159,21 @@ def test_flows_older_than_a_day_are_forgotten() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 1), st.integers(0, 4)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 1), st.integers(0, 4)), max_size=60
+    )
+)
 def test_tallies_equal_those_of_the_entries(drawn: list[tuple[int, int, int, int]]) -> None:
     """The numbers are those that ``segops deliveries`` counts over all entries."""
     folded, entries = Deliveries(), dict[Address, Entry]()
-    told = (None, Told(True, "c", "p", 1), Told(False, "c", "p", 1), Told(True, "c", "p", 1, skipped="capped"), Told(False, "c", "p", 1, skipped="dead"))
+    told = (
+        None,
+        Told(True, "c", "p", 1),
+        Told(False, "c", "p", 1),
+        Told(True, "c", "p", 1, skipped="capped"),
+        Told(False, "c", "p", 1, skipped="dead"),
+    )
     for kind, address, profile, choice in drawn:
         of = Address(Delivery("crm", "winback"), f"a{address}")
         entry = entries.setdefault(of, Entry())
@@ -215,7 +230,9 @@ def test_the_pulse_compares_polls() -> None:
     metrics.timer_lateness.observe(7)
     metrics.timer_lateness.observe(0.1)
     metrics.partitions_recovering.set(2)
-    pulses.hear([page(metrics.registry, 14_000), Polled("http://w2:1", 14_000, None, "does not answer")], silent)
+    pulses.hear(
+        [page(metrics.registry, 14_000), Polled("http://w2:1", 14_000, None, "does not answer")], silent
+    )
     now = pulses.now
     assert (now.events_per_s, now.recovering, now.overdue, now.reached, now.known) == (100, 2, 1, 1, 2)
     assert now.p99_ms is not None and 25 < now.p99_ms <= 50
@@ -247,13 +264,27 @@ def test_gates_are_what_the_delivery_says() -> None:
         found = scraped(generate_latest(metrics.registry), DELIVERY)
         pulses.hear([], Polled("d", at_ms, found))
     assert pulses.gates == {
-        "crm": {"state": "closed", "reason": "", "waiting": 7, "oldest_ms": 2_500, "per_minute": {"entered": 40}}
+        "crm": {
+            "state": "closed",
+            "reason": "",
+            "waiting": 7,
+            "oldest_ms": 2_500,
+            "per_minute": {"entered": 40},
+        }
     }
 
 
 def test_only_addresses_of_workers_are_asked() -> None:
     good = ("http://10.0.0.7:6066", "http://[::1]:6066", "http://worker-1:80")
-    bad = ("", "https://x:1", "file:///etc/passwd", "http://x", "http://x:1/path", "http://[:1", "http://x:99999")
+    bad = (
+        "",
+        "https://x:1",
+        "file:///etc/passwd",
+        "http://x",
+        "http://x:1/path",
+        "http://[:1",
+        "http://x:99999",
+    )
     assert all(map(is_address, good))
     assert not any(map(is_address, bad))
 

@@ -45,7 +45,12 @@ def test_the_figures_are_those_of_the_read_model() -> None:
     assert health["recovering"] == ("1 partition", "warn")
     assert health["overdue"] == ("2", "warn")
     assert page["firing"] == [
-        {"segment": "high-intent", "alert": "members at_least 100", "since_ms": NOW_MS - 120_000, "number": 120}
+        {
+            "segment": "high-intent",
+            "alert": "members at_least 100",
+            "since_ms": NOW_MS - 120_000,
+            "number": 120,
+        }
     ]
 
 
@@ -194,7 +199,10 @@ def test_the_stream_of_a_segment_tells_what_happens_but_not_to_whom() -> None:
         await board.tick()
         ((_, data),) = await _heard(browser, "/live?page=segment&key=high-intent", board, 1)
         assert data["figures"]["members"] == 1_000
-        assert [each["words"] for each in data["happenings"]][:2] == ["entered by an event", "left by an event"]
+        assert [each["words"] for each in data["happenings"]][:2] == [
+            "entered by an event",
+            "left by an event",
+        ]
         assert "user_id" not in json.dumps(data) and "ann@" not in json.dumps(data)
 
     serve(steps, board=board)

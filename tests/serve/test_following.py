@@ -13,9 +13,10 @@ from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
+from segops.kafka.batches import current as read_up_to
 from segops.metrics import Metrics
 from segops.serve import following
-from segops.serve.following import Follower, LostRecords, _current
+from segops.serve.following import Follower, LostRecords
 from segops.serve.metrics import ServeMetrics
 from segops.serve.service import ServeService
 from segops.serve.view import View
@@ -83,7 +84,7 @@ class FakeFetched:
     ],
 )
 def test_a_partition_is_read_up_to_what_is_stable(said: Any, current: bool) -> None:
-    found = asyncio.run(_current(FakeConsumer({A: said}), [A]))
+    found = asyncio.run(read_up_to(FakeConsumer({A: said}), [A]))
     assert found == ({A: 100} if current else {})
 
 

@@ -97,7 +97,7 @@ class Board:
             self.reasons.note(record)
 
     def _topics(self) -> list[Topic]:
-        """Return what is followed. Folds are looked up at each record, since they begin again after a loss."""
+        """Return what is followed. Folds are looked up at each record: they begin again after a loss."""
         names = self._settings.topics
         audiences = one_by_one(lambda found: self._audiences.apply_all(found))
         destinations = one_by_one(lambda found: self._destinations.apply_all(found))
@@ -130,7 +130,7 @@ class Board:
         begin, _ = self._letters[partition]
         self._letters[partition] = begin, record.offset + 1
 
-    # -- what pages read ---------------------------------------------------------------------------------------
+    # -- what pages read -------------------------------------------------------------------------------
 
     @property
     def as_of_ms(self) -> int | None:
@@ -230,11 +230,11 @@ class Board:
         """Tell it no more."""
         self._rows.unsubscribe(subscription)
 
-    # -- its life ----------------------------------------------------------------------------------------------
+    # -- its life --------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow, poll and tell until ``stop``. Raises Unreachable if Kafka's address cannot be right."""
-        gc.disable()  # what is read at the start stays: to look through it again and again takes 200 ms each time
+        gc.disable()  # what is read at the start stays: to look through it takes 200 ms each time
         tasks = [
             asyncio.ensure_future(each)
             for each in (

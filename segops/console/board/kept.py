@@ -22,7 +22,7 @@ class Kept:
         self._found: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer for a key, which ``make`` computes if there is none. Raises what ``make`` raises."""
+        """Return the answer for a key; ``make`` computes it if there is none. Raises what ``make`` raises."""
         loop = asyncio.get_running_loop()
         began_s, task = self._found.get(key, (0.0, None))
         old = task is not None and task.done() and (loop.time() - began_s > self._kept_s or _failed(task))

@@ -173,8 +173,8 @@ def _health(polled: Polled) -> WorkerHealth:
 
 def _gates(now: Polled, then: Polled) -> dict[str, Mapping[str, Any]]:
     found, before = now.found or {}, then.found or {}
-    names = totals(found, "segops_delivery_closed", "destination").keys()
-    names |= totals(found, "segops_delivery_waiting", "destination").keys()
+    metrics = ("segops_delivery_closed", "segops_delivery_waiting")
+    names = {name for metric in metrics for name in totals(found, metric, "destination")}
     span_ms = now.at_ms - then.at_ms
     return {name: _gate(found, before, name, span_ms) for name in sorted(names) if name}
 

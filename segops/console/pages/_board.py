@@ -67,7 +67,9 @@ def destinations_of(board: Board) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for record in board.audiences.values():
         if record.state == "active":
-            found.setdefault(record.audience.segment, set()).update(each.to for each in record.audience.deliver)
+            found.setdefault(record.audience.segment, set()).update(
+                each.to for each in record.audience.deliver
+            )
     return {key: sorted(names) for key, names in found.items()}
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 from segops.analytics.intervals import HOUR_MS, MINUTE_MS
 from segops.console.board.board import Board
 from segops.console.board.reasons import Flows
-from segops.console.pages._board import REASONS, condition, is_segment
 from segops.console.page import Action, Context, Data, Page
+from segops.console.pages._board import REASONS, condition, is_segment
 from segops.console.rendering import compact, duration, number
 
 _MOVERS: Final = 8
@@ -61,9 +61,7 @@ def tiles(board: Board, now_ms: int) -> list[dict[str, Any]]:
     ]
 
 
-def _tile(
-    key: str, label: str, value: str, unit: str = "", hint: str = "", tone: str = ""
-) -> dict[str, Any]:
+def _tile(key: str, label: str, value: str, unit: str = "", hint: str = "", tone: str = "") -> dict[str, Any]:
     return {"key": key, "label": label, "value": value, "unit": unit, "hint": hint, "tone": tone}
 
 
@@ -134,11 +132,21 @@ def health(board: Board, now_ms: int) -> list[dict[str, Any]]:
     return [
         _fact("workers", "Workers", answering, bad=pulse.reached < max(1, pulse.known)),
         _fact("watermark", "Watermark", _age(age_ms), warn=age_ms is None or age_ms > _OLD_CLOCK_MS),
-        _fact("recovering", "Recovering", _counted(pulse.recovering, "partition"), warn=bool(pulse.recovering)),
+        _fact(
+            "recovering", "Recovering", _counted(pulse.recovering, "partition"), warn=bool(pulse.recovering)
+        ),
         _fact("overdue", "Overdue timers", number(pulse.overdue), warn=bool(pulse.overdue)),
-        _fact("letters", "Dead letters", number(board.dead_letters), warn=board.dead_letters > 0, href="/data"),
+        _fact(
+            "letters", "Dead letters", number(board.dead_letters), warn=board.dead_letters > 0, href="/data"
+        ),
         _fact("refused", "Refused messages", number(dead), warn=dead > 0, href="/destinations"),
-        _fact("closed", "Closed destinations", ", ".join(closed) or "none", bad=bool(closed), href="/destinations"),
+        _fact(
+            "closed",
+            "Closed destinations",
+            ", ".join(closed) or "none",
+            bad=bool(closed),
+            href="/destinations",
+        ),
         _fact("history", "History still to read", _left(pulse.backfill_left)),
     ]
 

@@ -219,7 +219,11 @@ def _audiences(board: Board, key: str) -> list[dict[str, Any]]:
 
 
 def _alerts(board: Board, definition: Definition) -> list[dict[str, Any]]:
-    firing = {each.alert: each for each in board.alerts.view(firing=True).alerts if each.segment_key == definition.key}
+    firing = {
+        each.alert: each
+        for each in board.alerts.view(firing=True).alerts
+        if each.segment_key == definition.key
+    }
     return [
         {
             "text": each.text,

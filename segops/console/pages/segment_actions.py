@@ -55,7 +55,9 @@ async def _set_paused(context: Context[Board], form: Seen, *, paused: bool) -> D
     (change,) = await _publish(context, form, lambda log: plan_pause(log, [key], paused=paused))
     await _heard(context.board, lambda found: key in found and found[key].paused is paused)
     name = context.board.definitions[key].name if key in context.board.definitions else key
-    return Done(f"/segments/{quoted(key)}", f"{name} is {'paused' if paused else 'live again'}.", _data(change))
+    return Done(
+        f"/segments/{quoted(key)}", f"{name} is {'paused' if paused else 'live again'}.", _data(change)
+    )
 
 
 async def _retire(context: Context[Board], form: Retiring) -> Done:
@@ -64,10 +66,16 @@ async def _retire(context: Context[Board], form: Retiring) -> Done:
         raise UserError(f"type {key} to confirm that it is to be retired")
     users = [each.audience.key for each in context.board.audiences.values() if _uses(each, key)]
     if users:
-        raise UserError(f"{key} is delivered or suppressed by the audiences {', '.join(sorted(users))}: retire them first")
+        raise UserError(
+            f"{key} is delivered or suppressed by the audiences {', '.join(sorted(users))}: retire them first"
+        )
     (change,) = await _publish(context, form, lambda log: plan(log, (), prune=False, retire=[key]))
     await _heard(context.board, lambda found: key not in found)
-    return Done("/segments", f"{key} is retired. Its members leave it, and its key is never used again.", _data(change))
+    return Done(
+        "/segments",
+        f"{key} is retired. Its members leave it, and its key is never used again.",
+        _data(change),
+    )
 
 
 def _uses(record: Any, key: str) -> bool:
@@ -102,10 +110,8 @@ def _conflict(board: Board, key: str, seen: str, now: Definition | None) -> Conf
     lines = difference(*texts) if len(texts) > 1 else []
     data = {"version": now.version, "paused": now.paused, "seen": fingerprint(now), "difference": lines}
     state = "paused" if now.paused else "not paused"
-    return Conflict(
-        f"Another person changed {key} meanwhile: it is at version {now.version} and {state}. Nothing was done.",
-        data,
-    )
+    text = f"Another person changed {key} meanwhile: it is at version {now.version} and {state}."
+    return Conflict(f"{text} Nothing was done.", data)
 
 
 def _seen(board: Board, key: str, seen: str) -> Definition | None:

@@ -127,7 +127,9 @@ def _listed(
         return [Listed(key, key, n, "retired", None, ()) for key, n in board.log.retired.items()]
     wanted = _WANTED[kind]
     return [
-        Listed(key, each.name, each.version, state_of(board, key), board.rows.get(key), delivered.get(key, ()))
+        Listed(
+            key, each.name, each.version, state_of(board, key), board.rows.get(key), delivered.get(key, ())
+        )
         for key, each in board.definitions.items()
         if wanted(key, each)
     ]
