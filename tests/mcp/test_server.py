@@ -79,7 +79,7 @@ def test_no_tool_is_named_after_an_action() -> None:
     assert not words & set(FORBIDDEN)
 
 
-@pytest.mark.parametrize("name", [*(f"{word}_segment" for word in FORBIDDEN), *PERSONAL])
+@pytest.mark.parametrize("name", [*(f"{word}_segment" for word in FORBIDDEN), *sorted(PERSONAL)])
 def test_other_names_are_refused(name: str) -> None:
     async def steps(assistant: Assistant) -> None:
         text = await assistant.refusal(name, key="vip")
