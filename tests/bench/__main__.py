@@ -19,6 +19,7 @@ from . import (
     beside,
     busy,
     collector,
+    console,
     core,
     delivering,
     identity,
@@ -34,7 +35,7 @@ from . import (
 from .workload import events
 
 #: The parts of the benchmark; ``--core-only`` and so on run one of them.
-PARTS = ("core", "scans", "kafka", "collector", "delivery", "serve", "beside", "recovery")
+PARTS = ("core", "scans", "kafka", "collector", "delivery", "serve", "beside", "recovery", "console")
 
 
 def main() -> None:
@@ -61,7 +62,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if "scans" in chosen:
             _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))
-        if {"kafka", "collector", "delivery", "serve", "beside", "recovery"} & {*chosen}:
+        if "console" in chosen:
+            _show(console.measure_live())
+        if {"kafka", "collector", "delivery", "serve", "beside", "recovery", "console"} & {*chosen}:
             with choose(Path(folder) / "broker", prefer=options.broker) as broker:
                 print(f"\nbroker: {broker.name}")
                 _on_broker(broker, made, Path(folder), chosen, options)
@@ -96,6 +99,8 @@ def _on_broker(
         _show(delivering.measure(broker))
     if "serve" in chosen:
         _show(serving.measure(broker))
+    if "console" in chosen:
+        _show(console.measure(broker))
     if "beside" in chosen:
         _show(beside.measure(broker, folder, events=options.events, profiles=options.profiles))
     if "recovery" in chosen:

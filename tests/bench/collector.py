@@ -42,9 +42,9 @@ async def _measure(pid: int, port: int, requests: Sequence[bytes]) -> dict[str, 
     spent, seconds, count = cpu_seconds(pid) - spent, time.monotonic() - seconds, BATCH * len(latencies)
     half = count / spent / 2  # of what one core does, also where the senders share it
     at_half = sorted(await _open_loop(port, requests, rate=min(half, count / seconds / 2) / BATCH))
-    before, slow = _memory(pid), await _slow(port)
+    before, slow = memory_of(pid), await _slow(port)
     await asyncio.sleep(1)
-    grown = _memory(pid) - before
+    grown = memory_of(pid) - before
     served = await closed_loop(port, requests, until_s=time.monotonic() + 2)
     for writer in slow:
         writer.transport.abort()
@@ -174,6 +174,6 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _memory(pid: int) -> int:
+def memory_of(pid: int) -> int:
     """Return the resident memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE

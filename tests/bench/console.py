@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import uvloop
+from aiohttp.web import AppRunner, TCPSite
 from aiokafka import AIOKafkaProducer
+from prometheus_client import CollectorRegistry
 
 from segops.brokers import LocalBroker
+from segops.brokers.network import reserve_ports, wait_for
 from segops.config import Settings, load
 from segops.console.board.board import Board
+from segops.console.service import ConsoleService
 from segops.core.segments import Definition
 from segops.kafka import topics
+from segops.metrics import Metrics
 from segops.operations.definitions import publish
 from segops.schemas.segments import inline
 from segops.schemas.sizes import Published, SizeRecord, TrendRecord, encode_published, is_trend, key_of
+
+from .collector import cpu_seconds, memory_of
 
 SEGMENTS, PARTITIONS, MINUTES = 10_000, 8, 12
 _MINUTE_MS = 60_000
@@ -134,3 +144,123 @@ async def _longest_block() -> None:
         began = time.thread_time()
         await asyncio.sleep(0.001)
         _BLOCKS.append(time.thread_time() - began)
+
+
+# -- live pages ----------------------------------------------------------------------------------------------
+
+CLIENTS, LIVE, LIVE_SECONDS = 200, 1_000, 15
+
+
+def measure_live() -> dict[str, float]:
+    """Measure a console's process with 200 live pages: all of 1,000 segments, of which each changes each second.
+
+    The records of their sizes come from memory. Then the same with the 50 segments that a page shows.
+    """
+    whole = _live("/live?page=segments")
+    keys = "%20".join(f"segment-{number}" for number in range(50))
+    shown = _live(f"/live?page=segments&keys={keys}")
+    return {f"console: 200 pages of 1,000 live segments: {name}": each for name, each in whole.items()} | {
+        f"console: 200 pages of 50 of them: {name}": each for name, each in shown.items()
+    }
+
+
+def _live(path: str) -> dict[str, float]:
+    with reserve_ports(1) as (port,):
+        process = subprocess.Popen([sys.executable, "-m", "tests.bench.console", str(port)])
+        try:
+            if not wait_for(lambda: _answers(port), within_s=60):
+                raise RuntimeError("the console does not answer")
+            return asyncio.run(_watched(process.pid, port, path))
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+async def _watched(pid: int, port: int, path: str) -> dict[str, float]:
+    await asyncio.sleep(5)
+    spent = cpu_seconds(pid)
+    await asyncio.sleep(LIVE_SECONDS)
+    alone, before = (cpu_seconds(pid) - spent) / LIVE_SECONDS, memory_of(pid)
+    received = [0, 0]
+    reading = [asyncio.create_task(_read(port, path, received)) for _ in range(CLIENTS)]
+    await asyncio.sleep(5)
+    spent, received[:] = cpu_seconds(pid), [0, 0]
+    await asyncio.sleep(LIVE_SECONDS)
+    busy = (cpu_seconds(pid) - spent) / LIVE_SECONDS
+    grown = memory_of(pid) - before
+    failed = sum(each.done() for each in reading)
+    for each in reading:
+        each.cancel()
+    if failed:
+        raise RuntimeError(f"{failed} pages were closed")
+    return {
+        "share of a core": busy,
+        "share of a core without pages": alone,
+        "KiB of memory per page": grown / CLIENTS / 1024,
+        "KiB per page and second": received[0] / LIVE_SECONDS / CLIENTS / 1024,
+        "messages per page and second": received[1] / LIVE_SECONDS / CLIENTS,
+    }
+
+
+async def _read(port: int, path: str, received: list[int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    while data := await reader.read(1 << 18):
+        received[0] += len(data)
+        received[1] += data.count(b"event: delta")
+
+
+async def _serve(port: int) -> None:
+    settings = load(console={"port": port})
+    board = _Fed(settings)
+    service = ConsoleService(settings, Metrics(CollectorRegistry()))
+    service._board = board
+    runner = AppRunner(service.console().application(), access_log=None)
+    await runner.setup()
+    await TCPSite(runner, "127.0.0.1", port).start()
+    await board.live()
+
+
+class _Fed(Board):
+    """A board that reads no topic: each second it is told a size of each segment."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._fresh(PARTITIONS, ())
+        self._now_ms = 0
+
+    @property
+    def as_of_ms(self) -> int | None:
+        return self._now_ms
+
+    async def live(self) -> None:
+        """Tick each second, for ever."""
+        number, due = 0, time.monotonic()
+        for key in (f"segment-{each}" for each in range(LIVE)):
+            for partition in range(PARTITIONS):
+                self._tell(size(key, partition, 1_000, 0))
+        self.definitions = {each.key: each for each in definitions(LIVE)}
+        while True:
+            number += 1
+            self._now_ms = int(time.time() * 1000)
+            for each in range(LIVE):
+                self._tell(size(f"segment-{each}", number % PARTITIONS, 1_000 + number, self._now_ms))
+            await self._rows.tick()
+            await self.hub.tick()
+            due += 1
+            await asyncio.sleep(max(0, due - time.monotonic()))
+
+    def _tell(self, record: SizeRecord) -> None:
+        self._rows.note(self.sizes.apply(key_of(record), encode_published(record)))
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(int(sys.argv[1])))
