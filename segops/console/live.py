@@ -2,8 +2,8 @@
 
 A channel is what a page looks at. Its source says what there is (a snapshot) and what has changed since it
 was asked last (a delta); both hold figures as they are now, so that a browser which gets one twice is right.
-A browser that reads slowly has a short queue; beyond it, the queue is dropped, and the latest snapshot is what
-it gets next. One that comes back with the id of its last message gets the messages since, or a snapshot.
+A browser that reads slowly has a short queue; beyond it, the queue is dropped, and the latest snapshot is
+what it gets next. One that comes back with the id of its last message gets the messages since, or a snapshot.
 """
 
 from __future__ import annotations

@@ -46,11 +46,24 @@ RESULTS: dict[type, Any] = {
         _HOURS + 25 * HOUR_MS,
         _DAYS,
         _DAYS + 31 * DAY_MS,
-        {"high-intent": SegmentForecast(1_000, {_HOURS: Flow(5, 12)}, {_DAYS: Flow(5, 12), _DAYS + DAY_MS: Flow(0, 100)})},
+        {
+            "high-intent": SegmentForecast(
+                1_000, {_HOURS: Flow(5, 12)}, {_DAYS: Flow(5, 12), _DAYS + DAY_MS: Flow(0, 100)}
+            )
+        },
         0,
     ),
     OverlapRequest: Overlap(["high-intent", "vip"], {1: 700, 2: 301, 3: 300}),
-    EstimateRequest: Estimate(1.0, 41_250, 1_000, 0, [], [NodeCount("all of", 0, 1_000, 1_000), NodeCount("did A", 1, 1_400, 1_400)], 0, []),
+    EstimateRequest: Estimate(
+        1.0,
+        41_250,
+        1_000,
+        0,
+        [],
+        [NodeCount("all of", 0, 1_000, 1_000), NodeCount("did A", 1, 1_400, 1_400)],
+        0,
+        [],
+    ),
 }
 
 
@@ -74,7 +87,9 @@ def test_a_forecast_adds_up_and_is_asked_once_a_minute(asked: list[Any]) -> None
 
 
 def test_an_overlap_says_how_many_are_in_both(asked: list[Any]) -> None:
-    found, own, unknown = parts(full(), "overlap.json?with=vip", "overlap.json?with=high-intent", "overlap.json?with=x")
+    found, own, unknown = parts(
+        full(), "overlap.json?with=vip", "overlap.json?with=high-intent", "overlap.json?with=x"
+    )
     assert (found["both"], found["only_this"], found["only_other"]) == (300, 700, 301)
     assert (found["of_this"], round(found["of_other"], 3)) == (0.3, 0.499)
     assert own["missing"] == unknown["missing"] == "choose another segment"
@@ -83,7 +98,10 @@ def test_an_overlap_says_how_many_are_in_both(asked: list[Any]) -> None:
 
 def test_a_funnel_counts_each_node_over_a_sample(asked: list[Any]) -> None:
     (found,) = parts(full(), "funnel.json")
-    assert [(each["label"], each["holds"]) for each in found["nodes"]] == [("all of", 1_000), ("did A", 1_400)]
+    assert [(each["label"], each["holds"]) for each in found["nodes"]] == [
+        ("all of", 1_000),
+        ("did A", 1_400),
+    ]
     (question,) = asked
     assert (question.segment, question.funnel) == ("high-intent", True)
     assert question.share == pytest.approx(20_000 / 41_250)
@@ -122,8 +140,12 @@ def test_members_are_shown_page_by_page_and_the_reading_is_noted() -> None:
         await board.tick()
         page = await browser.get("/segments/high-intent/members", X_User="ed", X_Role="editor")
         assert "email:ann0@shop.example" in page.text and "entered by an event" in page.text
-        found = (await browser.get("/segments/high-intent/members.json?at=50", X_User="ed", X_Role="editor")).json
-        assert [each["name"] for each in found["members"]] == [f"email:ann{n}@shop.example" for n in range(50, 55)]
+        found = (
+            await browser.get("/segments/high-intent/members.json?at=50", X_User="ed", X_Role="editor")
+        ).json
+        assert [each["name"] for each in found["members"]] == [
+            f"email:ann{n}@shop.example" for n in range(50, 55)
+        ]
         assert (found["total"], found["from"], found["after"]) == (55, 51, "")
         noted = entries_of(browser.audit, "segment.members")
         assert [(each.user, each.data["segment"], each.data["count"]) for each in noted] == [
@@ -202,7 +224,9 @@ def test_a_segment_is_paused_resumed_and_retired(publishing: Any) -> None:
         assert (answer.status, answer.json["message"]) == (200, "Asleep is live again.")
         answer = await browser.post("/segments/asleep/pause", {"seen": seen()})
         assert (answer.status, answer.headers["Location"]) == (303, "/segments/asleep")
-        answer = await browser.post("/segments/asleep/retire", {"seen": seen(), "confirmation": "asleep "}, script=True)
+        answer = await browser.post(
+            "/segments/asleep/retire", {"seen": seen(), "confirmation": "asleep "}, script=True
+        )
         assert (answer.status, answer.json["location"]) == (200, "/segments")
         assert done == [("asleep", "resumed"), ("asleep", "paused"), ("asleep", "retired")]
         assert "asleep" not in board.definitions
@@ -218,7 +242,9 @@ def test_a_stale_page_is_refused_with_the_difference(publishing: Any) -> None:
     async def steps(browser: Browser) -> None:
         await board.tick()
         seen = fingerprint(board.definitions["vip"])
-        board.define({"key": "vip", "name": "VIP", "when": {"did": "Order Completed", "count": {"gte": 9}}}, version=2)
+        board.define(
+            {"key": "vip", "name": "VIP", "when": {"did": "Order Completed", "count": {"gte": 9}}}, version=2
+        )
         for action in ("pause", "resume", "retire"):
             typed = {"confirmation": "vip"} if action == "retire" else {}
             answer = await browser.post(f"/segments/vip/{action}", {"seen": seen, **typed}, script=True)
@@ -244,7 +270,10 @@ def test_what_is_used_cannot_be_retired(publishing: Any) -> None:
             "asleep": "type asleep to confirm",
         }
         for key, reason in expected.items():
-            form = {"seen": fingerprint(board.definitions[key]), "confirmation": key.replace("asleep", "aslep")}
+            form = {
+                "seen": fingerprint(board.definitions[key]),
+                "confirmation": key.replace("asleep", "aslep"),
+            }
             answer = await browser.post(f"/segments/{key}/retire", form, script=True)
             assert answer.status == 422
             assert reason in answer.json["error"]

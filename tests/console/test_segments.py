@@ -58,7 +58,9 @@ def test_segments_are_searched_filtered_and_sorted(query: str, keys: list[str]) 
 def test_a_row_has_size_change_state_and_destinations() -> None:
     (page,) = shown(full(), "/segments.json?q=high-intent")
     (row,) = page["rows"]
-    figures = {name: row[name] for name in ("members", "adds", "drops", "net", "state", "version", "delivered")}
+    figures = {
+        name: row[name] for name in ("members", "adds", "drops", "net", "state", "version", "delivered")
+    }
     assert figures == {
         "members": 1_000,
         "adds": 83,
@@ -76,7 +78,12 @@ def test_ten_thousand_segments_are_shown_page_by_page() -> None:
     board = FilledBoard()
     for number in range(SHOWN * 2 + 7):
         board.define({"key": f"s{number:05}", "when": {"did": "A"}})
-    first, last, beyond = shown(board, "/segments.json?sort=name", "/segments.json?sort=name&at=100", "/segments.json?sort=name&at=99999999")
+    first, last, beyond = shown(
+        board,
+        "/segments.json?sort=name",
+        "/segments.json?sort=name&at=100",
+        "/segments.json?sort=name&at=99999999",
+    )
     assert [each["key"] for each in first["rows"]] == [f"s{n:05}" for n in range(SHOWN)]
     assert (first["before"], first["after"]) == ("", "/segments?sort=name&at=50")
     assert (last["from"], last["until"], last["total"]) == (101, 107, 107)
@@ -157,7 +164,9 @@ def test_entries_and_exits_are_shown_by_reason_and_without_people() -> None:
 
 def test_what_is_no_segment_is_not_found() -> None:
     board = full()
-    assert shown(board, "/segments/none.json", "/segments/old.json", "/segments/none/members.json") == [404] * 3
+    assert (
+        shown(board, "/segments/none.json", "/segments/old.json", "/segments/none/members.json") == [404] * 3
+    )
 
     async def steps(browser: Browser) -> None:
         await board.tick()
@@ -190,8 +199,18 @@ def test_buttons_are_for_those_who_may() -> None:
 def test_a_rule_of_a_hostile_name_stays_text() -> None:
     board = full()
     name = "<img src=x onerror=alert(1)>\u202e" + "x" * 1_900
-    board.define({"key": "bad", "name": "</h1><script>alert(1)</script>", "when": {"did": name}, "description": "'>\"<b>"})
-    board.define({"key": "bad", "name": "</h1><script>alert(2)</script>", "when": {"all": [RULE, {"did": name}]}}, version=2)
+    board.define(
+        {
+            "key": "bad",
+            "name": "</h1><script>alert(1)</script>",
+            "when": {"did": name},
+            "description": "'>\"<b>",
+        }
+    )
+    board.define(
+        {"key": "bad", "name": "</h1><script>alert(2)</script>", "when": {"all": [RULE, {"did": name}]}},
+        version=2,
+    )
 
     async def steps(browser: Browser) -> None:
         await board.tick()
