@@ -24,6 +24,7 @@ from segops.console.pages import (
     segments,
     settings,
     streams,
+    studio,
 )
 
 #: Every module of pages.
@@ -35,6 +36,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     segment_actions,
     streams,
     builder,
+    studio,
     plans,
     people,
     person,
