@@ -20,7 +20,7 @@ PARALLEL := -q -n $(or $(PROCESSES),4)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install image lock demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
+.PHONY: studio-eval help install image lock demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ types: $(STAMP) ## Check the types; in tests, the names and calls
 
 imports: $(STAMP) ## Check that each layer imports lower ones only
 	$(BIN)/lint-imports
+
+studio-eval: $(STAMP) ## Measure how well the studio understands the seen sentences, or FILE=tests/studio/sentences_unseen.yaml
+	$(BIN)/segops studio eval $(or $(FILE),tests/studio/sentences_seen.yaml) $(if $(CASES),--cases)
 
 bench: $(STAMP) ## Measure what an event costs in the core and end to end
 	$(BIN)/python -m tests.bench

@@ -14,6 +14,8 @@ _LIBRARIES: Final = {
     "mode": logging.ERROR,
     "aiohttp": logging.ERROR,
     "aiokafka": logging.CRITICAL,
+    "mcp": logging.ERROR,
+    "uvicorn": logging.ERROR,
 }
 
 

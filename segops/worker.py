@@ -37,6 +37,7 @@ from segops.analytics.sizes import SegmentSizes
 from segops.api.access import Access, is_loopback
 from segops.api.health import Health, Page, metrics_page
 from segops.api.profiles import ProfilePages
+from segops.api.sandbox import SandboxPages
 from segops.api.scans import ScanPages
 from segops.api.segments import SegmentPages
 from segops.api.server import Pages
@@ -159,8 +160,9 @@ def _pages(settings: Settings, life: Lifecycle, metrics: Metrics, figures: _Figu
     scans = ScanPages(partial(scan, settings, wait_s=_SCAN_S), access)
     profiles, segments = ProfilePages(life.find_profile, access), SegmentPages(*figures, access)
     timelines = TimelinePages(life.find_profile, partial(recent, settings), access)
-    health = Health(life.condition)
-    return worker_pages(health, metrics_text, profiles, scans, segments, timelines=timelines)
+    health, sandboxes = Health(life.condition), SandboxPages(life.find_sandbox, access)
+    slow = (scans, timelines, sandboxes)
+    return worker_pages(health, metrics_text, profiles, segments, slow=slow)
 
 
 def _summary(settings: Settings) -> str:

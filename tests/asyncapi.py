@@ -23,6 +23,7 @@ from segops.output.avro import SCHEMAS
 from segops.output.columns import CHANGE_KEY, COLUMNS, MEMBERSHIP_KEY
 from segops.output.connect_json import struct_schema
 from segops.output.formats import FORMATS
+from segops.schemas.access_audit import AccessEntry
 from segops.schemas.alerts import AlertRecord, Evaluated
 from segops.schemas.erasures import Receipt
 from segops.schemas.sizes import EndedRecord, PopulationRecord, SizeRecord, TrendRecord
@@ -49,6 +50,7 @@ _STRUCTS: Final[Mapping[str, tuple[type, ...]]] = {
     "alerts": (AlertRecord, Evaluated),
     "receipts": (Receipt,),
     "violations": (ViolationRecord,),
+    "access-audit": (AccessEntry,),
 }
 _EVENT: Final = {
     "type": "object",

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from segops import config
+from segops.api.sandbox import SandboxPages
 from segops.api.scans import ScanPages
 from segops.api.timeline import TimelinePages
 from segops.cli import COMMANDS, cli
@@ -24,6 +25,8 @@ from segops.collector.plans import VIOLATION
 from segops.collector.server import EVENT_PATHS, RUDDER_SETTINGS, SEGMENT_SETTINGS
 from segops.collector.webhooks import SHOPIFY_PATH
 from segops.collector.webhooks import UNREADABLE as SHOPIFY_SCHEMA
+from segops.console.metrics import ConsoleMetrics
+from segops.console.server import OWN_ROUTES
 from segops.core.audiences.audit import AuditEntry
 from segops.core.audiences.model import CHANNELS, Audience
 from segops.core.features import MAX_ENTRIES
@@ -34,6 +37,7 @@ from segops.core.skips import FOUND
 from segops.destinations.published import load as load_destinations
 from segops.imports.model import load_map
 from segops.kafka.topics import topic_specs
+from segops.mcp.metrics import McpMetrics
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.repairs import REPAIRS
@@ -62,6 +66,8 @@ OTHER_PAGES = [
         "CONTRIBUTING.md",
         "segops/GLOSSARY.md",
         "segops/serve.md",
+        "segops/mcp/README.md",
+        "segops/studio/commands.md",
         "tests/README.md",
         "deploy/connect/README.md",
     )
@@ -95,7 +101,14 @@ def setting_rows() -> Iterator[list[str]]:
 def metric_rows() -> Iterator[list[str]]:
     registry = CollectorRegistry()
     worker = Metrics(registry)
-    sections = worker, worker.delivery, CollectorMetrics(registry), ServeMetrics(registry)
+    sections = (
+        worker,
+        worker.delivery,
+        CollectorMetrics(registry),
+        ServeMetrics(registry),
+        ConsoleMetrics(registry),
+        McpMetrics(registry),
+    )
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
@@ -185,13 +198,20 @@ def test_help_describes_every_option(name: str, command: click.Command) -> None:
 def test_every_route_is_documented() -> None:
     scans: Any = ScanPages(None, None)  # type: ignore[arg-type]
     timelines: Any = TimelinePages(None, None, None)  # type: ignore[arg-type]
-    pages = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans, scans, timelines=timelines)  # type: ignore[arg-type]
+    sandboxes: Any = SandboxPages(None, None)  # type: ignore[arg-type]
+    pages = worker_pages(
+        SimpleNamespace(live=1, ready=2),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        scans,
+        slow=(scans, timelines, sandboxes),
+    )
     routes = pages.routes
     collector = [f"POST {path}" for path in (*EVENT_PATHS, SHOPIFY_PATH)]
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
     reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS)]
     written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
-    assert {*routes, *collector, *reads} == written
+    assert {*routes, *collector, *reads, *OWN_ROUTES} == written
 
 
 def test_every_reject_reason_and_conversion_is_documented() -> None:

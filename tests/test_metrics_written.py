@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from segops.collector.metrics import CollectorMetrics
+from segops.console.metrics import ConsoleMetrics
+from segops.mcp.metrics import McpMetrics
 from segops.metrics import Metrics
 from segops.serve.metrics import ServeMetrics
 
@@ -72,7 +74,7 @@ def text_arguments(tree: ast.AST) -> Iterator[object]:
             yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
 
 
-Declared = Metrics | CollectorMetrics | ServeMetrics
+Declared = Metrics | CollectorMetrics | ServeMetrics | ConsoleMetrics | McpMetrics
 
 
 def unwritten(metrics: Declared, shell: Iterable[str], core: Iterable[str]) -> set[str]:
@@ -94,7 +96,7 @@ def sources(of_core: bool) -> list[str]:
     return [path.read_text("utf-8") for path in paths]
 
 
-@pytest.mark.parametrize("declaring", [Metrics, CollectorMetrics, ServeMetrics])
+@pytest.mark.parametrize("declaring", [Metrics, CollectorMetrics, ServeMetrics, ConsoleMetrics, McpMetrics])
 def test_every_declared_metric_is_written(declaring: type[Declared]) -> None:
     metrics = declaring(CollectorRegistry())
     assert unwritten(metrics, sources(of_core=False), sources(of_core=True)) == set()

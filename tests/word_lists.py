@@ -19,6 +19,7 @@ IDIOMS: dict[str, str] = {
 
 #: File and name -> why the word is right there.
 ALLOWED: dict[tuple[str, str], str] = {
+    ("segops/studio/model/consulting.py", "outcome"): "the key of a model's answer, as of the studio's",
     ("segops/config/kafka.py", "told"): "the topic of what destinations were told",
     ("segops/streaming/lifecycle.py", "JoinTimer"): _GROUP,
     ("segops/streaming/faust/app.py", "joined"): _GROUP,
@@ -42,6 +43,12 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("tests/core/test_trace.py", "parts"): _RULE_PARTS,
     ("segops/schemas/segments.py", "places"): _PLACES,
     ("segops/api/scans.py", "places"): _PLACES,
+    ("segops/mcp/drafts.py", "places"): _PLACES,
+    (
+        "segops/studio/catalogue.py",
+        "places",
+    ): "the named places of a deployment, as in the key `places` of a segment file",
+    ("segops/studio/proposal.py", "outcome"): "rule, question or refuse, as in the answer's JSON",
     ("tests/bench/peers/ledger.py", "turn"): "a turn of the comparison, as in `make bench-peers TURNS=3`",
     ("segops/metrics.py", "events_mended"): "the attribute is called as its published metric",
     ("segops/core/rules/figures.py", "figures"): _FIGURES,
@@ -54,4 +61,4 @@ ALLOWED: dict[tuple[str, str], str] = {
 #: Terms of the delivery that were wrong words elsewhere: people are told of, and a message has an outcome.
 OF_DELIVERY = frozenset(("tell", "told", "person", "outcome", "outcomes"))
 #: Where they are its terms.
-DELIVERY = ("deliver", "destinations", "test_activate")
+DELIVERY = ("console", "deliver", "destinations", "test_activate")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from aiohttp.web import BaseRequest, Response
@@ -14,14 +14,30 @@ from aiohttp.web import BaseRequest, Response
 from segops.api.connections import BoundedServer, last, response
 from segops.api.health import Page
 from segops.api.profiles import ProfilePages
-from segops.api.scans import MAX_BODY, Call, ScanPages
+from segops.api.scans import MAX_BODY, Call
 from segops.api.segments import ROUTES, SegmentPages
-from segops.api.timeline import TimelinePages
 
 log = logging.getLogger(__name__)
 
 _PROFILES: Final = "/profiles/"
 _METHODS: Final = ("GET", "HEAD")
+
+
+class SlowPages(Protocol):
+    """Answers requests that take time."""
+
+    @property
+    def routes(self) -> Sequence[str]:
+        """The methods and paths that have a page."""
+        ...
+
+    def has(self, path: str) -> bool:
+        """Return whether ``path`` is one of these pages."""
+        ...
+
+    async def page(self, call: Call) -> Page:
+        """Return the page that answers a call."""
+        ...
 
 
 class Pages:
@@ -36,11 +52,10 @@ class Pages:
         self,
         fixed: Mapping[str, Callable[[], Page]],
         profiles: ProfilePages | None,
-        scans: ScanPages | None = None,
         segments: SegmentPages | None = None,
-        timelines: TimelinePages | None = None,
+        slow: Sequence[SlowPages] = (),
     ) -> None:
-        self._slow = [each for each in (scans, timelines) if each is not None]
+        self._slow = slow
         self._fixed = fixed
         self._profiles = profiles
         self._segments = segments
@@ -51,7 +66,7 @@ class Pages:
         paths = (*self._fixed, f"{_PROFILES}{{id}}", *(() if self._segments is None else ROUTES))
         return [*(f"GET {path}" for path in paths), *(route for each in self._slow for route in each.routes)]
 
-    def slow(self, path: str) -> ScanPages | TimelinePages | None:
+    def slow(self, path: str) -> SlowPages | None:
         """Return what answers requests for ``path`` that take time; None for any other path."""
         return next((each for each in self._slow if each.has(path)), None)
 

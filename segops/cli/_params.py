@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from segops.core.audiences.model import Rate
-from segops.core.errors import UserError
 from segops.core.values import parse_instant
 from segops.schemas.audiences import parse_rate
 
@@ -83,15 +82,3 @@ def limit_option(text: str) -> _Decorator:
 def samples_option(text: str, most: int) -> _Decorator:
     """Add ``--samples``, of 0 to ``most`` profiles, to a command; ``text`` says what is shown of them."""
     return click.option("--samples", type=click.IntRange(0, most), default=0, metavar="N", help=text)
-
-
-def identifier_of(text: str) -> str:
-    """Return an identifier as profiles have it. Raises UserError if it has no type or value.
-
-    >>> identifier_of("email:Ann@Example.com"), identifier_of("user_id:Ann")
-    ('email:ann@example.com', 'user_id:Ann')
-    """
-    kind, colon, value = text.partition(":")
-    if not (kind and colon and value):
-        raise UserError(f"expected an identifier <type>:<value> like user_id:ann, got {text!r}")
-    return f"{kind}:{value.lower()}" if kind == "email" else text

@@ -119,9 +119,9 @@ def audit(
         warn(f"{found.unreadable:,} records are no entries")
 
 
-_COLUMNS = ("at", "user", "role", "address", "action", "object", "outcome")
+_COLUMNS = ("at", "user", "role", "address", "action", "object", "result")
 
 
 def _row(entry: AccessEntry) -> list[str]:
     at = format_instant(entry.at_ms)
-    return [at, entry.user, entry.role, entry.address, entry.action, entry.object, entry.outcome]
+    return [at, entry.user, entry.role, entry.address, entry.action, entry.object, entry.result]

@@ -16,10 +16,11 @@ import msgspec
 from segops.api.profiles import path_of
 from segops.cli._indicators import indicator_line
 from segops.cli._kafka import run
-from segops.cli._params import INSTANT, formats, identifier_of
+from segops.cli._params import INSTANT, formats
 from segops.cli._say import say_all, say_text
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
+from segops.core.identifiers import identifier_of
 from segops.core.values import format_instant
 from segops.core.views.history import PastMembership
 from segops.core.views.profile import (

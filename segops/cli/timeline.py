@@ -8,9 +8,10 @@ import click
 import msgspec
 
 from segops.cli._kafka import run
-from segops.cli._params import INSTANT, formats, identifier_of, limit_option
+from segops.cli._params import INSTANT, formats, limit_option
 from segops.cli._say import say, say_all, say_table
 from segops.core.errors import UserError
+from segops.core.identifiers import identifier_of
 from segops.core.values import format_instant
 from segops.core.views.timeline import TimelineEntry, TimelineEvent
 from segops.operations.timeline import FoundTimeline, since, timeline

@@ -21,14 +21,16 @@ from segops.config.console import ConsoleSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.klaviyo import KlaviyoSettings
+from segops.config.mcp import McpSettings
 from segops.config.output import OWN_FORMAT, OutputSettings
 from segops.config.serve import ServeSettings
 from segops.config.shopify import ShopifySettings
 from segops.config.sources import SourceSettings
+from segops.config.studio import StudioSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
-from segops.core.values import MAX_MS
+from segops.core.values import MAX_MS, format_duration
 
 __all__ = [
     "OWN_FORMAT",
@@ -44,12 +46,14 @@ __all__ = [
     "IdentitySettings",
     "KafkaSettings",
     "KlaviyoSettings",
+    "McpSettings",
     "OutputSettings",
     "ServeSettings",
     "Settings",
     "ShopifySettings",
     "SourceSettings",
     "StateSettings",
+    "StudioSettings",
     "TopicSettings",
     "Unknown",
     "WorkerSettings",
@@ -85,8 +89,10 @@ class Settings(BaseModel):
     audiences: AudienceSettings
     activate: ActivateSettings
     serve: ServeSettings
+    mcp: McpSettings
     output: OutputSettings
     console: ConsoleSettings
+    studio: StudioSettings
     accept_topics: bool = False
 
     @property
@@ -122,8 +128,10 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "shopify": ShopifySettings,
     "audiences": AudienceSettings,
     "serve": ServeSettings,
+    "mcp": McpSettings,
     "output": OutputSettings,
     "console": ConsoleSettings,
+    "studio": StudioSettings,
 }
 
 
@@ -179,10 +187,21 @@ def in_force(settings: Settings) -> Iterator[tuple[str, str, bool, str]]:
     for name, part in _PARTS.items():
         section: SettingsSection = getattr(settings, name)
         for field, info in part.model_fields.items():
-            value = getattr(section, field)
-            shown = "(secret)" if isinstance(value, SecretStr) else "" if value is None else str(value)
-            is_default = field not in section.model_fields_set
-            yield str(info.validation_alias), shown, is_default, info.description or ""
+            shown = _shown(field, getattr(section, field))
+            yield (
+                str(info.validation_alias),
+                shown,
+                field not in section.model_fields_set,
+                info.description or "",
+            )
+
+
+def _shown(field: str, value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "(secret)"
+    if field.endswith("_ms") and isinstance(value, int):
+        return format_duration(value)
+    return "" if value is None else str(value)
 
 
 def unknown_variables() -> list[Unknown]:

@@ -23,7 +23,7 @@ from segops.schemas.access_audit import AccessEntry
 log = logging.getLogger(__name__)
 
 _WRITE_S: Final = 5.0
-_MAX_OUTCOME: Final = 2_000
+_MAX_RESULT: Final = 2_000
 
 
 class AuditLog(Protocol):
@@ -66,28 +66,26 @@ class Auditor:
         """
         entry = self._entry(name, data, "begun", now_ms=now_ms())
         await self._log.write(entry)
-        outcome = "failed: stopped"
+        result = "failed: stopped"
         try:
             yield
-            outcome = "done"
+            result = "done"
         except (UserError, Conflict, NotFound) as error:
-            outcome = f"refused: {error}"
+            result = f"refused: {error}"
             raise
         except Exception as error:
-            outcome = f"failed: {type(error).__name__}"
+            result = f"failed: {type(error).__name__}"
             raise
         finally:
-            await self._end(msgspec.structs.replace(entry, outcome=outcome[:_MAX_OUTCOME], at_ms=now_ms()))
+            await self._end(msgspec.structs.replace(entry, result=result[:_MAX_RESULT], at_ms=now_ms()))
 
     async def _end(self, entry: AccessEntry) -> None:
         try:
             await self._log.write(entry)
         except NotAudited as error:
-            log.error(
-                "the audit has no outcome %s of %s %s: %s", entry.outcome, entry.action, entry.id, error
-            )
+            log.error("the audit has no result %s of %s %s: %s", entry.result, entry.action, entry.id, error)
 
-    def _entry(self, name: str, data: Data, outcome: str, *, now_ms: int) -> AccessEntry:
+    def _entry(self, name: str, data: Data, result: str, *, now_ms: int) -> AccessEntry:
         user = self._actor.user
         return AccessEntry(
             id=secrets.token_hex(12),
@@ -99,7 +97,7 @@ class Auditor:
             action=name,
             object=self._subject,
             data=msgspec.to_builtins(dict(data), str_keys=True),
-            outcome=outcome,
+            result=result,
         )
 
 

@@ -154,6 +154,7 @@ NAVIGATION: Final = (
     ("/", "Overview"),
     ("/segments", "Segments"),
     ("/builder", "Builder"),
+    ("/studio", "Studio"),
     ("/plans", "Plans"),
     ("/people", "People"),
     ("/rfm", "RFM"),

@@ -59,6 +59,7 @@ class Renderer:
     """Renders templates with data."""
 
     def __init__(self, assets: Assets, folder: Path = _TEMPLATES) -> None:
+        self.assets = assets
         self._environment = environment = Environment(
             loader=FileSystemLoader(folder),
             autoescape=True,

@@ -199,10 +199,13 @@ class Routes:
             last = request.headers.get("Last-Event-ID") or request.query.get("last", "")
             context = self._context(request, visit.user, request.match_info)
             lasts_ms = None if visit.ends_ms is None else visit.ends_ms - context.now_ms
-            with self.metrics.streams.track_inprogress():
+            self.metrics.streams.inc()
+            try:
                 return await send_events(
                     request, stream.open(context, last), timeout_s=self._timeout_s, lasts_ms=lasts_ms
                 )
+            finally:
+                self.metrics.streams.dec()
 
         return listen
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web import HTTPException, Request, Response, StreamResponse
+from aiokafka.errors import KafkaError
 
 from segops.console.access.guard import Denied
 from segops.console.answers import json_response
@@ -22,10 +23,31 @@ from segops.console.page import Action, NotAudited, NotFound, Page, Role, Stream
 from segops.console.routes import Routes, json_path
 from segops.console.sign_in import SignIn
 from segops.console.visits import Visits
+from segops.core.errors import UserError
+from segops.kafka.reachability import Unreachable
 
 log = logging.getLogger(__name__)
 
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
+#: The routes that no table has: methods and paths.
+OWN_ROUTES: Final = (
+    "GET /static/{digest}/{name}",
+    "GET /session.json",
+    "GET /login",
+    "POST /login",
+    "POST /logout",
+    "GET /oidc/login",
+    "GET /oidc/callback",
+)
+#: What pages and actions raise -> the status, and what the person is shown.
+_FAILURES: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (NotFound, 404, "{}"),
+    (NotAudited, 503, "Nothing was done or shown: {}."),
+    (Unreachable, 503, "Kafka is away: {}"),
+    (KafkaError, 503, "Kafka is away: {}"),
+    (UserError, 400, "{}"),  # what the address asks for cannot be
+    (TimeoutError, 504, "This took too long. Kafka or a worker may be away."),
+)
 _ROUTING: Final = {404: "There is no such page.", 405: "This address is not asked in this way."}
 Handler = Callable[[Request], Awaitable[StreamResponse]]
 
@@ -102,19 +124,21 @@ class Console:
         except Denied as denied:
             frame = self._visits.frame(request, "Not allowed")
             return self._visits.answers.denied(request, denied, frame)
-        except NotFound as missing:
-            return self._error(request, 404, str(missing))
-        except NotAudited as error:
-            self._metrics.audit_failures.inc()
-            log.error("refused a request to %s: %s", _route(request), error)
-            return self._error(request, 503, f"Nothing was done or shown: {error}.")
         except HTTPException as error:  # of the router: no such path, or another method
             return self._unrouted(request, error)
-        except TimeoutError:
-            return self._error(request, 504, "This took too long. Kafka or a worker may be away.")
-        except Exception:
+        except Exception as error:
+            return self._failed(request, error)
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, NotAudited):
+            self._metrics.audit_failures.inc()
+            log.error("refused a request to %s: %s", _route(request), error)
+        known = next((each for each in _FAILURES if isinstance(error, each[0])), None)
+        if known is None:
             log.exception("cannot answer a request to %s", _route(request))
             return self._error(request, 500, "This failed. The console's log says why.")
+        _, status, text = known
+        return self._error(request, status, text.format(error))
 
     def _unrouted(self, request: Request, error: HTTPException) -> Response:
         try:

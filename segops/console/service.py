@@ -130,7 +130,7 @@ class ConsoleService:
 
 def open_oidc(guard: Guard) -> Oidc | None:
     """Return the issuer of the settings, if there is one. Raises UserError if it cannot be used."""
-    if not guard.ways.oidc:
+    if not guard.logins.oidc:
         return None
     check_installed()
     return Oidc(guard.settings, guard.signer, now_ms=wall_ms)

@@ -69,13 +69,13 @@ class SignIn:
         visitor = self.visits.cookies(request).get(request, VISITOR) or secrets.token_urlsafe(18)
         frame = self.visits.frame(request, "Sign in")
         token = self._guard.signer.form_token(_binding(visitor))
-        ways = self._guard.ways
+        logins = self._guard.logins
         data = {
             "next": location,
-            "local": ways.local,
-            "token": ways.token,
-            "oidc": ways.oidc,
-            "proxy": ways.proxy,
+            "local": logins.local,
+            "token": logins.token,
+            "oidc": logins.oidc,
+            "proxy": logins.proxy,
         }
         frame = replace(frame, user=None, csrf=token, error=error, said="")
         response = self._answers.page(request, "login.html", data, frame, status=status)
@@ -111,7 +111,7 @@ class SignIn:
     async def _user(self, request: Request, given: Mapping[str, str]) -> User:
         """Return who signs in. Raises Denied, in the same words whatever was wrong."""
         guard, now_ms = self._guard, self.visits.now_ms()
-        by_token = bool(given.get("token")) and guard.ways.token
+        by_token = bool(given.get("token")) and guard.logins.token
         name, login = given.get("name", "").strip(), "token" if by_token else "password"
         keys = keys_of(self.visits.client(request).address, "" if by_token else name)
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from segops.core.errors import UserError
 from segops.core.events import Event
 
 #: The type of a known user. Two known users merge only on an explicit claim.
@@ -25,6 +26,18 @@ def type_of(identifier: str) -> str:
     'email'
     """
     return identifier.partition(":")[0]
+
+
+def identifier_of(text: str) -> str:
+    """Return an identifier as profiles have it. Raises UserError if it has no type or value.
+
+    >>> identifier_of("email:Ann@Example.com"), identifier_of("user_id:Ann")
+    ('email:ann@example.com', 'user_id:Ann')
+    """
+    kind, colon, value = text.partition(":")
+    if not (kind and colon and value):
+        raise UserError(f"expected an identifier <type>:<value> like user_id:ann, got {text!r}")
+    return f"{kind}:{value.lower()}" if kind == "email" else text
 
 
 def all_of(event: Event) -> list[str]:

@@ -86,7 +86,7 @@ async def _offset_at(consumer: AIOKafkaConsumer, partition: TopicPartition, sinc
 
 
 def found_in(records: Iterable[Any], query: AccessQuery, *, complete: bool) -> Accessed:
-    """Return the entries of records that a query asks for; a change and its outcome are one entry."""
+    """Return the entries of records that a query asks for; a change and its result are one entry."""
     known: dict[str, tuple[int, AccessEntry]] = {}
     unreadable = 0
     for record in records:

@@ -297,10 +297,7 @@ async def record(
 
 
 async def discard(settings: Settings, plan_id: str | None = None) -> PlannedEdit:
-    """End the latest plan and return it.
-
-    Raises UserError if it has ended, or is another one than ``plan_id``.
-    """
+    """End the latest plan and return it. Raises UserError if it has ended, or is not ``plan_id``."""
     found: list[PlannedEdit] = []
 
     def decide(log: DefinitionLog) -> tuple[list[DefinitionChange], PlannedEdit]:

@@ -11,7 +11,7 @@ import msgspec
 class AccessEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a user did with an object, and where from.
 
-    A change has two entries with one ``id``: its ``outcome`` is ``begun`` before anything is done, then
+    A change has two entries with one ``id``: its ``result`` is ``begun`` before anything is done, then
     ``done``, ``refused: …`` or ``failed: …``. What was only read has one entry, ``read``. ``login`` says how
     the user signed in. ``source``: the process that took the request.
     """
@@ -25,7 +25,7 @@ class AccessEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     action: str
     object: str
     data: Mapping[str, Any] = {}
-    outcome: str = "begun"
+    result: str = "begun"
     source: str = "console"
 
 

@@ -24,6 +24,7 @@ from segops.kafka.definitions import Published, follow
 from segops.kafka.outages import Outage, Pauses, is_outage
 from segops.kafka.reachability import Unreachable
 from segops.metrics import Metrics
+from segops.schemas.sandbox import SandboxStart
 from segops.streaming.faust.app import SegopsApp
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,12 @@ class Lifecycle:
         if self.app is None:
             raise NotReady
         return self.app.find_profile(identifier)
+
+    def find_sandbox(self, identifier: str) -> SandboxStart | Elsewhere | None:
+        """Return where a sandbox begins, the worker that has the profile, or None. Raises NotReady."""
+        if self.app is None:
+            raise NotReady
+        return self.app.find_sandbox(identifier)
 
     def export(self) -> None:
         """Update the metrics."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -12,10 +12,8 @@ from aiohttp.web import ServerRunner, TCPSite
 from segops.api.health import Health, Page
 from segops.api.listen import check_address
 from segops.api.profiles import ProfilePages
-from segops.api.scans import ScanPages
 from segops.api.segments import SegmentPages
-from segops.api.server import Pages, PageServer
-from segops.api.timeline import TimelinePages
+from segops.api.server import Pages, PageServer, SlowPages
 from segops.config import WorkerSettings
 
 #: How long a response in progress may delay the end of the process.
@@ -50,14 +48,13 @@ def worker_pages(
     health: Health,
     metrics: Callable[[], Page],
     profiles: ProfilePages,
-    scans: ScanPages,
     segments: SegmentPages,
     *,
-    timelines: TimelinePages,
+    slow: Sequence[SlowPages] = (),
 ) -> Pages:
-    """Return the pages of a worker: health, metrics, profiles, segments, scans, timelines."""
+    """Return the pages of a worker: health, metrics, profiles, segments, and those that take time."""
     fixed = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
-    return Pages(fixed, profiles, scans, segments, timelines)
+    return Pages(fixed, profiles, segments, slow)
 
 
 def page_server(worker: WorkerSettings, pages: Pages) -> PageServer:

@@ -61,7 +61,7 @@ def get(
     **header: str,
 ) -> Page:
     known = figures() if sizes is None else sizes
-    pages = Pages({}, None, None, SegmentPages(lambda: known, firing, Access(token=token, local=local)))
+    pages = Pages({}, None, SegmentPages(lambda: known, firing, Access(token=token, local=local)))
     bare, _, query = path.partition("?")
     return pages.page("GET", bare, header.get("authorization"), query)
 
@@ -150,7 +150,7 @@ def test_a_trend_has_a_greatest_number_of_steps() -> None:
 
 
 def test_requests_wait_until_the_topics_have_been_read() -> None:
-    pages = Pages({}, None, None, SegmentPages(lambda: None, lambda: None, Access(token=None, local=True)))
+    pages = Pages({}, None, SegmentPages(lambda: None, lambda: None, Access(token=None, local=True)))
     for path in ("/segments", "/segments/vip", "/segments/vip/trend", "/population", "/alerts"):
         page = pages.page("GET", path)
         assert (page.status, page.headers) == (503, {"Retry-After": "1"})
@@ -199,6 +199,6 @@ def test_segments_are_served_on_loopback_or_with_the_token(
 
 
 def test_other_methods_are_refused() -> None:
-    pages = Pages({}, None, None, SegmentPages(figures, lambda: None, Access(token=None, local=True)))
+    pages = Pages({}, None, SegmentPages(figures, lambda: None, Access(token=None, local=True)))
     assert pages.page("POST", "/segments").status == 405
     assert pages.page("HEAD", "/segments").status == 200

@@ -62,7 +62,9 @@ def serve(
     async def run() -> None:
         profiles = ProfilePages(look, Access(token="sécret", local=False))
         pages = Pages(
-            {"/healthz": lambda: Page(200, b"ok\n"), "/big": lambda: Page(200, BIG)}, profiles, scans
+            {"/healthz": lambda: Page(200, b"ok\n"), "/big": lambda: Page(200, BIG)},
+            profiles,
+            slow=() if scans is None else (scans,),
         )
         server = PageServer(pages, timeout_s=timeout_s, connections=connections)
         runner = ServerRunner(server, shutdown_timeout=0.1)

@@ -13,6 +13,7 @@ import pytest
 
 from segops import config
 from segops.cli import COMMANDS
+from tests.cli.calls import CALLS, KAFKA, PATIENT
 from tests.conftest import NOWHERE
 from tests.rest import in_rest
 
@@ -26,6 +27,10 @@ DESTINATIONS = (
 AUDIENCES = "version: 1\naudiences:\n- {key: a, segment: a, channel: email}\n"
 PLANS = "version: 1\nplans:\n- {source: website, events: {A: {}}}\n"
 MAP = "{version: 1, map: {event: A, userId: userId, timestamp: timestamp}}\n"
+SENTENCES = (
+    "version: 1\nnow: 2026-11-26\ncatalogues: {a: {events: {A: {}}}}\n"
+    "cases:\n- {id: a, level: 1, catalogue: a, sentence: did A, expect: {rule: {did: A}}}\n"
+)
 EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
 
 
@@ -45,6 +50,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "plans.yaml").write_text(PLANS)
     (tmp_path / "destinations.yaml").write_text(DESTINATIONS)
     (tmp_path / "audiences.yaml").write_text(AUDIENCES)
+    (tmp_path / "sentences.yaml").write_text(SENTENCES)
     (tmp_path / "map.yaml").write_text(MAP)
     (tmp_path / "table.csv").write_text("id,price\np1,5\n")
 
@@ -70,6 +76,10 @@ READERS: dict[str, list[str]] = {
     "explain-events": ["explain", "--profile", "user_id:u", "--segments", "good.yaml", "--events", "FILE"],
     "produce": ["produce", "FILE"],
     "lookups-put": ["lookups", "put", "products", "FILE", "--key", "id"],
+    "studio-catalogue": ["studio", "propose", "--catalogue", "FILE", "bought twice"],
+    "studio-eval": ["studio", "eval", "FILE"],
+    "studio-rule": ["studio", "propose", "--rule", "FILE", "only in France"],
+    "studio-suggest": ["studio", "suggest", "--catalogue", "FILE"],
 }
 
 
@@ -157,127 +167,6 @@ def test_an_unusable_file_is_named(
 
 
 # -- settings --------------------------------------------------------------------------------------
-
-#: Commands that change the state of an audience, and need nothing else.
-STATES = ("reject", "hold", "release", "pause", "resume", "retire")
-#: Every command that is not a group, with valid arguments.
-CALLS: dict[str, list[str]] = {
-    "activate": ["activate"],
-    "activate-dry-run": ["activate", "--dry-run"],
-    "alerts": ["alerts"],
-    "apply": ["apply", "good.yaml"],
-    "archive": ["archive"],
-    "archive-once": ["archive", "--once"],
-    "audiences-apply": ["audiences", "apply", "audiences.yaml"],
-    "audiences-plan": ["audiences", "plan", "a"],
-    "audiences-plan-file": ["audiences", "plan", "audiences.yaml"],
-    "audiences-approve": ["audiences", "approve", "a", "--plan", "1"],
-    "audiences-list": ["audiences", "list"],
-    "audiences-lift": ["audiences", "lift"],
-    "audiences-audit": ["audiences", "audit"],
-    **{f"audiences-{name}": ["audiences", name, "a"] for name in ("show", "submit", *STATES)},
-    "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],
-    "catalogue": ["catalogue"],
-    "catalogue-run": ["catalogue", "run"],
-    "check": ["check", "good.yaml"],
-    "collect": ["collect"],
-    "deliveries-drop": ["deliveries", "drop", "a"],
-    "deliveries-list": ["deliveries", "list"],
-    "deliveries-reconcile": ["deliveries", "reconcile", "a", "--to", "b"],
-    "deliveries-retry": ["deliveries", "retry", "a"],
-    "destinations-apply": ["destinations", "apply", "destinations.yaml"],
-    "destinations-check": ["destinations", "check", "a"],
-    "destinations-list": ["destinations", "list"],
-    "destinations-remove": ["destinations", "remove", "a"],
-    "demo": ["demo", "--limit", "1", "--broker", "own"],
-    "erase": ["erase", "--profile", "user_id:u"],
-    "estimate": ["estimate", "good.yaml"],
-    "forecast": ["forecast"],
-    "overlap": ["overlap", "a", "b"],
-    "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],
-    "profile": ["profile", "user_id:u"],
-    "produce": ["produce", "good.jsonl"],
-    "import": ["import", "good.jsonl", "--map", "map.yaml"],
-    "pull-klaviyo": ["pull", "klaviyo"],
-    "quarantine-list": ["quarantine", "list"],
-    "quarantine-show": ["quarantine", "show", "user_id:u"],
-    "quarantine-restore": ["quarantine", "restore", "user_id:u"],
-    "quarantine-drop": ["quarantine", "drop", "user_id:u"],
-    "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
-    "lookups-list": ["lookups", "list"],
-    "lookups-show": ["lookups", "show", "products", "p1"],
-    "lookups-put": ["lookups", "put", "products", "table.csv", "--key", "id"],
-    "lists-put": ["lists", "put", "vip", "good.jsonl", "--column", "userId"],
-    "lists-show": ["lists", "show"],
-    "lists-remove": ["lists", "remove", "vip"],
-    "members": ["members", "a"],
-    "timeline": ["timeline", "user_id:u"],
-    "pause": ["pause", "a"],
-    "plan": ["plan", "good.yaml"],
-    "plan-list": ["plan", "--list"],
-    "plan-watch": ["plan", "good.yaml", "--watch"],
-    "population": ["population"],
-    "resume": ["resume", "a"],
-    "retire": ["retire", "a"],
-    "segments": ["segments"],
-    "serve": ["serve"],
-    "sizes": ["sizes"],
-    "sources-apply": ["sources", "apply", "sources.yaml"],
-    "sources-infer": ["sources", "infer", "orders"],
-    "sources-list": ["sources", "list"],
-    "sources-remove": ["sources", "remove", "orders"],
-    "sources-run": ["sources", "run"],
-    "output": ["output"],
-    "sources-test": ["sources", "test", "sources.yaml"],
-    "split": ["split", "anonymous_id:a"],
-    "templates": ["templates"],
-    "templates-measure": ["templates", "--measure"],
-    "test": ["test", "good.yaml"],
-    "schema": ["schema"],
-    "tracking-plans-apply": ["tracking-plans", "apply", "plans.yaml"],
-    "tracking-plans-infer": ["tracking-plans", "infer"],
-    "tracking-plans-list": ["tracking-plans", "list"],
-    "tracking-plans-remove": ["tracking-plans", "remove", "website"],
-    "tracking-plans-test": ["tracking-plans", "test", "plans.yaml"],
-    "tracking-plans-violations": ["tracking-plans", "violations"],
-    "topics-create": ["topics", "create", "--wait", "0"],
-    "topics-verify": ["topics", "verify"],
-    "topics-describe": ["topics", "describe"],
-    "group-list": ["group", "list"],
-    "group-remove": ["group", "remove", "lost"],
-    "up": ["up", "--broker", "own"],
-    "version": ["version"],
-    "watch": ["watch", "--once"],
-    "worker": ["worker"],
-    "worker-processes": ["worker", "--processes", "2"],
-}
-KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
-KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume", "timeline"]
-KAFKA += [
-    "retire",
-    "segments",
-    "estimate",
-    "forecast",
-    "overlap",
-    "archive",
-    "archive-once",
-    "collect",
-    "import",
-    "pull-klaviyo",
-]
-KAFKA += ["sizes", "population", "plan", "plan-list", "plan-watch", "alerts", "templates-measure", "up"]
-KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
-KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
-KAFKA += ["catalogue", "catalogue-run", "serve"]
-KAFKA += ["lists-put", "lists-show", "lists-remove"]
-_OF_AUDIENCES = ("audiences-", "activate", "deliveries-", "destinations-")
-KAFKA += [name for name in CALLS if name.startswith(_OF_AUDIENCES)]
-KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
-#: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and
-#: test_service.py (klaviyo).
-PATIENT = ["produce", "worker", "archive", "collect", "import"]
-PATIENT += ["sources-run", "output", "pull-klaviyo", "catalogue-run", "activate", "serve"]
 
 
 def test_the_table_calls_every_command() -> None:

@@ -18,7 +18,9 @@ from segops.core.rules.parsing import Context
 from segops.core.segments import Definition
 from segops.delivery.views import Tally
 from segops.destinations.model import Destination
+from segops.kafka.definitions import DefinitionLog
 from segops.schemas.audiences import decode_record, encode_record, read_audience
+from segops.schemas.planned import PlannedEdit
 from segops.schemas.published_plans import (
     PlanFigures,
     PlannedSegment,
@@ -26,7 +28,7 @@ from segops.schemas.published_plans import (
     decode_plan,
     encode_plan,
 )
-from segops.schemas.segments import inline
+from segops.schemas.segments import definition_to_record, inline
 from segops.schemas.sizes import (
     PopulationFigures,
     PopulationRecord,
@@ -89,7 +91,19 @@ class Board:
         self.destinations: dict[str, Destination] = {}
         self.gates: dict[str, Mapping[str, Any]] = {}
         self.catalogue: list[EventView] = []
+        self.left_out: dict[str, str] = {}
+        self.traits: EventView | None = None
+        self.planned: PlannedEdit | None = None
         self.sizes = SegmentSizes(1)
+
+    @property
+    def log(self) -> DefinitionLog:
+        """The definitions as operations read them."""
+        found = DefinitionLog(lambda _: None)
+        for each in self.definitions.values():
+            found.apply(each.key.encode(), definition_to_record(each))
+        found.planned = self.planned
+        return found
 
     # -- audiences
 
@@ -123,9 +137,9 @@ class Board:
 
     # -- deliveries, plans, catalogue
 
-    def told(self, destination: str, key: str, wanted: int, told: int, **skipped: int) -> None:
+    def deliver(self, destination: str, key: str, wanted: int, known: int, **skipped: int) -> None:
         delivery = Delivery(destination, key)
-        self.deliveries[delivery] = Tally(delivery, wanted, told, skipped)
+        self.deliveries[delivery] = Tally(delivery, wanted, known, skipped)
 
     def destination(self, name: str, kind: str = "webhook", **written: Any) -> None:
         self.destinations[name] = Destination(name, kind, {"name": name, "kind": kind, **written})
@@ -189,8 +203,8 @@ def full() -> Board:
         ),
         plan=None,
     )
-    board.told("klaviyo-main", "winback-email", 8_301, 1_912, existing=6_120, capped=204, dead=3)
-    board.told("crm-hook", "winback-email", 8_301, 2_181, existing=6_120)
+    board.deliver("klaviyo-main", "winback-email", 8_301, 1_912, existing=6_120, capped=204, dead=3)
+    board.deliver("crm-hook", "winback-email", 8_301, 2_181, existing=6_120)
     board.destination("klaviyo-main", "klaviyo", api_key={"env": "KLAVIYO_KEY"}, list="XyZ123")
     board.destination(
         "crm-hook", url="https://crm.shop.example/hooks/segops", secrets=[{"env": "CRM_HOOK_SECRET"}]

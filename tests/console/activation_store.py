@@ -8,13 +8,12 @@ from typing import Any
 from segops.core.audiences.audit import AuditEntry, Trust, entry_of
 from segops.core.audiences.model import Act, Reach, Step
 from segops.destinations import published
-from segops.kafka.definitions import DefinitionLog
 from segops.operations import destinations as outside
 from segops.operations.audiences import actions, store
 from segops.operations.audiences.store import Decision, Known
 from segops.operations.definitions import in_use
 from segops.schemas.audiences import decode_record, encode_record
-from segops.schemas.segments import definition_from_record, definition_to_record
+from segops.schemas.segments import definition_from_record
 
 from .activation_board import STEPS, Board
 from .helpers import Answer, Browser, as_user
@@ -47,9 +46,7 @@ class MemoryTopics:
         put(published, "topic_of", lambda _: _Topic(self.board.destinations))
 
     def _known(self, settings: Any, now_ms: int) -> Known:
-        log = DefinitionLog(lambda _: None)
-        for each in self.board.definitions.values():
-            log.apply(each.key.encode(), definition_to_record(each))
+        log = self.board.log
         trust = Trust(settings.audiences.verifying_keys)
         return Known(log, in_use(log.live), dict(self.board.audiences), trust, now_ms)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from aiohttp import CookieJar
@@ -57,8 +58,8 @@ class MemoryAudit:
 
     @property
     def said(self) -> list[tuple[str, str]]:
-        """The action and the outcome of each entry."""
-        return [(entry.action, entry.outcome) for entry in self.entries]
+        """The action and the result of each entry."""
+        return [(entry.action, entry.result) for entry in self.entries]
 
 
 @dataclass
@@ -131,6 +132,12 @@ def serve(
     asyncio.run(served(steps, settings, tables=tables, board=board, audit=audit))
 
 
+@cache
+def rendering() -> Renderer:
+    """Return the templates, compiled once for all tests."""
+    return Renderer(Assets())
+
+
 async def served(
     steps: Callable[[Browser], Awaitable[None]],
     given: Mapping[str, object],
@@ -142,13 +149,13 @@ async def served(
     """Run ``steps`` in a loop that runs already."""
     tables, audit = tables or EVERYTHING, audit or MemoryAudit()
     settings, clock, registry = config.load(console=given), Clock(), CollectorRegistry()
-    assets, guard = Assets(), Guard(settings.console)
-    visits = Visits(guard, Answers(Renderer(assets), guard), clock)
+    renderer, guard = rendering(), Guard(settings.console)
+    visits = Visits(guard, Answers(renderer, guard), clock)
     routes = Routes(settings, board, visits, audit, ConsoleMetrics(registry))
     metrics = routes.metrics
-    oidc = Oidc(settings.console, guard.signer, now_ms=clock) if guard.ways.oidc else None
+    oidc = Oidc(settings.console, guard.signer, now_ms=clock) if guard.logins.oidc else None
     sign_in = SignIn(visits, audit, metrics, oidc)
-    app = Console(routes, sign_in, tables, 10, Connections(1_000), assets).application()
+    app = Console(routes, sign_in, tables, 10, Connections(1_000), renderer.assets).application()
     async with TestClient(TestServer(app), cookie_jar=CookieJar(unsafe=True)) as client:
         await steps(Browser(client, audit, clock, registry))
 

@@ -87,7 +87,7 @@ def test_a_change_is_in_the_audit_before_it_is_made_and_again_when_it_is_done() 
             "/segments/a%2Fb/publish", {"key": "vip", "password": "geheim"}, token=token, **user
         )
         begun, ended = browser.audit.entries
-        assert begun.id == ended.id and (begun.outcome, ended.outcome) == ("begun", "done")
+        assert begun.id == ended.id and (begun.result, ended.result) == ("begun", "done")
         assert (begun.user, begun.role, begun.login, begun.address) == ("ann", "editor", "proxy", "127.0.0.1")
         assert (begun.action, begun.object, begun.data) == (
             "segment.publish",
@@ -100,7 +100,7 @@ def test_a_change_is_in_the_audit_before_it_is_made_and_again_when_it_is_done() 
 
 
 @pytest.mark.parametrize(
-    ("key", "status", "outcome"),
+    ("key", "status", "result"),
     [
         ("taken", 422, "refused: it is taken"),
         ("stale", 409, "refused: it was changed"),
@@ -108,11 +108,11 @@ def test_a_change_is_in_the_audit_before_it_is_made_and_again_when_it_is_done() 
         ("broken", 500, "failed: ZeroDivisionError"),
     ],
 )
-def test_what_was_not_done_is_in_the_audit_with_the_reason(key: str, status: int, outcome: str) -> None:
+def test_what_was_not_done_is_in_the_audit_with_the_reason(key: str, status: int, result: str) -> None:
     async def steps(browser: Browser) -> None:
         answer = await browser.post("/segments/a/publish", {"key": key}, script=True)
         assert answer.status == status
-        assert browser.audit.said == [("segment.publish", "begun"), ("segment.publish", outcome)]
+        assert browser.audit.said == [("segment.publish", "begun"), ("segment.publish", result)]
 
     serve(steps, tables=Service().tables)
 
@@ -152,7 +152,7 @@ def test_without_the_audit_nothing_is_changed_and_nothing_personal_shown() -> No
 def test_a_change_whose_outcome_cannot_be_written_is_answered_all_the_same() -> None:
     class Fails(MemoryAudit):
         async def write(self, entry: AccessEntry) -> None:
-            self.down = entry.outcome != "begun"
+            self.down = entry.result != "begun"
             await super().write(entry)
 
     service, audit = Service(), Fails()
@@ -168,7 +168,7 @@ def test_a_read_of_a_person_is_in_the_audit_with_its_object() -> None:
     async def steps(browser: Browser) -> None:
         assert (await browser.get("/people/user_id%3Au1.json")).status == 200
         (entry,) = entries_of(browser.audit, "profile.read")
-        assert (entry.object, entry.outcome, entry.data) == (
+        assert (entry.object, entry.result, entry.data) == (
             "/people/user_id:u1.json",
             "read",
             {"fields": ["email"]},
@@ -211,7 +211,7 @@ def test_a_stop_in_the_middle_leaves_an_attempt_without_an_outcome_or_a_failed_o
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def entry(number: int, outcome: str = "done", **changed: Any) -> AccessEntry:
+def entry(number: int, result: str = "done", **changed: Any) -> AccessEntry:
     found = AccessEntry(
         f"id{number}",
         number,
@@ -222,7 +222,7 @@ def entry(number: int, outcome: str = "done", **changed: Any) -> AccessEntry:
         "segment.publish",
         f"/segments/s{number}",
         {},
-        outcome,
+        result,
     )
     return msgspec.structs.replace(found, **changed)
 
@@ -237,7 +237,7 @@ def test_a_change_and_its_outcome_are_one_entry_as_of_its_beginning() -> None:
         AccessQuery(),
         complete=True,
     )
-    assert [(offset, each.at_ms, each.outcome) for offset, each in found.entries] == [
+    assert [(offset, each.at_ms, each.result) for offset, each in found.entries] == [
         (1, 2, "read"),
         (0, 1, "done"),
     ]
@@ -337,6 +337,7 @@ def test_the_settings_page_shows_no_secret() -> None:
             found = {each["name"]: each for each in (await browser.get("/settings.json")).json["settings"]}
             assert found["SEGOPS_AUDIT_KEY"]["value"] == "(secret)"
             assert found["SEGOPS_AUDIT_KEY"]["default"] is False
+            assert found["SEGOPS_CONSOLE_SESSION"]["value"] == "12h"
             assert set(found) == {name for name, _, _ in config.variables()}
 
         serve(steps)
@@ -361,7 +362,7 @@ def test_entries_are_on_the_topic_when_they_are_written(
             await log.write(entry(2_000, "read", user="bob"))
             await log.write(entry(1_000, "done"))
             found = await read_entries(settings, AccessQuery())
-            assert [(each.at_ms, each.outcome) for _, each in found.entries] == [
+            assert [(each.at_ms, each.result) for _, each in found.entries] == [
                 (2_000, "read"),
                 (1_000, "done"),
             ]

@@ -241,7 +241,7 @@ def test_publication_is_audited_and_says_what_it_did(board: Board) -> None:
     found = post(board, "/builder/publish", audit, text=DRAFT).json
     assert found["location"] == "/segments/draft" and found["message"] == "Draft: published, version 1"
     assert found["data"]["versions"] == {"draft": 1} and len(found["data"]["seen"]) == 16
-    assert [entry.outcome for entry in entries_of(audit, "segment.publish")] == ["begun", "done"]
+    assert [entry.result for entry in entries_of(audit, "segment.publish")] == ["begun", "done"]
     assert entries_of(audit, "segment.publish")[0].data["text"] == DRAFT
 
 
@@ -266,7 +266,7 @@ def test_a_stale_edit_is_refused_with_both_sides(board: Board) -> None:
     assert "sum: total" in data["published"] and "did: Order" in data["draft"]
     assert {"kind": "added", "text": "      did: Order"} in data["difference"]
     assert json.loads(data["published_json"])["segments"][0]["key"] == "vip"
-    assert entries_of(audit, "segment.publish")[-1].outcome.startswith("refused: another person published")
+    assert entries_of(audit, "segment.publish")[-1].result.startswith("refused: another person published")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[bool]:

@@ -171,7 +171,7 @@ def test_admin_replays_a_dead_letter_and_that_is_audited(board: Board, sent: lis
         assert len(sent) == 1
 
     serve(steps, board=board, audit=audit, **PROXY)
-    done = [entry.outcome for entry in audit.entries if entry.action == "dead_letter.replay"]
+    done = [entry.result for entry in audit.entries if entry.action == "dead_letter.replay"]
     assert "done" in done
 
 

@@ -76,7 +76,10 @@ def test_a_refused_host_gets_the_headers_too() -> None:
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_no_template_has_what_the_policy_forbids(template: Path) -> None:
     text = re.sub(r"\{#.*?#\}", "", template.read_text("utf-8"), flags=re.S)
-    assert re.search(r"<script(?![^>]*\bsrc=)", text) is None, "inline script"
+    executed = r"<script(?![^>]*\b(src=|type=\"application/json\"))"
+    assert re.search(executed, text) is None, "inline script"
+    data = re.findall(r"<script[^>]*application/json[^>]*>(.*?)</script>", text, flags=re.S)
+    assert all(re.fullmatch(r"\{\{ .* \| tojson \}\}", each) for each in data), "data must be escaped"
     assert re.search(r"\son[a-z]+\s*=", text) is None, "inline handler"
     assert re.search(r"<[^>{]*\sstyle\s*=|<style", text) is None, "inline style"
     assert re.search(r"(src|href|action)\s*=\s*\"(https?:)?//", text) is None, "something from elsewhere"

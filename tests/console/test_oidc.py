@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from segops.config import load
 from segops.console.access.oidc import Oidc, roles_of
 from segops.console.access.signing import Signer
+from segops.console.server import OWN_ROUTES
 from segops.core.errors import UserError
 
 from .helpers import NOW_MS, Answer, Browser, served
@@ -61,6 +62,8 @@ async def is_in(browser: Browser) -> bool:
 def test_an_issuer_signs_people_in_with_the_highest_of_their_roles() -> None:
     async def steps(browser: Browser, issuer: Issuer) -> None:
         assert 'href="/oidc/login?next=/"' in (await browser.get("/login")).text
+        known = {each.canonical for each in browser.client.app.router.resources()}
+        assert {route.partition(" ")[2] for route in OWN_ROUTES} <= known
         issuer.claims["groups"] = ["viewer", "approver", "other"]
         answer = await sign_in(browser, issuer)
         # A page that goes on by itself: a redirection would come without the strict cookie.

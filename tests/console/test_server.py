@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from segops.console.page import Action, Conflict, Context, Data, Done, NotFound, Page, Role
 from segops.console.server import Tables
 from segops.core.errors import UserError
+from segops.kafka.reachability import Unreachable
 
 from .helpers import NOW_MS, Browser, serve
 
@@ -43,6 +44,14 @@ async def slow(_context: Context[Any]) -> Data:
     raise TimeoutError
 
 
+async def wrong(_context: Context[Any]) -> Data:
+    raise UserError("at: expected an instant")
+
+
+async def away(_context: Context[Any]) -> Data:
+    raise Unreachable("cannot reach a Kafka broker", ())
+
+
 async def broken(_context: Context[Any]) -> Data:
     raise ZeroDivisionError("secret detail")
 
@@ -51,6 +60,8 @@ TABLES = Tables(
     (
         Page("/things/{key}", "error.html", "A thing", thing),
         Page("/slow", "error.html", "Slow", slow),
+        Page("/wrong", "error.html", "Wrong", wrong),
+        Page("/away", "error.html", "Away", away),
         Page("/broken", "error.html", "Broken", broken),
     ),
     (Action("/things/{key}/rename", "thing.rename", Rename, rename, Role.EDITOR),),
@@ -63,6 +74,14 @@ def test_a_page_and_its_json_show_the_same_data() -> None:
         assert page.status == twin.status == 200
         assert "<h1>A thing</h1>" in page.text and 'href="/things/a.json?q=1"' in page.text
         assert twin.json == {"status": 1, "message": "a", "query": {"q": "1"}}
+
+    serve(steps, tables=TABLES)
+
+
+def test_a_page_can_be_asked_for_without_its_body() -> None:
+    async def steps(browser: Browser) -> None:
+        answer = await browser.send("HEAD", "/things/a", headers={})
+        assert (answer.status, answer.text) == (200, "") and int(answer.headers["Content-Length"]) > 500
 
     serve(steps, tables=TABLES)
 
@@ -87,7 +106,15 @@ def test_hostile_text_is_shown_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/nothing", 404), ("/things/none", 404), ("/slow", 504), ("/broken", 500)]
+    ("path", "status"),
+    [
+        ("/nothing", 404),
+        ("/things/none", 404),
+        ("/slow", 504),
+        ("/broken", 500),
+        ("/wrong", 400),
+        ("/away", 503),
+    ],
 )
 def test_a_failure_has_a_page_and_json_without_details(path: str, status: int) -> None:
     async def steps(browser: Browser) -> None:

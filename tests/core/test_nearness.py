@@ -110,7 +110,9 @@ def test_values_of_numeric_leaves_are_those_of_the_profiles() -> None:
 
 
 @given(st.lists(st.floats(-5, 5), max_size=30), st.integers(0, 30))
-def test_a_sample_of_values_does_not_depend_on_how_profiles_are_divided(values: list[float], cut: int) -> None:
+def test_a_sample_of_values_does_not_depend_on_how_profiles_are_divided(
+    values: list[float], cut: int
+) -> None:
     halves = [ValueSample(), ValueSample()]
     for order, value in enumerate(values):
         halves[order >= cut].add(order, value)

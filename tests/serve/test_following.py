@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
-from segops.kafka import batches
+from segops.kafka.batches import current as read_up_to
 from segops.metrics import Metrics
 from segops.serve import following
 from segops.serve.following import Follower, LostRecords
@@ -84,7 +84,7 @@ class FakeFetched:
     ],
 )
 def test_a_partition_is_read_up_to_what_is_stable(said: Any, current: bool) -> None:
-    found = asyncio.run(batches.current(FakeConsumer({A: said}), [A]))
+    found = asyncio.run(read_up_to(FakeConsumer({A: said}), [A]))
     assert found == ({A: 100} if current else {})
 
 

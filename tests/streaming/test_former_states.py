@@ -12,6 +12,7 @@ from segops.core.views.profile import ProfileView
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.looking import profile_view
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import EVALUATED_META
 from segops.streaming.partition.start import Start
@@ -39,6 +40,6 @@ def test_profile_stored_by_a_former_version_stays_a_member(name: str, held: int)
     headers = [("segops-source", b"0:1"), ("segops-time", b"%d" % (T + 21 * S))]
     processor.process([FakeRecord(1, b"user_id:u1", event, headers)])
     assert output.changes == [] and output.rejected == []
-    known = processor.view_profile("user_id:u1")
+    known = processor.look("user_id:u1", profile_view)
     assert isinstance(known, ProfileView)
     assert [each.value for each in known.features] == [held]

@@ -26,6 +26,7 @@ from segops.schemas.state import FORMAT, QUARANTINED, body_of, decode_profile, e
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.memory import MemoryStores
 from segops.streaming.durability.restorer import StoreRestorer
+from segops.streaming.partition.looking import profile_view
 from segops.streaming.partition.quarantine import MAX_HELD
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
@@ -199,7 +200,7 @@ def test_quarantined_profile_is_reported_once_and_counted(wanted: list[Definitio
         part.checkpoint()
     assert len(part.output.letters) == 1
     assert +part.processor.sizes == sizes
-    assert part.processor.view_profile(WHO) is None
+    assert part.processor.look(WHO, profile_view) is None
 
 
 def test_kill_before_publication_keeps_the_quarantined_bytes(wanted: list[Definition]) -> None:
@@ -376,10 +377,9 @@ def test_unreadable_handover_is_quarantined_and_the_claimant_continues(
     part.processor.process([broken])
     (letter,) = part.output.letters
     assert (letter.profile_id, letter.found_in, letter.data) == ("anonymous_id:a", "handover", broken.value)
-    view = part.processor.view_profile("user_id:u9")
+    view = part.processor.look("user_id:u9", profile_view)
     assert view is not None and not isinstance(view, str)
-    assert not view.awaits
-    assert not view.memberships
+    assert (view.awaits, view.memberships) == ((), ())
     part.processor.process([sent(handover, 2)])  # whole by an operator
     profile = part.processor._profiles.peek("user_id:u9")
     assert profile is not None and profile.links is not None

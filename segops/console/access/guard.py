@@ -54,7 +54,7 @@ class Visit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ways:
+class Logins:
     """The ways of signing in that are configured."""
 
     local: bool = False
@@ -81,13 +81,13 @@ class Guard:
         secret = settings.secret.get_secret_value().encode() if settings.secret else secrets.token_bytes(32)
         self.signer = Signer(secret)
         self.users = LocalUsers(settings)
-        self.ways = Ways(
+        self.logins = Logins(
             local=bool(self.users),
             token=settings.token is not None,
             proxy=settings.proxy_user_header is not None,
             oidc=settings.oidc_issuer is not None,
         )
-        _check(settings, self.ways)
+        _check(settings, self.logins)
         https = (settings.url or "").startswith("https:")
         self.clients = Clients(settings.trusted_proxies, https=https)
         self.sessions = Sessions(self.signer, lifetime_ms=settings.session_ms, idle_ms=settings.idle_ms)
@@ -98,7 +98,7 @@ class Guard:
     @property
     def is_open(self) -> bool:
         """Whether everyone on this machine is an admin, since no login is configured."""
-        return not self.ways.any
+        return not self.logins.any
 
     def check_host(self, request: BaseRequest) -> None:
         """Raise Denied unless a request is addressed to this console: a foreign name may be rebound to it."""
@@ -118,7 +118,7 @@ class Guard:
             return Visit(User("local", Role.ADMIN, OPEN), OPEN)
         if "Authorization" in request.headers:
             return self._bearer(request, client, now_ms=now_ms)
-        if self.ways.proxy and client.trusted and (user := self._proxied(request)) is not None:
+        if self.logins.proxy and client.trusted and (user := self._proxied(request)) is not None:
             return Visit(user, f"proxy:{user.name}")
         session = self.sessions.read(Cookies(secure=client.https).get(request, SESSION), now_ms=now_ms)
         if session is None or not hmac.compare_digest(session.proof, self.proof(session.login, session.name)):
@@ -195,18 +195,18 @@ class Guard:
             raise Denied(403, "The form was sent by another site, or SEGOPS_CONSOLE_URL is not this address.")
 
 
-def _check(settings: ConsoleSettings, ways: Ways) -> None:
-    if not ways.any and not is_loopback(settings.host):
+def _check(settings: ConsoleSettings, logins: Logins) -> None:
+    if not logins.any and not is_loopback(settings.host):
         raise UserError(
             f"SEGOPS_CONSOLE_HOST={settings.host} is not a loopback address: a login is required "
             "(SEGOPS_CONSOLE_USERS, SEGOPS_CONSOLE_TOKEN, SEGOPS_CONSOLE_OIDC_ISSUER or "
             "SEGOPS_CONSOLE_PROXY_USER_HEADER)"
         )
-    if ways.proxy and not settings.trusted_proxies:
+    if logins.proxy and not settings.trusted_proxies:
         raise UserError("SEGOPS_CONSOLE_PROXY_USER_HEADER requires SEGOPS_CONSOLE_TRUSTED_PROXIES")
-    if settings.proxy_role_header is not None and not ways.proxy:
+    if settings.proxy_role_header is not None and not logins.proxy:
         raise UserError("SEGOPS_CONSOLE_PROXY_ROLE_HEADER requires SEGOPS_CONSOLE_PROXY_USER_HEADER")
-    if ways.oidc and (settings.oidc_client_id is None or settings.url is None):
+    if logins.oidc and (settings.oidc_client_id is None or settings.url is None):
         raise UserError(
             "SEGOPS_CONSOLE_OIDC_ISSUER requires SEGOPS_CONSOLE_OIDC_CLIENT_ID and SEGOPS_CONSOLE_URL"
         )

@@ -60,13 +60,15 @@ def estimate_form(view: EstimateView, definition: Definition, *, personal: bool)
     ``nodes``: the counts of each node with its place (``at``) in the rule; ``values``: those of leaves that
     compare a number, by place. Without ``personal``, profiles have no names and no values.
     """
-    places = [*places_of(definition.when, definition.written)]
+    paths = [*paths_of(definition.when, definition.written)]
     found = msgspec.to_builtins(view)
-    nodes = [{**count, "at": list(at)} for count, at in zip(found["funnel"], places, strict=True)]
-    values = [{"at": list(places[int(at)]), "values": each} for at, each in found["values"].items()]
+    counts: dict[At, dict[str, Any]] = {}
+    for count, at in zip(found["funnel"], paths, strict=True):
+        counts.setdefault(at, {**count, "at": list(at)})
+    values = [{"at": list(paths[int(at)]), "values": each} for at, each in found["values"].items()]
     return {
         **{name: found[name] for name in _SHOWN},
-        "nodes": nodes,
+        "nodes": list(counts.values()),
         "values": values,
         "just_in": [_near_form(each, number, personal) for number, each in enumerate(view.just_in, 1)],
         "just_out": [_near_form(each, number, personal) for number, each in enumerate(view.just_out, 1)],
@@ -87,14 +89,14 @@ _SHOWN: Final = (
 )
 
 
-def places_of(node: model.Node, written: Any, at: At = ("when",)) -> Iterator[At]:
+def paths_of(node: model.Node, written: Any, at: At = ("when",)) -> Iterator[At]:
     """Yield the place of each node of a rule as written, in the order of the tree.
 
     The two sides of a hysteresis are written in one node.
 
     >>> from segops.testing import definition
     >>> of = definition("s", {"all": [{"not": {"did": "A"}}, {"did": "B"}]})
-    >>> [*places_of(of.when, of.written)][1:]
+    >>> [*paths_of(of.when, of.written)][1:]
     [('when', 'all', 0), ('when', 'all', 0, 'not'), ('when', 'all', 1)]
     """
     yield at
@@ -107,7 +109,7 @@ def places_of(node: model.Node, written: Any, at: At = ("when",)) -> Iterator[At
         found = written
         for step in path:
             found = found[step]
-        yield from places_of(child, found, (*at, *path))
+        yield from paths_of(child, found, (*at, *path))
 
 
 #: Group -> where the child with a number is written.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -16,12 +16,8 @@ from segops.core.audiences.audit import Trust
 from segops.core.audiences.model import Act
 from segops.core.errors import SegopsError
 from segops.delivery.views import Tally
-from segops.destinations.model import Destination
-from segops.destinations.published import topic_of
-from segops.kafka.definitions import DefinitionLog
 from segops.operations.audiences.actors import signed_in
 from segops.operations.audiences.store import Known
-from segops.operations.definitions import in_use
 
 T = TypeVar("T")
 
@@ -59,8 +55,9 @@ def known_of(context: Context[Any]) -> Known:
     """Return the audiences and definitions as the read model has them."""
     settings: Settings = context.settings
     trust = Trust(settings.audiences.verifying_keys)
-    log = DefinitionLog(lambda _: None)
-    return Known(log, in_use(context.board.definitions), context.board.audiences, trust, context.now_ms)
+    board = context.board
+    in_use = {key: each for key, each in board.definitions.items() if key not in board.left_out}
+    return Known(board.log, in_use, board.audiences, trust, context.now_ms)
 
 
 def members_of(context: Context[Any], definition_key: str) -> int | None:
@@ -75,14 +72,12 @@ def profiles_of(context: Context[Any]) -> int | None:
     return None if found is None else found.known
 
 
-def tallies_of(context: Context[Any], *, audience: str = "", destination: str = "") -> list[Tally]:
-    """Return the deliveries in numbers of addresses, of one audience or destination, or all."""
-    found = sorted(context.board.deliveries.values(), key=lambda each: (each.delivery[1], each.delivery[0]))
-    return [
-        each
-        for each in found
-        if audience in ("", each.delivery.audience) and destination in ("", each.delivery.destination)
-    ]
+def tallies_by(context: Context[Any], name: Literal["audience", "destination"]) -> dict[str, list[Tally]]:
+    """Return the deliveries in numbers of addresses, by their audience or destination, each in order."""
+    found: dict[str, list[Tally]] = {}
+    for each in sorted(context.board.deliveries.values(), key=lambda one: one.delivery[::-1]):
+        found.setdefault(getattr(each.delivery, name), []).append(each)
+    return found
 
 
 def gate_of(context: Context[Any], destination: str) -> Mapping[str, Any]:
@@ -163,11 +158,3 @@ def paged(rows: Sequence[T], query: Mapping[str, str]) -> tuple[Sequence[T], int
     number = min(int(asked), count) if asked.isdecimal() and 0 < len(asked) < 7 else 1
     number = max(1, number)
     return rows[(number - 1) * PAGE_ROWS : number * PAGE_ROWS], number, count
-
-
-async def destinations_of(context: Context[Any], missing: list[str]) -> Mapping[str, Destination]:
-    """Return the published destinations by name."""
-    found: Mapping[str, Destination] | None = getattr(context.board, "destinations", None)
-    if found is not None:
-        return found
-    return await part(missing, "destinations", topic_of(context.settings).read(), {})

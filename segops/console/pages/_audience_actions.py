@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, Field
 
 from segops.console.page import Action, Conflict, Context, Data, Done, Role
-from segops.console.pages._activation import acting, as_yaml, destinations_of, difference
+from segops.console.pages._activation import acting, as_yaml, difference
 from segops.console.pages._audience_form import AudienceForm
 from segops.core.audiences import states
 from segops.core.audiences.model import Audience, Rate
@@ -71,9 +71,7 @@ async def _save(context: Context[Any], form: AudienceForm) -> Done:
         )
     except StaleEdit as stale:
         raise _conflict(stale.record.audience, audience, str(stale)) from None
-    missing: list[str] = []
-    known = await destinations_of(context, missing)
-    unknown = [] if missing else [each.to for each in audience.deliver if each.to not in known]
+    unknown = [each.to for each in audience.deliver if each.to not in context.board.destinations]
     more = f" Not published yet: the destination {', '.join(unknown)}." if unknown else ""
     message = f"{audience.key} {_SAVED[change.action]}.{more}"
     return Done(f"/audiences/{audience.key}", message, {"key": audience.key, "effect": change.action})
@@ -155,7 +153,7 @@ def _acting(action: states.Action) -> Callable[[Context[Any], Note], Awaitable[D
 
 
 ACTIONS: tuple[Action[Any, Any], ...] = (
-    Action("/audiences", "audience.apply", AudienceForm, _save, Role.EDITOR, _noted),
+    Action("/audiences", "audience.apply", AudienceForm, _save, Role.EDITOR, noted=_noted),
     Action("/audiences/{key}/plan", "audience.plan", Nothing, _plan, Role.EDITOR),
     Action("/audiences/{key}/submit", "audience.submit", Nothing, _submit, Role.EDITOR),
     Action("/audiences/{key}/approve", "audience.approve", Approval, _approve, Role.APPROVER),

@@ -87,13 +87,11 @@ def fields_of(audience: Audience) -> dict[str, Any]:
     }
 
 
-def choices_of(
-    context: Context[Any], fields: Mapping[str, Any], destinations: Iterable[str]
-) -> dict[str, Any]:
+def choices_of(context: Context[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the form offers to choose from."""
     board = context.board
     segments = [key for key, each in sorted(board.definitions.items()) if _is_segment(key, each)]
-    known = sorted(destinations)
+    known = sorted(board.destinations)
     named = [each["to"] for each in fields["deliver"]]
     rows = [*fields["deliver"], *({"to": "", "options": ""} for _ in range(DELIVERIES))][
         : max(DELIVERIES, len(fields["deliver"]))

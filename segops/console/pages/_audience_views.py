@@ -100,12 +100,12 @@ def funnel_of(record: AudienceRecord, members: int | None, tallies: Sequence[Tal
     steps = [] if record.plan is None else _measured(record.plan.reach)
     if members is not None:
         steps.append(_step("members now", members, "live"))
-    told = [{"destination": each.delivery.destination, "steps": _told(each)} for each in tallies]
-    every = [*steps, *(step for each in told for step in each["steps"])]
+    there = [_steps_there(each) for each in tallies]
+    names = [each.delivery.destination for each in tallies]
     return {
         "steps": steps,
-        "told": told,
-        "whole": max((each["left"] for each in every), default=0),
+        "told": [{"destination": name, "steps": each} for name, each in zip(names, there, strict=True)],
+        "whole": max((each["left"] for found in (steps, *there) for each in found), default=0),
         "at_ms": record.plan.reach.to_ms if record.plan else None,
     }
 
@@ -122,7 +122,7 @@ def _step(name: str, left: int, note: str = "", *, less: int | None = None, tone
     return {"name": name, "left": left, "less": less, "note": note, "tone": tone}
 
 
-def _told(each: Tally) -> list[dict[str, Any]]:
+def _steps_there(each: Tally) -> list[dict[str, Any]]:
     """Return the steps of one destination: who has an address there, is within the caps, and was told."""
     skipped = each.skipped
     new = each.wanted - skipped.get("existing", 0)

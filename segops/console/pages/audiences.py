@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,13 +14,12 @@ from segops.console.pages._activation import (
     as_yaml,
     chosen,
     curl,
-    destinations_of,
     found_by,
     known_of,
     members_of,
     paged,
     part,
-    tallies_of,
+    tallies_by,
 )
 from segops.console.pages._audience_actions import ACTIONS as ACTIONS
 from segops.console.pages._audience_form import BLANK, choices_of, fields_of
@@ -40,7 +39,7 @@ from segops.core.audiences.audit import Finding
 from segops.core.audiences.model import Audience, AudienceRecord
 from segops.core.audiences.states import TRANSITIONS
 from segops.core.values import format_duration
-from segops.delivery.views import Preview, preview
+from segops.delivery.views import Preview, Tally, preview
 from segops.metrics import Metrics
 from segops.operations.audiences.actions import edition
 from segops.operations.audiences.lifts import LiftView, lifts
@@ -58,8 +57,10 @@ _MAX_AUDITED: Final = 200
 
 
 async def _audiences(context: Context[Any]) -> Data:
-    known, query = known_of(context), context.query
-    rows = [_row(context, known, record) for _, record in sorted(known.records.items())]
+    known, query, tallies = known_of(context), context.query, tallies_by(context, "audience")
+    rows = [
+        _row(context, known, record, tallies.get(key, [])) for key, record in sorted(known.records.items())
+    ]
     text = query.get("q", "")
     matching = found_by(rows, text, ["key", "name", "segment", "to"])
     listed = chosen(matching, query, ["state", "channel"])
@@ -84,9 +85,10 @@ async def _audiences(context: Context[Any]) -> Data:
     }
 
 
-def _row(context: Context[Any], known: Known, record: AudienceRecord) -> dict[str, Any]:
+def _row(
+    context: Context[Any], known: Known, record: AudienceRecord, tallies: Sequence[Tally]
+) -> dict[str, Any]:
     audience, status = record.audience, known.status(record)
-    tallies = tallies_of(context, audience=audience.key)
     approved = approval_of(record, status)
     return {
         "key": audience.key,
@@ -116,12 +118,12 @@ async def _audience(context: Context[Any]) -> Data:
     audience, status = record.audience, known.status(record)
     tab, missing = context.query.get("tab", "overview"), list[str]()
     tab = tab if tab in _TABS else "overview"
-    tallies = tallies_of(context, audience=audience.key)
+    tallies = tallies_by(context, "audience").get(audience.key, [])
     members = members_of(context, audience.definition_key)
     return {
         "as_of_ms": context.board.as_of_ms,
         "audience": described(audience),
-        **_row(context, known, record),
+        **_row(context, known, record, tallies),
         "authors": list(record.authors),
         "by_ai": record.by_ai,
         "submitted": None if record.submitted is None else who(record.submitted),
@@ -252,7 +254,7 @@ def _entry(found: Finding) -> dict[str, Any]:
 
 async def _new(context: Context[Any]) -> Data:
     segment = context.query.get("segment", "")
-    return await _form(context, {**BLANK, "segment": segment}, "", "")
+    return _form(context, {**BLANK, "segment": segment}, "", "")
 
 
 async def _edit(context: Context[Any]) -> Data:
@@ -260,12 +262,11 @@ async def _edit(context: Context[Any]) -> Data:
     if known.status(record).state == "retired":
         raise NotFound(f"The audience {record.audience.key} is retired: its key stays reserved.")
     audience = record.audience
-    return await _form(context, fields_of(audience), edition(audience), known.status(record).state)
+    return _form(context, fields_of(audience), edition(audience), known.status(record).state)
 
 
-async def _form(context: Context[Any], fields: Mapping[str, Any], seen: str, state: str) -> dict[str, Any]:
-    by_yaml, missing = context.query.get("as") == "yaml", list[str]()
-    known = await destinations_of(context, missing)
+def _form(context: Context[Any], fields: Mapping[str, Any], seen: str, state: str) -> dict[str, Any]:
+    by_yaml = context.query.get("as") == "yaml"
     written = fields.get("written") or {"key": "", "segment": fields["segment"], "channel": "email"}
     return {
         "as_of_ms": context.board.as_of_ms,
@@ -276,8 +277,7 @@ async def _form(context: Context[Any], fields: Mapping[str, Any], seen: str, sta
         "by_yaml": by_yaml,
         "yaml": as_yaml(dict(written)),
         "consents": list(context.settings.audiences.consents),
-        **choices_of(context, fields, known),
-        "missing": missing,
+        **choices_of(context, fields),
         "cli": "segops audiences apply audiences.yaml",
         "curl": "",
     }

@@ -180,10 +180,10 @@ class PublishForm(DraftForm):
 
 async def _check(context: Context[Any], form: DraftForm) -> Done:
     found = checking.check_form(form.text, _published(context), json=form.as_json, key=form.key)
-    return Done(_place(form.key), "", found)
+    return Done(_address(form.key), "", found)
 
 
-def _place(key: str) -> str:
+def _address(key: str) -> str:
     return f"/builder/{key}" if key else "/builder"
 
 
@@ -207,7 +207,7 @@ async def _estimate(context: Context[Any], form: EstimateForm) -> Done:
     except SegopsError as error:
         raise UserError(f"no estimate: {error}") from error
     shown = estimating.estimate_form(view, definition, personal=context.user.sees_personal_data)
-    return Done(_place(form.key), "", {**shown, "exact": form.exact, "counted": counted})
+    return Done(_address(form.key), "", {**shown, "exact": form.exact, "counted": counted})
 
 
 async def _counted(context: Context[Any], definition: Definition) -> dict[str, Any]:

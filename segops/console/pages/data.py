@@ -48,7 +48,7 @@ async def _sources(context: Context[Any]) -> Data:
         "tabs": _tabs(),
         "topics": await part(missing, "mapped topics", sources.mapped_topics(settings), []),
         "pulls": await part(missing, "pulls and imports", sources.pulls(settings), []),
-        "seen": sources.seen(context.board.catalogue),
+        "seen": sources.seen(_events(context)),
         "shops": sources.shops(settings),
         "missing": missing,
         "cli": "segops sources list\nsegops catalogue",
@@ -60,7 +60,7 @@ async def _sources(context: Context[Any]) -> Data:
 
 
 async def _catalogue(context: Context[Any]) -> Data:
-    query, events = context.query, context.board.catalogue
+    query, events = context.query, _events(context)
     name = query.get("event", "")
     one = next((each for each in events if each.event == name), None) if name else None
     if name and one is None:
@@ -85,6 +85,12 @@ async def _catalogue(context: Context[Any]) -> Data:
         else "segops catalogue",
         "curl": curl(context, "/data/catalogue.json"),
     }
+
+
+def _events(context: Context[Any]) -> list[EventView]:
+    """Return the events of the catalogue, and the traits if there are any."""
+    board = context.board
+    return [*board.catalogue, *([] if board.traits is None else [board.traits])]
 
 
 def _event(each: EventView) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, Field
@@ -12,17 +12,16 @@ from segops.console.pages._activation import (
     TONES,
     as_yaml,
     curl,
-    destinations_of,
     gate_of,
     known_of,
     masked,
     paged,
     part,
-    tallies_of,
+    tallies_by,
 )
 from segops.console.rendering import quoted
 from segops.core.delivery.deciding import Ask
-from segops.delivery.views import Letter, answer_dead, letters, read_entries
+from segops.delivery.views import Letter, Tally, answer_dead, letters, read_entries
 from segops.destinations.kinds import KINDS
 from segops.destinations.model import Destination
 from segops.operations.audiences.store import Known
@@ -35,9 +34,12 @@ _SLOW_S: Final = 20.0
 
 
 async def _destinations(context: Context[Any]) -> Data:
-    missing: list[str] = []
-    found, known = await destinations_of(context, missing), known_of(context)
-    rows = [_row(context, known, each) for _, each in sorted(found.items())]
+    known, tallies = known_of(context), tallies_by(context, "destination")
+    found, named = context.board.destinations, _named(known)
+    rows = [
+        _row(context, each, named.get(name, []), tallies.get(name, []))
+        for name, each in sorted(found.items())
+    ]
     return {
         "as_of_ms": context.board.as_of_ms,
         "destinations": rows,
@@ -46,15 +48,15 @@ async def _destinations(context: Context[Any]) -> Data:
         "dead": sum(each["dead"] for each in rows),
         "waiting": sum(each["waiting"] or 0 for each in rows),
         "kinds": sorted(KINDS),
-        "missing": missing,
         "cli": "segops destinations list",
         "curl": curl(context, "/destinations.json"),
     }
 
 
-def _row(context: Context[Any], known: Known, destination: Destination) -> dict[str, Any]:
-    gate, tallies = gate_of(context, destination.name), tallies_of(context, destination=destination.name)
-    names = [key for key, each in known.records.items() if destination.name in _to(each)]
+def _row(
+    context: Context[Any], destination: Destination, audiences: Sequence[str], tallies: Sequence[Tally]
+) -> dict[str, Any]:
+    gate = gate_of(context, destination.name)
     return {
         "name": destination.name,
         "href": f"/destinations/{quoted(destination.name)}",
@@ -66,10 +68,19 @@ def _row(context: Context[Any], known: Known, destination: Destination) -> dict[
         "oldest_ms": gate["oldest_ms"],
         "per_minute": dict(gate["per_minute"]),
         "rate": sum(gate["per_minute"].values()) if gate["per_minute"] else None,
-        "audiences": len(names),
+        "audiences": len(audiences),
         "told": sum(each.told for each in tallies),
         "dead": sum(each.dead for each in tallies),
     }
+
+
+def _named(known: Known) -> dict[str, list[str]]:
+    """Return destination -> the audiences that name it."""
+    found: dict[str, list[str]] = {}
+    for key, record in sorted(known.records.items()):
+        for name in _to(record):
+            found.setdefault(name, []).append(key)
+    return found
 
 
 def _to(record: Any) -> list[str]:
@@ -81,10 +92,12 @@ def _to(record: Any) -> list[str]:
 
 async def _destination(context: Context[Any]) -> Data:
     missing: list[str] = []
-    destination, known = await _found(context, missing), known_of(context)
+    destination, known = _found(context), known_of(context)
     name = destination.name
     rest = {key: value for key, value in destination.written.items() if key not in ("name", "kind")}
-    row = _row(context, known, destination)
+    tallies = tallies_by(context, "destination").get(name, [])
+    audiences = _named(known).get(name, [])
+    row = _row(context, destination, audiences, tallies)
     dead = await _dead(context, name, missing) if row["dead"] else []
     shown, page_number, pages = paged(dead, context.query)
     if shown and context.user.sees_personal_data:
@@ -93,7 +106,7 @@ async def _destination(context: Context[Any]) -> Data:
         "as_of_ms": context.board.as_of_ms,
         **row,
         "written": as_yaml(rest) if rest else "",
-        "deliveries": _deliveries(context, known, name),
+        "deliveries": _deliveries(known, audiences, tallies),
         "dead_messages": list(shown),
         "page_number": page_number,
         "pages": pages,
@@ -103,21 +116,18 @@ async def _destination(context: Context[Any]) -> Data:
     }
 
 
-async def _found(context: Context[Any], missing: list[str]) -> Destination:
-    found, name = await destinations_of(context, missing), context.arguments["name"]
-    if name not in found:
-        if missing:  # the page says so
-            return Destination(name, "unknown", {})
+def _found(context: Context[Any]) -> Destination:
+    name = context.arguments["name"]
+    found: Destination | None = context.board.destinations.get(name)
+    if found is None:
         raise NotFound(f"There is no destination {name[:100]}.")
-    return found[name]
+    return found
 
 
-def _deliveries(context: Context[Any], known: Known, name: str) -> list[dict[str, Any]]:
-    tallies = {each.delivery.audience: each for each in tallies_of(context, destination=name)}
-    named = {key for key, record in known.records.items() if name in _to(record)}
-    found = []
-    for key in sorted(named | tallies.keys()):
-        tally, record = tallies.get(key), known.records.get(key)
+def _deliveries(known: Known, audiences: Sequence[str], tallies: Sequence[Tally]) -> list[dict[str, Any]]:
+    found, of = [], {each.delivery.audience: each for each in tallies}
+    for key in sorted({*audiences, *of}):
+        tally, record = of.get(key), known.records.get(key)
         state = "unknown" if record is None else known.status(record).state
         skipped = {} if tally is None else tally.skipped
         found.append(
@@ -168,7 +178,7 @@ async def _check(context: Context[Any]) -> Data:
     return {
         "name": name,
         "audience": audience or "",
-        "audiences": [key for key, record in sorted(known.records.items()) if name in _to(record)],
+        "audiences": _named(known).get(name, []),
         "findings": [{"ok": each.is_ok(found.existing), "text": each.text} for each in found.findings],
         "ok": bool(found.findings) and found.ok,
         "missing": missing,
@@ -217,7 +227,7 @@ ACTIONS: tuple[Action[Any, Any], ...] = (
         DeadForm,
         _answering("retry", "Asked to tell again"),
         Role.APPROVER,
-        _noted,
+        noted=_noted,
     ),
     Action(
         "/destinations/{name}/drop",
@@ -225,6 +235,6 @@ ACTIONS: tuple[Action[Any, Any], ...] = (
         DeadForm,
         _answering("drop", "Asked to drop"),
         Role.ADMIN,
-        _noted,
+        noted=_noted,
     ),
 )

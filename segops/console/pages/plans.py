@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -22,10 +23,10 @@ from segops.console.pages._activation import (
 )
 from segops.console.rendering import quoted
 from segops.core.audiences.model import PREFIX
+from segops.core.errors import UserError
 from segops.core.rules.analysis import costs
 from segops.core.scans import Limits, Plan, SegmentPlan, beyond, with_references
 from segops.core.segments import SegmentSet
-from segops.kafka import definitions
 from segops.kafka.definitions import DefinitionLog
 from segops.operations import plans
 from segops.operations.definitions import in_use
@@ -37,6 +38,7 @@ from segops.schemas.segments import definition_to_record
 _SAMPLES: Final = 5
 _SCAN_S: Final = 20.0
 _PUBLISH_S: Final = 100.0
+_ALLOW: Final = "Say below that it may."
 _STATES: Final = ("open", "applied", "discarded", "superseded", "expired")
 
 
@@ -90,10 +92,9 @@ async def _plan(context: Context[Any]) -> Data:
     if published is None:
         raise NotFound(f"There is no plan {context.arguments['id'][:100]}. The latest 100 are kept.")
     plan, missing = published.as_of(context.now_ms), list[str]()
-    edit: dict[str, Any] = {"changes": [], "bytes": {}, "audiences": []}
-    if plan.state == "open":
-        edit = await part(missing, "the edit", _edit(context, plan.id), edit)
     figures = plan.figures
+    moved = [] if figures is None else [each.segment_key for each in figures.segments]
+    edit = await asyncio.to_thread(_edit, context.board.log, plan.id, moved)
     segments = [] if figures is None else _segments(figures, edit["bytes"])
     return {
         "as_of_ms": context.board.as_of_ms,
@@ -156,14 +157,13 @@ def _planned(each: PlannedSegment) -> SegmentPlan:
     return SegmentPlan(members=each.members, entering=each.entering, leaving=each.leaving)
 
 
-async def _edit(context: Context[Any], plan_id: str) -> dict[str, Any]:
+def _edit(log: DefinitionLog, plan_id: str, moved: Sequence[str]) -> dict[str, Any]:
     """Return what an open plan writes, and what the segments that it moves cost per profile."""
-    log = await definitions.read(context.settings)
     planned = log.planned
-    if planned is None or planned.id != plan_id:
+    if planned is None or planned.id != plan_id or planned.state != "open":
         return {"changes": [], "bytes": {}}
     changes = [_change(log, each) for each in planned.changes if each.action != "unchanged"]
-    return {"changes": changes, "bytes": _bytes(log, planned)}
+    return {"changes": changes, "bytes": _bytes(log, planned, moved)}
 
 
 def _change(log: DefinitionLog, change: PlannedChange) -> dict[str, Any]:
@@ -186,10 +186,10 @@ def _shown(record: bytes) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in ("", None)}
 
 
-def _bytes(log: DefinitionLog, planned: PlannedEdit) -> dict[str, int]:
+def _bytes(log: DefinitionLog, planned: PlannedEdit, moved: Sequence[str]) -> dict[str, int]:
     after = in_use(log.after(planned.records).live)
     known = {each.key: each for each in log.bound(after.values())}
-    keys = sorted(each.key for each in planned.changes if each.key in known)
+    keys = sorted(key for key in {*moved, *(each.key for each in planned.changes)} if key in known)
     found = costs(SegmentSet(with_references(keys, known)))
     return {cost.segment_key: cost.state_bytes for cost in found.segments}
 
@@ -249,9 +249,12 @@ async def _publish(context: Context[Any], form: PublishForm) -> Done:
     plan_id = context.arguments["id"]
     decide = partial(plans.changes_of, plan_id=plan_id)
     limits = None if form.beyond else Limits()
-    published = await plans.publish(
-        context.settings, decide, limits=limits, wait=Wait(_PUBLISH_S), plan_id=plan_id
-    )
+    wait = Wait(_PUBLISH_S)
+    try:
+        published = await plans.publish(context.settings, decide, limits=limits, wait=wait, plan_id=plan_id)
+    except plans.TooMuch as error:
+        moved = "; ".join(f"{key}: {much}" for key, much in error.segments.items())
+        raise UserError(f"Nothing was published, since it moves too much: {moved}. {_ALLOW}") from None
     count = sum(each.action not in ("unchanged", "left out") for each in published)
     changes = [{"key": each.key, "action": each.action, "version": each.version} for each in published]
     return Done(

@@ -105,7 +105,8 @@ async def _funnel(context: Context[Board]) -> Data:
     async def make() -> Data:
         population = context.board.sizes.population()
         share = share_of(None if population is None else population.known)
-        asked = estimate_request(definition.key, _drafts(context.board, definition), share=share, funnel=True)
+        drafts = [*_drafts(context.board, definition)]
+        asked = estimate_request(definition.key, drafts, share=share, funnel=True)
         view = view_estimate(await _scanned(context, asked))
         return {
             "as_of_ms": view.from_ms,

@@ -100,7 +100,7 @@ def _query_of(context: Context[Any]) -> tuple[AccessQuery, str]:
 
 
 def _row(entry: AccessEntry) -> Mapping[str, Any]:
-    kind, _, why = entry.outcome.partition(": ")
+    kind, _, why = entry.result.partition(": ")
     return {
         "id": entry.id,
         "at_ms": entry.at_ms,
@@ -111,7 +111,7 @@ def _row(entry: AccessEntry) -> Mapping[str, Any]:
         "action": entry.action,
         "object": entry.object,
         "data": dict(entry.data),
-        "outcome": kind,
+        "result": kind,
         "why": why,
         "tone": _TONES.get(kind, "warn"),
         "source": entry.source,

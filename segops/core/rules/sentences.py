@@ -43,7 +43,7 @@ def _clause(node: model.Node, *, nested: bool) -> str:
     return f"({words(node)})" if nested and joined else words(node)
 
 
-def _joined(word: str) -> Callable[[Any], str]:
+def _listed(word: str) -> Callable[[Any], str]:
     def text(node: Any) -> str:
         *first, last = (_clause(child, nested=True) for child in node.of)
         return f"{', '.join(first)} {word} {last}" if first else last
@@ -57,8 +57,8 @@ def _at_least(node: model.AtLeast) -> str:
 
 #: Group -> its words.
 _GROUPS: Final[dict[type, Callable[[Any], str]]] = {
-    model.All: _joined("and"),
-    model.Any: _joined("or"),
+    model.All: _listed("and"),
+    model.Any: _listed("or"),
     model.Not: lambda node: f"not {_clause(node.of, nested=True)}",
     model.AtLeast: _at_least,
 }

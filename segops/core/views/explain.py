@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -117,9 +117,11 @@ def explain(
     changed: Changed | None = None,
     *,
     since: Mapping[int, int] = MappingProxyType({}),
+    keys: Collection[str] | None = None,
 ) -> Explanation:
     """Explain a profile that these segments have evaluated up to ``now_ms``, without changing it.
 
+    ``keys``: the segments to explain; None: all.
     ``changed`` is the result of tracing the profile; without it, ``changed_at`` is derived from memberships.
     ``since``: features of which no profile knows earlier events, as in ``segments.complete_since``.
 
@@ -131,7 +133,8 @@ def explain(
     rules = {segment.key: segment.referred for segment in segments.segments}
     view = _View(profile, now_ms, rules, segments.features, changed, known_since(profile, since))
     both = zip(segments.definitions, segments.segments, strict=True)
-    return Explanation(profile.id, now_ms, tuple(_segment(d, segment, view) for d, segment in both))
+    chosen = ((d, segment) for d, segment in both if keys is None or d.key in keys)
+    return Explanation(profile.id, now_ms, tuple(_segment(d, segment, view) for d, segment in chosen))
 
 
 class _View(msgspec.Struct, frozen=True):

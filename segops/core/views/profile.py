@@ -110,10 +110,15 @@ def view_profile(
         0 if links is None else len(links.held),
         profile.traits,
         tuple(sorted(_features(segments, profile, now_ms, since), key=lambda each: each.label)),
-        tuple(_membership(profile, key, definitions.get(key)) for key in sorted(profile.members)),
+        view_memberships(profile, definitions),
         tuple(key for key, n in sorted(segments.lists.items()) if n in profile.lists.get(key, ())),
         tuple(view_indicators(segments, profile, now_ms)),
     )
+
+
+def view_memberships(profile: Profile, definitions: Mapping[str, Definition]) -> tuple[MembershipView, ...]:
+    """Return the memberships of a profile by key; ``definitions``: those in force, by key."""
+    return tuple(_membership(profile, key, definitions.get(key)) for key in sorted(profile.members))
 
 
 def _identifiers(profile: Profile) -> Iterator[Identifier]:

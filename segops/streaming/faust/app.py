@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import faust
 from faust.types import StreamT
@@ -19,6 +19,7 @@ from segops.core.errors import SegopsError
 from segops.core.views.profile import ProfileView
 from segops.kafka.definitions import Published
 from segops.schemas.records import partition_of
+from segops.schemas.sandbox import SandboxStart
 from segops.streaming.alerts import AlertEvaluator
 from segops.streaming.assignment import Dependencies
 from segops.streaming.backfills import draft_in
@@ -30,9 +31,11 @@ from segops.streaming.liveness import watchers as guards
 from segops.streaming.liveness.fence import lease_s
 from segops.streaming.ownership import owner as owning
 from segops.streaming.partition.engines import build_in_thread
+from segops.streaming.partition.looking import View, profile_view, sandbox_start
 from segops.streaming.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
+_Found = TypeVar("_Found")
 
 _WALL_TICK_S: Final = 0.5
 _SOURCE_TICK_S: Final = 0.1
@@ -298,13 +301,25 @@ class SegopsApp(faust.App):
 
     def find_profile(self, identifier: str) -> ProfileView | Elsewhere | None:
         """Return a profile, the worker that has it, or None. Raises NotReady during a rebalance."""
-        found: ProfileView | str | None = identifier
+        return self._find(identifier, profile_view)
+
+    def find_sandbox(self, identifier: str) -> SandboxStart | Elsewhere | None:
+        """Return where a sandbox begins, the worker that has the profile, or None. Raises NotReady.
+
+        It is not ready, either, while definitions that needed history come into force.
+        """
+        if any(processor.folding for processor in self.pipeline.processors.values()):
+            raise NotReady
+        return self._find(identifier, sandbox_start)
+
+    def _find(self, identifier: str, view: View[_Found]) -> _Found | Elsewhere | None:
+        found: _Found | str | None = identifier
         while isinstance(found, str):
             number = partition_of(found.encode(), self.settings_of_segops.topics.partitions)
             processor = self.pipeline.processors.get(number) if self.ready else None
             if processor is None:
                 return Elsewhere(found, self._owner_of(number))
-            found = processor.view_profile(found)
+            found = processor.look(found, view)
         return found
 
     def _owner_of(self, number: int) -> str:

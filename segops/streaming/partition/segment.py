@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from segops.core.engine import Engine
 from segops.core.events import Change
 from segops.core.identity.erasure import is_erased
 from segops.core.links import is_blank, timer_of
-from segops.core.views.profile import ProfileView, view_profile
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.records import Record, profile_ids
 from segops.schemas.sizes import PopulationFigures
@@ -25,6 +25,7 @@ from segops.streaming.partition.backfill.backfill import Backfill
 from segops.streaming.partition.cached_profile import CachedProfile
 from segops.streaming.partition.effects import Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
+from segops.streaming.partition.looking import View
 from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, is_evaluated_by, sizes_of
 from segops.streaming.partition.output import Counts, Output
@@ -36,6 +37,8 @@ from segops.streaming.partition.sizes import Figures, SegmentHistory
 from segops.streaming.partition.snapshot import CHANGELOG_META, STORED_ALONE, PartitionSnapshot
 from segops.streaming.partition.start import Start
 from segops.streaming.partition.tallies import Tallies
+
+_Seen = TypeVar("_Seen")
 
 
 class SegmentProcessor:
@@ -68,8 +71,7 @@ class SegmentProcessor:
         self._profiles = ProfileCache(store, engine, self._quarantine.add, bound=cache_profiles)
         tallies = Tallies(store, self.clock, sizes_of(store))
         self._effects = Effects(output, tallies, sizes_of(store), base_of(store))
-        #: The members of each segment.
-        self.sizes = self._effects.sizes
+        self.sizes = self._effects.sizes  #: The members of each segment.
         self._figures = Figures(
             store, start, output, tallies=tallies, sizes=self.sizes, interval_ms=figures_interval_ms
         )
@@ -100,14 +102,12 @@ class SegmentProcessor:
     def _position(self) -> QuarantinePosition:
         return QuarantinePosition(self.clock.now_ms, self.offset)
 
-    def view_profile(self, profile_id: str) -> ProfileView | str | None:
+    def look(self, profile_id: str, view: View[_Seen]) -> _Seen | str | None:
         """Return the current view of a profile, the id of the profile that it was merged into, or None."""
         profile = self._profiles.peek(profile_id)
-        if profile is None or profile.merged_into is not None:
+        if profile is None or is_blank(profile):  # only rejected events so far, or a redirect
             return None if profile is None else profile.merged_into
-        if is_blank(profile):
-            return None  # only rejected events so far
-        return view_profile(self.in_force.segments, profile, self.clock.now_ms, self.backfill.since)
+        return profile.merged_into or view(self.in_force, profile, self.clock.now_ms, self.backfill.since)
 
     @property
     def counts(self) -> Counts:

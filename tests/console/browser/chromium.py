@@ -41,27 +41,30 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def console(board: Board, **settings: object) -> Iterator[tuple[str, helpers.MemoryAudit]]:
     """Yield the address of a console with a board, in a thread of its own, and its audit."""
-    audit, ready, loop = helpers.MemoryAudit(), threading.Event(), asyncio.new_event_loop()
+    audit, ready = helpers.MemoryAudit(), threading.Event()
     found: list[str] = []
+    loops: list[asyncio.AbstractEventLoop] = []
     stop = asyncio.Event()
 
     async def steps(browser: helpers.Browser) -> None:
+        loops.append(asyncio.get_running_loop())
         found.append(str(browser.client.make_url("/").origin()))
         ready.set()
         await stop.wait()
 
     def run() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(helpers._serve(steps, helpers.EVERYTHING, board, audit, settings))
-        loop.close()
+        try:
+            asyncio.run(helpers.served(steps, settings, board=board, audit=audit))
+        finally:
+            ready.set()  # a console that cannot start is reported at once
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(30), "the console did not start"
+    assert ready.wait(30) and found, "the console did not start"
     try:
         yield found[0], audit
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        loops[0].call_soon_threadsafe(stop.set)
         thread.join(30)
 
 
@@ -90,7 +93,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch, board: Board) -> list[Any]:
     return asked
 
 
-class Opened:
+class BuilderPage:
     """A page of the builder. ``problems``: what the browser complained about."""
 
     def __init__(self, page: Page, address: str) -> None:
@@ -105,7 +108,7 @@ class Opened:
         if message.type == "error" and "status of 4" not in message.text:
             self.problems.append(message.text)
 
-    def open(self, path: str = "/builder") -> Opened:
+    def open(self, path: str = "/builder") -> BuilderPage:
         """Open the builder and wait until the first check has come back."""
         self.page.goto(self.address + path)
         self.page.wait_for_selector("[data-builder][data-ready]")

@@ -28,7 +28,15 @@ export function card(editing, _schema, path, { place = null } = {}) {
     "section",
     { class: `node ${isGroup(head) ? `group-node node-${head}` : "leaf-node"}`, role: "group", "aria-label": place ? `${place.number + 1} of ${place.of}: ${label}` : `Rule: ${label}`, "data-at": pathText(path) },
     h("div", { class: "node-line" }, h("div", { class: "leaf-line" }, headChoice(editing, path, node, head), isGroup(head) && head === "at_least" && leastField(editing, path), line, h("span", { class: "node-count", "data-count": pathText(path) })), tools(editing, path, node, place)),
-    h("div", { class: "node-body" }, rest),
+    h("div", { class: "node-body" }, rest, place === null && !isGroup(head) && beginGroup(editing, path, node)),
+  );
+}
+
+/** Make a button that adds a condition to a rule of one. */
+function beginGroup(editing, path, node) {
+  const both = groupOf("all", [node, editing.heads.get("did").starter]);
+  return button("+ Condition", { label: "Add a condition to this rule", control: `${pathText(path)}begin`, class: "button small" }, () =>
+    editing.change((document) => editing.tree.set(document, path, both), { focus: `${pathText([...path, "all", 1])}head`, say: "Added a condition" }),
   );
 }
 
@@ -88,7 +96,7 @@ function adders(editing, path, head, length) {
 
 function tools(editing, path, node, place) {
   const name = (role) => `${pathText(path)}${role}`;
-  const tool = (drawn, label, role, click, disabled = false) => button(icon(drawn), { label, control: name(role), class: "button small quiet tool", disabled: disabled ? true : null }, click);
+  const tool = (drawn, label, role, click, disabled = false) => button(icon(drawn), { label, control: name(role), class: "button small quiet tool", "aria-disabled": disabled ? "true" : null }, () => !disabled && click());
   const moved = (by) => [...path.slice(0, -1), path.at(-1) + by];
   const move = (by, role) => editing.shift(path, by, { focus: pathText(moved(by)) + role, say: `Moved to ${path.at(-1) + by + 1} of ${place.of}` });
   const inList = place?.movable;

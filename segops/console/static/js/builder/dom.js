@@ -53,9 +53,33 @@ export function icon(name) {
 export function select({ value, options, ...attributes }, change) {
   const option = ([each, text]) => h("option", { value: each, selected: each === value }, text);
   const items = options.map((each) => (Array.isArray(each[1]) ? h("optgroup", { label: each[0] }, each[1].map(option)) : option(each)));
-  const element = h("select", { ...attributes, on: { change: (event) => event.target.value !== value && change(event.target.value) } }, items);
+  const element = h("select", attributes, items);
   element.value = value;
+  whenChosen(element, () => element.value !== value && change(element.value));
   return element;
+}
+
+const TYPING_MS = 600;
+
+/** Call a function when a choice is made. One that is typed is made once the person pauses, or leaves the control. */
+function whenChosen(element, chosen) {
+  let typed = 0;
+  let timer = null;
+  const make = () => {
+    clearTimeout(timer);
+    timer = null;
+    chosen();
+  };
+  element.addEventListener("keydown", (event) => {
+    typed = event.key.length === 1 ? event.timeStamp : -Infinity;
+    if (timer !== null && event.key === "Enter") make();
+  });
+  element.addEventListener("change", (event) => {
+    clearTimeout(timer);
+    if (typed && event.timeStamp - typed < TYPING_MS) timer = setTimeout(make, TYPING_MS);
+    else make();
+  });
+  element.addEventListener("blur", () => timer !== null && make());
 }
 
 /** Replace what an element holds. */
@@ -78,7 +102,7 @@ export function keepFocus(root) {
   if (!active || !root.contains(active)) return () => false;
   const name = active.getAttribute("data-control");
   const range = selectionOf(active);
-  return (other = null) => focusOn(root, other ?? name, range);
+  return () => focusOn(root, name, range);
 }
 
 function selectionOf(element) {
@@ -89,11 +113,18 @@ function selectionOf(element) {
   }
 }
 
-/** Give the focus to the control with a name, else to the first one below that place; return whether there is one. */
+/**
+ * Give the focus to the control with a name, else to the first one at or below its place, else at or below the
+ * places above it; return whether there is one.
+ */
 export function focusOn(root, name, range = null) {
   const controls = name ? [...root.querySelectorAll("[data-control]")] : [];
   const called = (each) => each.getAttribute("data-control");
-  const found = controls.find((each) => called(each) === name) ?? controls.find((each) => called(each).startsWith(name.replace(/\]$/, ",")));
+  let found = controls.find((each) => called(each) === name);
+  for (let place = placeOf(name); !found && place !== null && place.length > LEAST; place = place.slice(0, -1)) {
+    const below = JSON.stringify(place).replace(/\]$/, ",");
+    found = controls.find((each) => called(each).startsWith(below));
+  }
   if (!found) return false;
   found.focus();
   if (range && range[0] !== null) {
@@ -104,4 +135,16 @@ export function focusOn(root, name, range = null) {
     }
   }
   return true;
+}
+
+/** Places above a rule's root hold everything: the focus goes nowhere rather than there. */
+const LEAST = 2;
+
+/** Return the place in the document that a control's name begins with, or null. */
+function placeOf(name) {
+  try {
+    return JSON.parse(name.slice(0, name.lastIndexOf("]") + 1));
+  } catch {
+    return null;
+  }
 }

@@ -5,7 +5,7 @@ import { Schemas } from "./schema.js";
 import * as tree from "./tree.js";
 
 export class Editing {
-  /** Name of a control that gets the focus once the views are made again. */
+  /** The control that gets the focus once the views are made again, unless it has left `from` meanwhile. */
   focusNext = null;
   number = 0;
   errors = [];
@@ -58,7 +58,7 @@ export class Editing {
   }
 
   change(make, { focus = null, say = null, ...options } = {}) {
-    if (focus) this.focusNext = focus;
+    if (focus) this.focusNext = { control: focus, from: focusedControl() };
     this.history.edit(make(this.document), options);
     if (say) this.announce(say);
   }
@@ -77,6 +77,13 @@ export class Editing {
 
   rename(path, name, options = {}) {
     this.change((document) => tree.rename(document, path, name), options);
+  }
+
+  /** Return the control that gets the focus next, and forget it; null if the person has gone on. */
+  takeFocus() {
+    const next = this.focusNext;
+    this.focusNext = null;
+    return next && next.from === focusedControl() ? next.control : null;
   }
 
   /** Return the mistakes of a place itself; `below`: also of all places below it. */
@@ -121,6 +128,11 @@ export class Editing {
     const known = { indicators: this.catalogue.indicators, lookups: Object.keys(this.catalogue.lookups ?? {}), scores: this.language.scores }[block] ?? [];
     return [...new Set([...own, ...known])];
   }
+}
+
+/** Return the name of the control that has the focus, or null. */
+function focusedControl() {
+  return document.activeElement?.getAttribute("data-control") ?? null;
 }
 
 const NAMING = ["did", "did_not", "of", "first", "last", "active_days", "active_weeks", "active_months", "sessions", "regularly", "days_since_first", "days_since_last"];

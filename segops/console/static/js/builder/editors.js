@@ -118,7 +118,7 @@ export function inForm(editing, schema, value) {
 
 /** Make a row of a map: its label, its value, a button that removes it where that is allowed. */
 export function entry(editing, schema, path, { label = words(path.at(-1)), removable = true, hint = null, ...options } = {}) {
-  const made = editor(editing, schema, path, { label, ...options });
+  const made = editor(editing, schema, path, { label: label || words(path.at(-1)), ...options });
   return line(path, h("span", { class: "entry-label", title: hint }, label), made, removable && removeButton(editing, path, label));
 }
 

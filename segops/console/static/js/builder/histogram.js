@@ -72,7 +72,6 @@ function threshold(editing, path, { low, high, x }) {
   const name = `${pathText(path)}line`;
   const put = (next) => {
     const bounded = Math.max(low, Math.min(high, next));
-    editing.focusNext = name;
     editing.set(path, numberOf(String(Number(bounded.toFixed(Math.min(6, digits))))), { control: name });
   };
   const at = Math.max(0, Math.min(SIZE.width, x(value)));

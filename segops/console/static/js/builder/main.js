@@ -9,7 +9,7 @@ import "./rfm.js";
 import "./sequence.js";
 import { card } from "./cards.js";
 import { Suggestions } from "./controls.js";
-import { fill, h, keepFocus } from "./dom.js";
+import { fill, focusOn, h, keepFocus } from "./dom.js";
 import { Editing } from "./editing.js";
 import { parse, same } from "./exact.js";
 import * as fragment from "./fragment.js";
@@ -143,9 +143,8 @@ export class Builder {
   render() {
     const { editing } = this;
     editing.number = Math.max(0, Math.min(editing.number, (editing.document.segments ?? []).length - 1));
+    const next = editing.takeFocus();
     const focus = keepFocus(this.root);
-    const next = editing.focusNext;
-    editing.focusNext = null;
     editing.lists.clear();
     showSegments(this.at("segments"), editing, (number) => {
       editing.number = number;
@@ -157,7 +156,7 @@ export class Builder {
     this.at("undo").disabled = !this.history.canUndo;
     this.at("redo").disabled = !this.history.canRedo;
     this.#mark();
-    focus(next);
+    if (!next || !focusOn(this.root, next)) focus();
   }
 
   #mark() {

@@ -53,7 +53,7 @@ export function showEstimate(element, found, { ask, canAsk }) {
   }
   if (found.counted && found.counted.members === null) parts.push(h("p", { class: "notice warn small" }, `Past events are not counted yet: ${found.counted.reason}`));
   else if (found.counted) parts.push(h("p", { class: "notice good small" }, `With past events: exactly ${number(found.counted.members)} of ${number(found.counted.profiles)} profiles.`));
-  if (!found.exact || found.incomplete.length) parts.push(h("p", {}, button("Count exactly", { class: "button small", control: "exact", disabled: canAsk ? null : true }, ask)));
+  if (!exact || (found.incomplete.length && !found.counted?.members)) parts.push(h("p", {}, button("Count exactly", { class: "button small", control: "exact", disabled: canAsk ? null : true }, ask)));
   fill(element, parts);
 }
 
@@ -76,9 +76,9 @@ export function showSamples(element, found) {
 
 function sample(profile, tone) {
   const away = profile.flips === 1 ? "one condition decides" : `${profile.flips} conditions decide`;
-  const name = profile.profile_id ? h("a", { href: `/people/${encodeURIComponent(profile.profile_id)}`, dir: "auto" }, profile.name) : h("span", {}, profile.name);
+  const link = profile.profile_id ? h("p", { class: "small" }, h("a", { href: `/people/${encodeURIComponent(profile.profile_id)}` }, "Open this profile")) : null;
   const next = profile.flips_at_ms ? h("p", { class: "muted small" }, "changes without another event ", stamp(profile.flips_at_ms)) : null;
-  return h("li", {}, h("details", {}, h("summary", {}, name, " ", h("span", { class: `tag ${tone}` }, away)), next, h("ul", { class: "trace" }, trace(profile.rule))));
+  return h("li", {}, h("details", {}, h("summary", {}, h("span", { dir: "auto" }, profile.name), " ", h("span", { class: `tag ${tone}` }, away)), link, next, h("ul", { class: "trace" }, trace(profile.rule))));
 }
 
 /** Make the trace of a rule: each node with its verdict and the value that decided it. */

@@ -50,7 +50,7 @@ function stepHead(editing, path, step, head, number) {
 
 function stepTools(editing, path, number, length) {
   const moved = (by) => [...path.slice(0, -1), number + by];
-  const tool = (drawn, label, role, click, disabled = false) => button(icon(drawn), { label, control: `${pathText(path)}${role}`, class: "button small quiet tool", disabled: disabled ? true : null }, click);
+  const tool = (drawn, label, role, click, disabled = false) => button(icon(drawn), { label, control: `${pathText(path)}${role}`, class: "button small quiet tool", "aria-disabled": disabled ? "true" : null }, () => !disabled && click());
   const move = (by, role) => editing.shift(path, by, { focus: pathText(moved(by)) + role, say: `Step moved to ${number + by + 1}` });
   const after = [...path.slice(0, -1), Math.max(0, number - 1)];
   return h(

@@ -1,0 +1,257 @@
+"""Rules of events: what stands beside an event becomes its count, conditions and window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from segops.studio.clauses import Clause, count_of, test_of
+from segops.studio.items import Item, Mark, every, one
+from segops.studio.meanings import Event, Field
+from segops.studio.phrases import Context
+from segops.studio.quantities import Quantity
+
+
+def started(items: list[Item]) -> list[Item]:
+    """Return the items with events as clauses."""
+    return [_clause(item) if item.kind == "E" else item for item in items]
+
+
+def _clause(item: Item) -> Item:
+    event: Event = item.value
+    clause = Clause(event.names, test=event.count)
+    if event.count == {"eq": 0}:
+        clause = replace(clause, test=None, negated=True, timeless=True)
+    marks = tuple((first, last, key or "did") for first, last, key in item.marks)
+    return replace(item, value=clause, marks=(*marks, (item.first, item.last, "did")))
+
+
+def extended(event: Item, found: list[Item], marks: tuple[Mark, ...] = (), **changes: Any) -> Item:
+    """Return an event's item over some neighbours, its clause changed."""
+    clause = replace(event.value, **changes)
+    return Item(event.kind, clause, found[0].first, found[-1].last, (*event.marks, *marks))
+
+
+# -- counts ------------------------------------------------------------------------------------------------
+
+
+def counted(found: list[Item], context: Context) -> Item | None:
+    """Take a number beside an event for its count."""
+    event, quantity = one(found, "E"), one(found, "Q")
+    said: Quantity = quantity.value
+    clause: Clause = event.value
+    if said.unit == "stars" or said.currency:
+        return amount(found, context) if found[0] is quantity else None
+    if clause.test is not None or clause.head != "did" or said.unit not in ("", "times"):
+        return None
+    if any(not_whole(operand) for _, operand in said.ops):
+        return None
+    marks = quantity.marked("count")
+    if said.bare and not said.ops[0][1]:
+        return extended(event, found, marks, negated=not clause.negated)
+    for item in every(found, "OBJ", "O", "NUMOF"):
+        marks = (*marks, *item.marked("did"))
+    return extended(event, found, marks, test=count_of(said), counted=False)
+
+
+def not_whole(operand: Any) -> bool:
+    """Whether an operand is no number of events."""
+    values = operand if isinstance(operand, tuple) else (operand,)
+    return any(value != int(value) for value in values)
+
+
+def numbered(found: list[Item], context: Context) -> Item | None:
+    """Read a number after an event: of its times, of its money, or of how often it happened."""
+    event, quantity = one(found, "E"), one(found, "Q")
+    said: Quantity = quantity.value
+    named_after = said.unit == "" and any(
+        first > quantity.last for first, _, key in event.marks if key == "did"
+    )
+    sign = context.tokens[quantity.first].text[:1] in "<>=≤≥≠"
+    if said.unit == "times" or event.value.counted or named_after or sign:
+        return counted(found, context)
+    return amount(found, context) or (counted(found, context) if not said.unit else None)
+
+
+def amount(found: list[Item], context: Context) -> Item | None:
+    """Take a number beside an event for that of its amount, rating or score."""
+    event, quantity = one(found, "E"), one(found, "Q")
+    said: Quantity = quantity.value
+    clause: Clause = event.value
+    prop = figure_for(said, clause.names, context)
+    if prop is None or prop in dict(clause.where):
+        return None
+    if clause.head in ("first", "last") and clause.test is None:
+        head = {"first": "earliest", "last": "latest"}[clause.head]
+        return extended(event, found, quantity.marked("is"), head=head, field=prop, test=test_of(said))
+    value: Any = test_of(said)
+    value = value["eq"] if set(value) == {"eq"} else value
+    return extended(event, found, quantity.marked(f"where.{prop}"), where=(*clause.where, (prop, value)))
+
+
+def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str | None:
+    """Return the property of events that a quantity without a name is of, by its unit; None if none."""
+    if said.unit == "stars":
+        return "rating" if context.schema.kind(names, "rating") else None
+    if said.currency:
+        return context.schema.money(names) if said.currency == context.catalogue.currency else None
+    return None if said.unit else context.schema.figure(names)
+
+
+# -- conditions --------------------------------------------------------------------------------------------
+
+
+def valued(found: list[Item], context: Context) -> Item | None:
+    """Take a value beside an event for a condition."""
+    event, value = one(found, "E", "A"), one(found, "V")
+    return conditioned(event, value, found, context)
+
+
+def valued_before(found: list[Item], context: Context) -> Item | None:
+    """Take a value before an event for a condition, unless it says something of the customer."""
+    value = one(found, "V")
+    if any(field.owner == "trait" for field in value.value.fields()):
+        return None
+    return valued(found, context)
+
+
+def conditioned(event: Item, value: Item, found: list[Item], context: Context) -> Item | None:
+    """Return an event with a value as its condition; None if it has no such property."""
+    clause: Clause = event.value
+    asked = context.schema.test_of(clause.names, value.value) or _as_role(clause, value, context)
+    if asked is None or asked[0] in dict(clause.where):
+        return None
+    prop, test = asked
+    if clause.head in ("first", "last") and clause.test is None:
+        head = {"first": "earliest", "last": "latest"}[clause.head]
+        is_ = test if isinstance(test, dict) else {"eq": test}
+        return extended(event, found, value.marked("is"), head=head, field=prop, test=is_)
+    test = other_than(test) if any(item.kind in ("OTHER", "EXCEPT") for item in found) else test
+    denied = any(item.kind == "NEG" for item in found)
+    marks = value.marked(f"where.{prop}")
+    return extended(
+        event, found, marks, where=(*clause.where, (prop, test)), negated=clause.negated != denied
+    )
+
+
+def _as_role(clause: Clause, value: Item, context: Context) -> tuple[str, Any] | None:
+    """Read "as admin" after an event that has a text of the same name as the trait."""
+    before = context.tokens[value.first - 1].norm if value.first else ""
+    for field in value.value.fields() if before in ("as", "role") else ():
+        kind = context.schema.kind(clause.names, field.name)
+        if kind is not None and kind.name == "string":
+            said = value.value.of(field)
+            return field.name, said[0] if len(said) == 1 else {"in": list(said)}
+    return None
+
+
+def other_than(test: Any) -> Any:
+    """Return what a property is asked if it must have other values."""
+    return {"not_in": test["in"]} if isinstance(test, dict) and "in" in test else {"ne": test}
+
+
+def property(found: list[Item], context: Context) -> Item | None:
+    """Read a number with the name of a property: "with a rating below 3"."""
+    event, field, quantity = one(found, "E", "A"), one(found, "P"), one(found, "Q")
+    clause: Clause = event.value
+    prop = property_of(field, clause.names, context)
+    if prop is None or prop in dict(clause.where) or not _is_number(prop, clause, context):
+        return None
+    said: Quantity = quantity.value
+    if said.unit == "times" or (said.currency and said.currency != context.catalogue.currency):
+        return None
+    if clause.test is not None and context.tokens[field.first].norm == "total":
+        return None
+    if _is_sum(found, clause, prop):
+        return extended(
+            event,
+            found,
+            (*field.marked("sum"), *quantity.marked("is")),
+            head="sum",
+            field=prop,
+            test=sum_of(said),
+        )
+    value: Any = test_of(said)
+    value = value["eq"] if set(value) == {"eq"} else value
+    marks = (*field.marked(f"where.{prop}"), *quantity.marked(f"where.{prop}"))
+    return extended(event, found, marks, where=(*clause.where, (prop, value)))
+
+
+def property_too(found: list[Item], context: Context) -> Item | None:
+    """Read a word such as "total" as the name of a property."""
+    function = one(found, "FN")
+    if "P" not in function.other:
+        return None
+    named = replace(function, kind="P", value=function.other["P"])
+    return property([named if item is function else item for item in found], context)
+
+
+def sum_of(said: Quantity) -> dict[str, Any]:
+    """Return a quantity as a total: a bare number is at least that much."""
+    return count_of(said) if said.bare else test_of(said)
+
+
+def _is_sum(found: list[Item], clause: Clause, prop: str) -> bool:
+    """Whether items are added up over all orders: "bought more than 10 items"."""
+    plain = not any(item.kind in ("WITH", "AND", "INONE", "OF") for item in found)
+    return prop in ("item_count", "quantity") and plain and clause.head == "did" and clause.test is None
+
+
+def _is_number(prop: str, clause: Clause, context: Context) -> bool:
+    kind = context.schema.kind(clause.names, prop)
+    return kind is not None and kind.is_number
+
+
+def property_of(item: Item, names: tuple[str, ...], context: Context) -> str | None:
+    """Return the property of events that a field's name means; None if they have no such property."""
+    fields: tuple[Field, ...] = item.value if item.kind == "P" else item.other.get("P", ())
+    owned = (field.name for field in fields if field.owner == "property")
+    found = next((name for name in owned if context.schema.kind(names, name) is not None), None)
+    if found is None and any(field.name in _AMOUNTS for field in fields if field.owner == "property"):
+        return context.schema.money(names)
+    return found
+
+
+#: Properties whose names people use of any amount of money: "an order with a value over 300".
+_AMOUNTS: Final = ("value", "total", "amount", "revenue")
+
+
+def having(found: list[Item], context: Context) -> Item | None:
+    """Read a property that events have or lack: "orders with a coupon"."""
+    event, field = one(found, "E"), one(found, "P")
+    clause: Clause = event.value
+    prop = property_of(field, clause.names, context)
+    if prop is None or prop in dict(clause.where):
+        return None
+    there = not any(item.kind in ("NEG", "WITHOUT") for item in found)
+    marks = field.marked(f"where.{prop}")
+    return extended(event, found, marks, where=(*clause.where, (prop, {"exists": there})))
+
+
+def about_text(found: list[Item], context: Context) -> Item | None:
+    """Take a literal, or the name of a search, a campaign or a city, for the only text that fits."""
+    event, text = one(found, "E"), one(found, "LIT", "UNK")
+    clause: Clause = event.value
+    kinds = context.catalogue.events[clause.names[0]]
+    fitting = [name for name, kind in kinds.items() if kind.name == "string" and name in _NAMED]
+    before = context.tokens[text.first - 1].norm if text.first else ""
+    fitting = [
+        name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])
+    ]
+    if len(fitting) != 1 or (
+        text.kind == "UNK" and fitting[0] != "source" and not context.tokens[text.first].name
+    ):
+        return None
+    (prop,) = fitting
+    said = text.value if text.kind == "LIT" else context.text(text)
+    return extended(event, found, text.marked(f"where.{prop}"), where=(*clause.where, (prop, said)))
+
+
+#: Texts that events are told apart by without naming the property.
+_NAMED: Final = {
+    "query": ("for", ""),
+    "campaign_name": ("", "the", "our", "a", "an"),
+    "city": ("in", "at", "near"),
+    "coupon": ("coupon", "code", "voucher"),
+    "source": ("via", "through", "from", "by"),
+}

@@ -1,0 +1,256 @@
+"""The grammar: from items to one tree of conditions, or to the items that became nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from segops.studio.aggregates import AGGREGATES, EARLY
+from segops.studio.clauses import Clause, Piece
+from segops.studio.durations import WindowSpan
+from segops.studio.event_rules import EVENTS
+from segops.studio.events import started
+from segops.studio.fields import Values, literal_values
+from segops.studio.groups import grouped
+from segops.studio.items import Item, Reduced, Rule, every, merged, one, reduce
+from segops.studio.meanings import Field
+from segops.studio.measures import MORE
+from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
+from segops.studio.sequences import turned
+from segops.studio.sharing import Unread
+from segops.studio.traits import MEASURES, TRAITS
+from segops.studio.windows import age_test
+from segops.studio.words import load_words
+
+#: Words that are no tier of RFM unless RFM is named.
+_EVERYDAY_TIERS: Final = frozenset(("new", "loyal", "promising", "at_risk"))
+_MOST_ITEMS: Final = 160
+
+
+def _number_of_list(found: list[Item], _context: Context) -> Item | None:
+    said = found[0].value
+    op, operand = said.ops[0]
+    if said.unit or op not in ("eq", "gte", "gt") or isinstance(operand, tuple):
+        return None
+    return merged("KOF", int(operand) + (op == "gt"), found)
+
+
+def _same_object(found: list[Item], context: Context) -> Reduced:
+    """Read "opened or clicked an email": the first verb has the object of the second one."""
+    verb, joint, event = found
+    numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
+    words = [
+        context.tokens[at].stem
+        for at in numbers
+        if context.tokens[at].norm not in ("a", "an", "the", "their", "our", "some")
+    ]
+    head = context.tokens[verb.first].stem
+    meaning = _with_object(head, words, event.kind, context)
+    if meaning is None:
+        return None
+    value = Values((meaning,)) if event.kind == "V" else meaning
+    return [Item(event.kind, value, verb.first, verb.last), joint, event]
+
+
+def _with_object(head: str, words: list[str], kind: str, context: Context) -> Any | None:
+    """Return what a word means before the words that follow another one."""
+    for rest in (tuple(words[at:]) for at in range(1, len(words))):
+        meanings = context.lexicon.phrases.get((head, *rest), {})
+        if kind in meanings:
+            return meanings[kind]
+    return None
+
+
+def _same_object_after(found: list[Item], context: Context) -> Reduced:
+    """Read "clicked fewer emails than they opened"."""
+    event, verb = found[0], found[-1]
+    numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
+    words = [context.tokens[at].stem for at in numbers]
+    meaning = _with_object(context.tokens[verb.first].stem, words, "E", context)
+    return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]
+
+
+def _any_of_list(found: list[Item], _context: Context) -> Item:
+    return merged(found[0].kind, "", found)
+
+
+def _city(found: list[Item], context: Context) -> Reduced:
+    """Take a name after "in" or "from" for a city, if customers have one."""
+    before, name = found
+    token = context.tokens[name.first]
+    said = context.tokens[name.first - 1].norm if name.first else ""
+    fields = [Field("trait", "city")] if "city" in context.catalogue.traits else []
+    if (
+        not fields
+        or not token.name
+        or said not in ("in", "from", "of", "to")
+        or token.norm in load_words()["regions"].split()
+    ):
+        return None
+    if before.kind in ("E", "A", "P", "UNK", "V") and before.kind != "V":
+        return None
+    value = Item("V", literal_values([context.text(name)], fields), name.first, name.last)
+    return [before, value] if before is not name else value
+
+
+def _cities(found: list[Item], context: Context) -> Item | None:
+    left, right = found[0], found[-1]
+    if not context.tokens[right.first].name or not context.schema.is_text(left.value.fields()[0]):
+        return None
+    more = literal_values([context.text(right)], left.value.fields())
+    return merged("V", replace(left.value, options=(*left.value.options, *more.options)), found)
+
+
+def _last_ago(found: list[Item], _context: Context) -> Reduced:
+    """Read "exactly one order, and it was more than 60 days ago": the age is of the same event."""
+    event, time = one(found, "E"), one(found, "W")
+    clause: Clause = event.value
+    said = time.value
+    if not isinstance(said, WindowSpan) or said.kind not in ("ago", "between") or clause.head != "did":
+        return None
+    test = age_test(said)
+    if test is None or clause.negated:
+        return None
+    aged = Clause(clause.names, "last", where=clause.where, test=test)
+    joint = Item("AND", "", found[-2].first, found[-2].first)
+    return [event, joint, Item("E", aged, time.first, time.last, tuple(time.marked("is")))]
+
+
+def _then_within(found: list[Item], _context: Context) -> Reduced:
+    """Read "viewed a product and, within an hour, added it to the cart"."""
+    (early, late), time = every(found, "E"), one(found, "W")
+    said = time.value
+    if (
+        not isinstance(said, WindowSpan)
+        or (said.text != "within" and said.kind != "gap")
+        or late.value.gap
+        or late.value.window
+    ):
+        return None
+    step = replace(
+        late,
+        value=replace(late.value, gap=replace(said, kind="gap")),
+        marks=(*late.marks, *time.marked("within")),
+    )
+    return [early, Item("THEN", "", time.first, time.first), step]
+
+
+_LISTS: Final = (
+    Rule("(EITHER|ANYOF) OFTHESE?", _any_of_list),
+    Rule("Q OFTHESE Q?", _number_of_list),
+    Rule("Q COLON", _number_of_list),
+    Rule("ALLOF OFTHESE?", _any_of_list),
+    Rule("UNK (OR|AND) (E|V|P)", _same_object),
+    Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
+)
+_CITIES: Final = (
+    Rule("(SUBJ|EVERYONE|REL|COMMA|AND|OR|NODE|V|START|WITH|NEG|BUT|R|G) UNK", _city),
+    Rule("V (OR|AND) UNK", _cities),
+)
+_LATE: Final = (
+    Rule("E COMMA? AND W", _last_ago),
+    Rule("E COMMA? (AND|BUT) COMMA? W COMMA? E", _then_within),
+)
+
+
+def parsed(items: list[Item], context: Context) -> Piece:
+    """Return the tree of a request. Raises Unread with the items that became nothing."""
+    if len(items) > _MOST_ITEMS:
+        raise Unread(items[_MOST_ITEMS:])
+    read = _without_tiers(prepared(items, context))
+    colon = next((at for at, item in enumerate(read) if item.kind == "COLON"), None)
+    if (
+        colon is not None
+        and not any(item.kind in ("OFTHESE", "ALLOF", "ANYOF") for item in read[:colon])
+        and not (colon and read[colon - 1].kind == "Q")
+    ):
+        return _explained(read, colon, context)
+    return _parsed(read, context)
+
+
+def _without_tiers(items: list[Item]) -> list[Item]:
+    """Read words that may be a tier as vague ones, unless RFM is named."""
+    if any(item.kind == "RFMW" for item in items):
+        return items
+    vague = (item.kind == "R" and item.value in _EVERYDAY_TIERS for item in items)
+    return [
+        item.as_kind("VAGUE", ("tier", str(item.value))) if is_vague else item
+        for item, is_vague in zip(items, vague, strict=True)
+    ]
+
+
+def _explained(items: list[Item], colon: int, context: Context) -> Piece:
+    """Read "flying solo: never invited anyone": what stands before the colon may be only a name."""
+    before, after = items[:colon], items[colon + 1 :]
+    named = any(item.kind == "E" and item.value.count is not None for item in before)
+    if named or not before:
+        return _parsed(after, context)
+    whole: Piece | None
+    try:
+        whole = _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
+    except Unread:
+        whole = None
+    try:
+        piece = _parsed(after, context)
+        return piece if whole is None or _is_said_again(whole, piece) else whole
+    except Unread:
+        if whole is not None:
+            return whole
+        said = [item for item in before if item.kind not in ("UNK", "VAGUE")]
+        if not said or len(said) == len(before):
+            raise
+        return _parsed([*said, *after], context)
+
+
+def _is_said_again(whole: Piece, piece: Piece) -> bool:
+    """Whether both sides of a colon are about one trait: "no texts please: sms consent is off"."""
+    trait = piece.node.get("trait")
+    parts = whole.node.get("all", [])
+    return trait is not None and sum(str({"trait": trait})[1:-1] in str(part) for part in parts) > 1
+
+
+def _parsed(items: list[Item], context: Context) -> Piece:
+    items = [Item("START", "", 0, -1), *items]
+    items = reduce(items, (*_LISTS, *PHRASES), context)
+    items = reduce(items, _CITIES, context)[1:]
+    items = started(reduce(items, TEXTS, context))
+    items = reduce(items, EARLY, context, 1)
+    items = reduce(items, MEASURES, context)
+    items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)
+    items = turned(_after(items))
+    items = reduce(items, (*TRAITS, *AGGREGATES, *EVENTS), context)
+    items = reduce(items, (*MORE, *TRAITS, *EVENTS, *_LATE), context)
+    return grouped(_ended(items), context)
+
+
+def _after(items: list[Item]) -> list[Item]:
+    """Turn "after A, B" into "A, then B"."""
+    at = next((at for at, item in enumerate(items) if item.kind == "AFTER"), None)
+    if at is None:
+        return items
+    early = at + 1 if at + 1 < len(items) and items[at + 1].kind == "E" else None
+    if early is None:
+        return items
+    then = items[at].as_kind("THEN", "")
+    if at and items[at - 1].kind == "E":
+        return [*items[: at - 1], items[early], then, items[at - 1], *items[early + 1 :]]
+    late = next((n for n in range(early + 1, len(items)) if items[n].kind == "E"), None)
+    if late is None:
+        return items
+    return [*items[:at], items[early], then, *items[late:]]
+
+
+def _ended(items: list[Item]) -> list[Item]:
+    """Leave out words of structure that are at the wrong end to join anything."""
+    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN", "ONLY"):
+        items = items[:-1]
+    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW", "ONLY")]
+
+
+def everyone_but(items: list[Item]) -> bool:
+    """Whether a request is of all customers and says no condition."""
+    return (
+        bool(items)
+        and all(item.kind in ("EVERYONE", "SUBJ", "COMMA") for item in items)
+        and bool(every(items, "EVERYONE"))
+    )

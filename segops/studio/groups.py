@@ -1,0 +1,296 @@
+"""Groups: clauses and nodes joined by "and", "or", "but", lists and brackets become one tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from segops.studio.clauses import Clause, Piece, combined, node_of
+from segops.studio.clauses import negated as opposite
+from segops.studio.items import Item, every
+from segops.studio.phrases import Context
+from segops.studio.sequences import sequenced
+from segops.studio.sharing import Unread, framed, leading, shared
+
+JOINTS: Final = frozenset(
+    ("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON")
+)
+_PARTS: Final = frozenset(("E", "NODE"))
+
+
+def grouped(items: list[Item], context: Context) -> Piece:
+    """Return the tree of clauses, nodes and joints. Raises Unread with the items that are none."""
+    items = _bracketed(items, context)
+    listed = _listed(items, context)
+    if listed is not None:
+        return listed
+    items = shared(framed(sequenced(leading(items, context))), context)
+    rest = [item for item in items if item.kind not in JOINTS | _PARTS]
+    if rest:
+        raise Unread(rest)
+    return _split(_spread(_trimmed(items)), context)
+
+
+def _trimmed(items: list[Item]) -> list[Item]:
+    while items and items[0].kind in JOINTS - {"EITHER", "EXCEPT"}:
+        items = items[1:]
+    while items and items[-1].kind in JOINTS:
+        items = items[:-1]
+    return items
+
+
+def _bracketed(items: list[Item], context: Context) -> list[Item]:
+    """Return the items with each bracket that has a condition as one node."""
+    while any(item.kind == "RP" for item in items):
+        end = next(at for at, item in enumerate(items) if item.kind == "RP")
+        begin = next((at for at in range(end, -1, -1) if items[at].kind == "LP"), None)
+        if begin is None:
+            return [item for item in items if item.kind not in ("LP", "RP")]
+        inner = items[begin + 1 : end]
+        piece = grouped(inner, context) if inner else None
+        new = [Item("NODE", piece, items[begin].first, items[end].last)] if piece else []
+        if piece and begin and items[begin - 1].kind == "NEG":
+            begin -= 1
+            new = [replace(new[0], value=opposite(piece))]
+        items = [*items[:begin], *new, *items[end + 1 :]]
+    return items
+
+
+# -- lists of which some must hold -------------------------------------------------------------------------
+
+
+def _listed(items: list[Item], context: Context) -> Piece | None:
+    """Return the group of "two of these: a, b, c"."""
+    at = next((at for at, item in enumerate(items) if item.kind in ("KOF", "ALLOF", "ANYOF")), None)
+    if at is None:
+        return None
+    head, before = items[at], _trimmed(items[:at])
+    rest = [item for item in items[at + 1 :] if item.kind != "COLON"]
+    windows = []
+    while rest and rest[0].kind in ("W", "COMMA", "Q"):
+        windows += [rest[0]] if rest[0].kind == "W" else []
+        rest = rest[1:]
+    if before and before[-1].kind == "W":
+        windows.append(before.pop())
+    outer = grouped(before, context) if _trimmed(before) else None
+    parts = [_element(part, windows, context) for part in _elements(rest)]
+    return _of_list(head, parts, outer, context)
+
+
+def _of_list(head: Item, listed: list[Piece], outer: Piece | None, context: Context) -> Piece:
+    if len(listed) < 2:
+        raise Unread([head])
+    if head.kind != "KOF":
+        group = combined("all" if head.kind == "ALLOF" else "any", listed)
+    else:
+        k = head.value
+        if not 1 <= k <= len(listed):
+            raise Unread([head])
+        marks = tuple(
+            (a, b, f"at_least.of[{at}].{key}".rstrip("."))
+            for at, part in enumerate(listed)
+            for a, b, key in part.marks
+        )
+        group = Piece(
+            {"at_least": {"k": k, "of": [part.node for part in listed]}}, (*marks, *head.marked("at_least.k"))
+        )
+    return group if outer is None else combined("all", [outer, group])
+
+
+def _elements(items: list[Item]) -> list[list[Item]]:
+    """Split a list at its commas, and at the last "and" or "or"."""
+    parts: list[list[Item]] = [[]]
+    commas = any(item.kind in ("COMMA", "SEMI") for item in items)
+    for at, item in enumerate(items):
+        ends = item.kind in ("COMMA", "SEMI") or (
+            item.kind in ("AND", "OR") and (not commas or _is_last_joint(items, at)) and bool(parts[-1])
+        )
+        if ends:
+            parts.append([])
+        elif not (item.kind in ("AND", "OR") and not parts[-1]):
+            parts[-1].append(item)
+    return [part for part in parts if part]
+
+
+def _is_last_joint(items: list[Item], at: int) -> bool:
+    return not any(item.kind in ("COMMA", "SEMI", "AND", "OR") for item in items[at + 1 :])
+
+
+def _element(items: list[Item], windows: list[Item], context: Context) -> Piece:
+    return grouped([*windows, *items] if windows else items, context)
+
+
+# -- and, or -----------------------------------------------------------------------------------------------
+
+
+def _spread(items: list[Item]) -> list[Item]:
+    """Let a denial reach over "or": "never bought or returned anything"."""
+    found = list(items)
+    for at in range(2, len(found)):
+        left, joint, right = found[at - 2 : at + 1]
+        if joint.kind == "OR" and left.kind == right.kind == "NODE" and _is_denied_alike(left, right):
+            found[at - 1] = joint.as_kind("AND", "")
+            found[at] = replace(right, value=opposite(right.value))
+        if (
+            joint.kind == "OR"
+            and left.kind == right.kind == "E"
+            and left.value.negated
+            and not right.value.negated
+        ):
+            found[at - 1] = joint.as_kind("AND", "")
+            found[at] = replace(right, value=replace(right.value, negated=True, timeless=left.value.timeless))
+    return found
+
+
+def _is_denied_alike(left: Item, right: Item) -> bool:
+    """Whether a denied segment or trait goes on with one of the same kind: "not employees or VIPs"."""
+    inner = left.value.node.get("not")
+    return isinstance(inner, dict) and set(inner) == set(right.value.node) and "in_segment" in inner
+
+
+def _split(items: list[Item], context: Context) -> Piece:
+    """Return the tree of parts and joints, split at the joints that bind least."""
+    items = _trimmed(items)
+    if not items:
+        raise Unread(())
+    for split in (_at_exceptions, _at_either, _at_weak, _at_relative, _at_or, _at_and):
+        piece = split(items, context)
+        if piece is not None:
+            return piece
+    return _leaf(items[0])
+
+
+def _leaf(item: Item) -> Piece:
+    return (
+        item.value if isinstance(item.value, Piece) else Piece(node_of(item.value), _marks(item.value, item))
+    )
+
+
+def _marks(clause: Clause, item: Item) -> tuple[tuple[int, int, str], ...]:
+    head = "did_not" if clause.negated and clause.head == "did" else clause.head
+    return tuple((first, last, head if key == "did" else key) for first, last, key in item.marks)
+
+
+def _at(items: list[Item], context: Context, head: str, ends: Callable[[int], bool]) -> Piece | None:
+    parts: list[list[Item]] = [[]]
+    for number, item in enumerate(items):
+        if ends(number):
+            parts.append([])
+        else:
+            parts[-1].append(item)
+    parts = [part for part in (_trimmed(part) for part in parts) if part]
+    return combined(head, [_split(part, context) for part in parts]) if len(parts) > 1 else None
+
+
+def _at_exceptions(items: list[Item], context: Context) -> Piece | None:
+    """Split off what is excluded: each of it is denied."""
+    at = next((at for at, item in enumerate(items) if item.kind == "EXCEPT"), None)
+    if at is None:
+        return None
+    rest = _trimmed(items[at + 1 :])
+    if not rest:
+        raise Unread([items[at]])
+    denied = [item.as_kind("OR", "") if item.kind == "AND" else item for item in rest]
+    excluded = opposite(_split(denied, context))
+    if not _trimmed(items[:at]):
+        return excluded
+    return combined("all", [_split(items[:at], context), _each_denied(excluded)])
+
+
+def _each_denied(piece: Piece) -> Piece:
+    """Turn "not (a or b)" into "not a and not b"."""
+    inner = piece.node.get("not")
+    if not isinstance(inner, dict) or list(inner) != ["any"]:
+        return piece
+    parts = []
+    for at, node in enumerate(inner["any"]):
+        prefix = f"not.any[{at}]"
+        marks = (
+            (a, b, key.removeprefix(prefix).lstrip("."))
+            for a, b, key in piece.marks
+            if key.startswith(prefix)
+        )
+        parts.append(opposite(Piece(node, tuple(marks))))
+    return combined("all", parts)
+
+
+def _at_either(items: list[Item], context: Context) -> Piece | None:
+    """Take "either … or …" for one group, up to a comma with "and"."""
+    at = next((at for at, item in enumerate(items) if item.kind == "EITHER"), None)
+    if at is None:
+        return None
+    after = items[at + 1 :]
+    end = next((n for n in range(len(after)) if _weak_and(after, n) and _is_or_before(after, n)), len(after))
+    inner = _split([item for item in after[:end] if item.kind != "EITHER"], context)
+    node = Item("NODE", inner, items[at].first, items[at].last)
+    rest = [*items[:at], node, *after[end:]]
+    return inner if len(rest) == 1 else _split(rest, context)
+
+
+def _is_or_before(items: list[Item], number: int) -> bool:
+    return any(item.kind == "OR" for item in items[:number])
+
+
+def _weak_and(items: list[Item], number: int) -> bool:
+    return items[number].kind in ("BUT", "SEMI") or (
+        items[number].kind == "AND" and number > 0 and items[number - 1].kind == "COMMA"
+    )
+
+
+def _at_weak(items: list[Item], context: Context) -> Piece | None:
+    """Split at "but" and full stops, at ", or" beside "and", and at ", and" beside "or"."""
+    piece = _at(items, context, "all", lambda number: items[number].kind in ("BUT", "SEMI"))
+    if piece is not None:
+        return piece
+    kinds = {item.kind for item in items}
+    if not {"AND", "OR"} <= kinds | ({"AND"} if "REL" in kinds or "WITH" in kinds else set()):
+        return None
+    weak_and = [n for n in range(len(items)) if items[n].kind == "AND" and items[n - 1].kind == "COMMA"]
+    weak_or = [n for n in range(len(items)) if items[n].kind == "OR" and items[n - 1].kind == "COMMA"]
+    if weak_or and not weak_and:
+        return _at(items, context, "any", lambda number: number in weak_or)
+    if weak_and and not weak_or:
+        return _at(items, context, "all", lambda number: number in weak_and)
+    return None
+
+
+def _at_relative(items: list[Item], context: Context) -> Piece | None:
+    """Split what customers are from what they did: "gold members who bought or reviewed"."""
+    at = next((at for at, item in enumerate(items) if item.kind == "REL"), None)
+    if (
+        at is None
+        or not _trimmed(items[:at])
+        or items[at - 1].kind in ("AND", "OR", "COMMA", "BUT", "EITHER")
+    ):
+        if at is None:
+            return None
+        return _split([item for number, item in enumerate(items) if number != at], context)
+    return combined("all", [_split(items[:at], context), _split(items[at + 1 :], context)])
+
+
+def _at_or(items: list[Item], context: Context) -> Piece | None:
+    if not any(item.kind == "OR" for item in items):
+        return None
+    return _at(
+        items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR")
+    )
+
+
+def _is_listing(items: list[Item], number: int, joint: str) -> bool:
+    """Whether a comma stands for a joint that follows: "a, b or c"."""
+    if items[number].kind != "COMMA":
+        return False
+    following = next((item.kind for item in items[number + 1 :] if item.kind in ("AND", "OR")), "AND")
+    return following == joint
+
+
+def _at_and(items: list[Item], context: Context) -> Piece | None:
+    parts = every(items, *_PARTS)
+    return (
+        combined("all", [_leaf(part) for part in parts])
+        if len(parts) > 1
+        else _leaf(parts[0])
+        if parts
+        else None
+    )

@@ -1,0 +1,200 @@
+"""Repair of misspelt words: the nearest word of the vocabulary, if it is near enough and the only one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from segops.studio.dates import MONTHS, WEEKDAYS
+from segops.studio.durations import COMPARISONS, WINDOWS
+from segops.studio.lexicon import Lexicon, common_words, words_of
+from segops.studio.normalise import Token, reworded, tokens_of
+from segops.studio.quantities import QUANTITIES
+from segops.studio.words import load_words, stem
+
+_SHORTEST: Final = 4
+#: Length of a word from which on two letters may be wrong.
+_LONG: Final = 8
+#: Up to this length no letter may be another one, since too many words are alike: "green" is not "Greek".
+_HALF_LONG: Final = 5
+_STRUCTURE: Final = (
+    "and or but not no nor neither either both then than never without except excluding besides unless "
+    "afterwards before after since until between within followed following different distinct unique "
+    "separate average mean total sum biggest largest highest smallest lowest first last latest earliest "
+    "favourite most common exactly least hundred thousand million dozen zero one two three four five six "
+    "seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety half "
+    "quarter once twice thrice percent euros euro dollars pounds kilometres kilometers miles days weeks "
+    "months years hours minutes day week month year hour minute fortnight current consecutive weekend "
+    "weekends weekday weekdays morning evening night likely risk customers spent spend spending switched "
+    "changed upgraded downgraded moved became become expired ended ending at any "
+)
+#: Words of five letters of which one may be another one: few words are alike.
+_SAFE: Final = frozenset(
+    ["since", "twice", "three", "never", "after", "least", "month", "weeks", "spent", "order", "email"]
+)
+#: A real word that is only right elsewhere -> the word it is after "the last", "past" or "a".
+_CONFUSED: Final = {
+    "weak": "week",
+    "weaks": "weeks",
+    "moths": "months",
+    "moth": "month",
+    "yeas": "years",
+    "our": "hour",
+}
+_BEFORE_THAN: Final = frozenset(("more", "less", "fewer", "greater", "higher", "lower", "older", "later"))
+#: Short words whose letters are often typed in the wrong order.
+_SHORT_WORDS: Final = {
+    **dict.fromkeys(("teh", "hte", "th"), "the"),
+    **dict.fromkeys(("adn", "nad", "ans", "amd", "annd"), "and"),
+    **dict.fromkeys(("nto", "ont", "nott"), "not"),
+    **dict.fromkeys(("fo",), "of"),
+    **dict.fromkeys(("woh", "hwo", "whoo"), "who"),
+    **dict.fromkeys(("hav", "ahve", "hve"), "have"),
+    **dict.fromkeys(("wit", "wth", "whit"), "with"),
+    **dict.fromkeys(("tow", "tw"), "two"),
+    **dict.fromkeys(("thre", "tree"), "three"),
+    **dict.fromkeys(("dya", "dy"), "day"),
+    **dict.fromkeys(("dyas", "dasy", "das"), "days"),
+    **dict.fromkeys(("lats", "lst", "alst"), "last"),
+    **dict.fromkeys(("teir", "thier"), "their"),
+    **dict.fromkeys(("buyed", "bougth", "bougt", "boguht", "bougth"), "bought"),
+    **dict.fromkeys(("ordr", "oder"), "order"),
+    **dict.fromkeys(("cart's", "crat"), "cart"),
+    **dict.fromkeys(("ni",), "in"),
+    **dict.fromkeys(("fve", "fiv"), "five"),
+    **dict.fromkeys(("dayz",), "days"),
+    **dict.fromkeys(("twise", "twyce", "twic", "tiwce"), "twice"),
+    **dict.fromkeys(("onec", "ocne", "onse"), "once"),
+    **dict.fromkeys(("mont", "mnth"), "month"),
+    **dict.fromkeys(("wek", "weks"), "weeks"),
+    **dict.fromkeys(("fortnite", "fortnigth"), "fortnight"),
+    **dict.fromkeys(("u",), "you"),
+    **dict.fromkeys(("frm", "fom", "form"), "from"),
+    **dict.fromkeys(("tmes", "tims"), "times"),
+    **dict.fromkeys(("orr",), "or"),
+}
+_BEFORE_PERIOD: Final = frozenset(("last", "past", "next", "this", "previous"))
+
+
+@lru_cache(maxsize=1)
+def _grammar_words() -> frozenset[str]:
+    patterns = " ".join(pattern for pattern, _ in (*WINDOWS, *QUANTITIES))
+    said = re.findall(r"[a-z]{3,}", " ".join((patterns, *COMPARISONS)))
+    return frozenset((*said, *_STRUCTURE.split(), *MONTHS, *WEEKDAYS))
+
+
+@lru_cache(maxsize=64)
+def vocabulary_of(lexicon: Lexicon) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return the words that are right as they are, and those that a misspelt one can be."""
+    own = lexicon.vocabulary | _grammar_words()
+    everyday = frozenset(load_words()["fillers"].split()) | frozenset(load_words()["subjects"].split())
+    places = frozenset(word for name in lexicon.catalogue.places for word in name.lower().split())
+    targets = (
+        own
+        | everyday
+        | places
+        | frozenset(word for words in load_words()["vague"].values() for word in words.split())
+    )
+    return targets | common_words(), tuple(sorted(word for word in targets if len(word) >= _SHORTEST))
+
+
+def repaired(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+    """Return the tokens, misspelt words read as the vocabulary's."""
+    right, targets = vocabulary_of(lexicon)
+    stems = _stems(right)
+    found: list[Token] = []
+    for token in tokens:
+        before = found[-1].norm if found else ""
+        if "_" in token.norm and words_of(token.norm) in lexicon.phrases:
+            parts = tokens_of(token.norm.replace("_", " "))
+            found.extend(replace(token, norm=part.norm, name=False) for part in parts)
+            continue
+        found.append(_repair(token, before, (right, stems), targets))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _stems(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(stem, words))
+
+
+def _repair(
+    token: Token, before: str, right: tuple[Collection[str], Collection[str]], targets: tuple[str, ...]
+) -> Token:
+    word = token.norm
+    if word in _SHORT_WORDS:
+        return reworded(token, _SHORT_WORDS[word])
+    if word == "then" and before in _BEFORE_THAN:
+        return reworded(token, "than")
+    confused = _CONFUSED.get(word)
+    if confused and (before in _BEFORE_PERIOD or before.isdigit()):
+        return reworded(token, confused)
+    if token.literal or token.number is not None or len(word) < _SHORTEST or not word.isalpha():
+        return token
+    if word in right[0] or token.stem in right[1]:
+        return token
+    if token.text.isupper() and len(token.text) > _SHORTEST:
+        return token
+    near = nearest(word, targets, 1 if token.name else _allowed(word))
+    return token if near is None else reworded(token, near)
+
+
+def _allowed(word: str) -> int:
+    return 2 if len(word) >= _LONG else 1
+
+
+def nearest(word: str, targets: Collection[str], most: int) -> str | None:
+    """Return the word that differs least, in at most ``most`` letters; None if two are as near.
+
+    >>> nearest("jakcets", ("jackets", "jacket", "tickets"), 2), nearest("pets", ("gets",), 1)
+    ('jackets', None)
+    """
+    found = list(_ranked(word, targets, most))
+    if not found:
+        return None
+    best = found[0][0]
+    same = {stem(text) for distance, text in found if distance == best}
+    return (
+        found[0][1]
+        if len(same) == 1
+        else _decided(word, [text for distance, text in found if distance == best])
+    )
+
+
+def _decided(word: str, texts: list[str]) -> str | None:
+    """Of words as near, return the only one with the same letters, or with one letter more."""
+    for alike in (_turned, _longer):
+        found = [text for text in texts if alike(word, text)]
+        if len({stem(text) for text in found}) == 1:
+            return found[0]
+    return None
+
+
+def _turned(word: str, text: str) -> bool:
+    return sorted(text) == sorted(word)
+
+
+def _longer(word: str, text: str) -> bool:
+    letters = iter(text)
+    return text[0] == word[0] and len(text) > len(word) and all(letter in letters for letter in word)
+
+
+def _ranked(word: str, targets: Collection[str], most: int) -> Iterator[tuple[int, str]]:
+    matches = process.extract(word, targets, scorer=OSA.distance, score_cutoff=most, limit=12)
+    for text, distance, _ in sorted(matches, key=lambda match: (match[1], match[0] != word + "s", match[0])):
+        if _is_plausible(word, text, int(distance)):
+            yield int(distance), text
+
+
+def _is_plausible(word: str, text: str, distance: int) -> bool:
+    if len(word) == _SHORTEST:
+        return sorted(word) == sorted(text) or (len(text) > len(word) and word[:2] == text[:2])
+    if len(word) <= _HALF_LONG and len(word) == len(text) and sorted(word) != sorted(text):
+        return text in _SAFE
+    return word[0] == text[0] or (distance == 1 and len(word) > _HALF_LONG)

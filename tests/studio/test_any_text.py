@@ -1,0 +1,61 @@
+"""Whatever the text, the studio answers: the same each time, with a rule that the language accepts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segops.studio import Proposal, amend
+from tests.studio.helpers import CATALOGUES, NOW_MS, meaning, said
+from tests.studio.test_paraphrases import CASES
+
+_WORDS = sorted({word for _, text, _ in CASES for word in text.split()})
+_JOINTS = (" and ", " or ", ", ", " but ", ", then ", " who ", ": ", " ", " (", ") ", " without ", ". ")
+
+words = st.lists(st.sampled_from(_WORDS), max_size=40).map(" ".join)
+sentences = st.tuples(
+    st.sampled_from([text for _, text, _ in CASES]),
+    st.sampled_from(_JOINTS),
+    st.sampled_from([text for _, text, _ in CASES]),
+).map("".join)
+texts = st.one_of(st.text(max_size=2_000), words, sentences)
+names = st.sampled_from(sorted(CATALOGUES))
+
+
+def _check(found: Proposal, text: str, name: str) -> None:
+    assert (found.rule is not None) == (found.outcome == "rule")
+    if found.rule is not None:
+        assert meaning(found.rule, CATALOGUES[name])
+        assert found.sentence
+    else:
+        assert found.reason
+    assert all(span.text == text[span.start : span.end] for span in found.understood)
+
+
+@pytest.mark.drawn
+@settings(max_examples=150, deadline=None)
+@given(texts, names)
+def test_any_text_has_an_answer(text: str, name: str) -> None:
+    found = said(text, CATALOGUES[name])
+    _check(found, text, name)
+    assert said(text, CATALOGUES[name]) == found
+
+
+@pytest.mark.drawn
+@settings(max_examples=60, deadline=None)
+@given(texts)
+def test_any_follow_up_has_an_answer(text: str) -> None:
+    rule = {"all": [{"did": "Order Completed", "within": "30d"}, {"in_segment": "vip"}]}
+    before = repr(rule)
+    found = amend(rule, text, CATALOGUES["shop"], NOW_MS)
+    _check(found, text, "shop") if found.rule is None else meaning(found.rule)
+    assert repr(rule) == before
+
+
+def test_an_answer_covers_each_word_once() -> None:
+    for name, text, _ in CASES[::7]:
+        spans = said(text, CATALOGUES[name]).understood
+        assert all(before.end <= after.start for before, after in pairwise(spans)), text
