@@ -10,21 +10,21 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Kept:
-    """Keeps at most ``most`` answers for ``kept_s``. A failure is not kept.
+class AnswerCache:
+    """Keeps at most ``most`` answers for ``lasts_s``. A failure is not kept.
 
     An answer is computed on for the others, and for the next one, when who asked first has gone.
     """
 
-    def __init__(self, kept_s: float = 60.0, most: int = 100) -> None:
-        self._kept_s = kept_s
+    def __init__(self, lasts_s: float = 60.0, most: int = 100) -> None:
+        self._lasts_s = lasts_s
         self._most = most
         self._found: OrderedDict[Hashable, _Answer] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
         """Return the answer for a key; ``make`` computes it if there is none. Raises what ``make`` raises."""
         found = self._found.get(key)
-        if found is None or found.is_over(self._kept_s):
+        if found is None or found.is_over(self._lasts_s):
             found = self._found[key] = _Answer(make)
             self._found.move_to_end(key)
             while len(self._found) > self._most:
@@ -46,10 +46,10 @@ class _Answer:
         self._done_s = self._loop.time()
         return found
 
-    def is_over(self, kept_s: float) -> bool:
+    def is_over(self, lasts_s: float) -> bool:
         """Return whether it failed, or is older than so many seconds."""
         task = self.task
         if not task.done():
             return False
         failed = task.cancelled() or task.exception() is not None
-        return failed or self._loop.time() - self._done_s > kept_s
+        return failed or self._loop.time() - self._done_s > lasts_s
