@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,6 +72,9 @@ def test_rows_follow_sizes_and_subscribers_hear_of_them() -> None:
     assert mine.take(10) == ["vip"]
     assert all_.take(1) + all_.take(10) == ["vip", "calm"]
     assert mine.take(10) == all_.take(10) == []
+    board.size("vip", 1_400)
+    asyncio.run(board.tick())
+    assert mine.take(10) == []  # it was told again, and nothing moved
     board.unsubscribe(mine)
     board.size("vip", 1_500)
     asyncio.run(board.tick())
@@ -93,8 +97,11 @@ def test_the_latest_changes_of_a_segment_are_kept_once() -> None:
         board.change("vip", f"user_id:u{number}", number, member=True)
     found = board.recent_changes("vip")
     assert [each.profile_id for each in found] == [f"user_id:u{n}" for n in range(MOST + 9, 9, -1)]
-    again = SimpleNamespace(key=b"k", value=b"{}", offset=0)
-    assert board._changes.take(0, again) is None
+    form = {"profile_id": "u", "segment_key": "vip", "member": True, "reason": "event", "occurred_at": 1}
+    again = SimpleNamespace(key=b"u", value=msgspec.json.encode(form), offset=3)
+    assert board._changes.take(0, again) is None  # it was read before an outage
+    assert len(board.recent_changes("vip")) == MOST
+    assert board.recent_changes("vip")[0].profile_id == found[0].profile_id
     assert board.recent_changes("other") == []
 
 
@@ -248,12 +255,22 @@ def test_vitals_compare_polls() -> None:
 
 def test_a_worker_that_began_again_does_not_count_backwards() -> None:
     watch, silent = VitalsWatch(), Polled("d", 0)
-    for at_ms, events in ((1_000, 500), (2_000, 100)):
+    for at_ms, events, seconds in ((1_000, 500, 9), (2_000, 100, 0.2)):
         metrics = Metrics(CollectorRegistry())
         metrics.events_consumed.labels("resolve").inc(events)
-        metrics.end_to_end.observe(1)
+        for _ in range(events):
+            metrics.end_to_end.observe(seconds)
         watch.hear([page(metrics.registry, at_ms)], silent)
     assert watch.now.events_per_s == 100
+    assert watch.now.p99_ms is not None and watch.now.p99_ms <= 250
+
+
+def test_a_rate_needs_two_polls_however_far_apart() -> None:
+    watch, metrics, silent = VitalsWatch(), Metrics(CollectorRegistry()), Polled("d", 0)
+    watch.hear([page(metrics.registry, 1_000)], silent)
+    metrics.events_consumed.labels("resolve").inc(400)
+    watch.hear([page(metrics.registry, 41_000)], silent)
+    assert watch.now.events_per_s == 10
 
 
 def test_gates_are_what_the_delivery_says() -> None:

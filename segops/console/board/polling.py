@@ -39,8 +39,9 @@ DELIVERY: Final = (
     "segops_delivery_messages_total",
 )
 _PAUSE_S: Final = 2.0
-#: A poll takes at most this share of the time of a worker.
+#: A poll takes at most this share of the time of a worker, unless it takes very long.
 _MOST_SHARE: Final = 0.05
+_LONGEST_PAUSE_S: Final = 10.0
 _TIMEOUT_S: Final = 5.0
 _LOOK_S: Final = 15.0
 _MAX_BYTES: Final = 16 << 20
@@ -83,7 +84,7 @@ class Poller:
                 )
                 self._heard(workers, delivered)
                 spent = loop.time() - began
-                await asyncio.sleep(max(_PAUSE_S, spent / _MOST_SHARE if spent < _TIMEOUT_S else _PAUSE_S))
+                await asyncio.sleep(min(_LONGEST_PAUSE_S, max(_PAUSE_S, spent / _MOST_SHARE)))
 
     async def _look(self, now_s: float) -> None:
         """Ask now and then which workers there are; without an answer, those of before are asked."""

@@ -124,7 +124,11 @@ class VitalsWatch:
 
     def _rate(self, name: str, at_ms: int, found: Mapping[str, Polled]) -> float | None:
         metric, labels = _RATES[name]
-        then_ms, then = next(each for each in self._before if each[0] >= at_ms - _RATE_MS)
+        *earlier, _ = self._before
+        if not earlier:
+            return None
+        recent = (each for each in earlier if each[0] >= at_ms - _RATE_MS)
+        then_ms, then = next(recent, earlier[-1])
         if then_ms == at_ms:
             return None
         grown = sum(
