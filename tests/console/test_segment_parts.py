@@ -230,7 +230,7 @@ def test_a_segment_is_paused_resumed_and_retired(publishing: Any) -> None:
         assert (answer.status, answer.json["location"]) == (200, "/segments")
         assert done == [("asleep", "resumed"), ("asleep", "paused"), ("asleep", "retired")]
         assert "asleep" not in board.definitions
-        assert [each.outcome for each in entries_of(browser.audit, "segment.retire")][-1] == "done"
+        assert [each.result for each in entries_of(browser.audit, "segment.retire")][-1] == "done"
 
     serve(steps, board=board)
 
