@@ -54,6 +54,17 @@ def counted(found: list[Item], context: Context) -> Item | None:
     return extended(event, found, marks, test=count_of(said), counted=False)
 
 
+def counted_or_more(found: list[Item], context: Context) -> Item | None:
+    """Read "10 orders or more"."""
+    quantity = one(found, "Q")
+    if not quantity.value.bare:
+        return None
+    op = "gte" if found[-1].kind == "ORUP" else "lte"
+    said = Quantity(((op, quantity.value.ops[0][1]),), quantity.value.unit)
+    done = counted([replace(quantity, value=said), one(found, "E")], context)
+    return None if done is None else replace(done, last=found[-1].last)
+
+
 def not_whole(operand: Any) -> bool:
     """Whether an operand is no number of events."""
     values = operand if isinstance(operand, tuple) else (operand,)
@@ -87,6 +98,12 @@ def amount(found: list[Item], context: Context) -> Item | None:
     value: Any = test_of(said)
     value = value["eq"] if set(value) == {"eq"} else value
     return extended(event, found, quantity.marked(f"where.{prop}"), where=(*clause.where, (prop, value)))
+
+
+def of_amount(found: list[Item], context: Context) -> Item | None:
+    """Read "with 5 stars" and "with 300 euros" after an event."""
+    said: Quantity = one(found, "Q").value
+    return amount(found, context) if said.unit == "stars" or said.currency else None
 
 
 def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str | None:
@@ -250,7 +267,7 @@ def about_text(found: list[Item], context: Context) -> Item | None:
 #: Texts that events are told apart by without naming the property.
 _NAMED: Final = {
     "query": ("for", ""),
-    "campaign_name": ("", "the", "our", "a", "an"),
+    "campaign_name": ("", "the", "our", "a", "an", "campaign", "newsletter", "email"),
     "city": ("in", "at", "near"),
     "coupon": ("coupon", "code", "voucher"),
     "source": ("via", "through", "from", "by"),

@@ -158,6 +158,12 @@ def parsed(items: list[Item], context: Context) -> Piece:
     if len(items) > _MOST_ITEMS:
         raise Unread(items[_MOST_ITEMS:])
     read = _without_tiers(prepared(items, context))
+    if (
+        len(read) > 3
+        and read[-1].kind == "RP"
+        and all(item.kind in ("UNK", "VAGUE") for item in _before_bracket(read))
+    ):
+        read = read[len(_before_bracket(read)) + 1 : -1]
     colon = next((at for at, item in enumerate(read) if item.kind == "COLON"), None)
     if (
         colon is not None
@@ -166,6 +172,12 @@ def parsed(items: list[Item], context: Context) -> Piece:
     ):
         return _explained(read, colon, context)
     return _parsed(read, context)
+
+
+def _before_bracket(items: list[Item]) -> list[Item]:
+    """Return what stands before the first bracket, which may only name what is in it."""
+    at = next((at for at, item in enumerate(items) if item.kind == "LP"), 0)
+    return items[:at]
 
 
 def _without_tiers(items: list[Item]) -> list[Item]:

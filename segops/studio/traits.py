@@ -122,6 +122,15 @@ def _changed(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"changed": {"trait": trait, **dict(sorted(sides.items()))}}, marks)
 
 
+def _lost(found: list[Item], context: Context) -> Item | None:
+    """Read "lost gold status"."""
+    node = trait_node(one(found, "V").value, context)
+    if node is None or "trait" not in node:
+        return None
+    marks = tuple(mark for item in found for mark in item.marked("changed.from"))
+    return noted(found, {"changed": {"trait": node["trait"], "from": bare(node["is"])}}, marks)
+
+
 def _changed_when(found: list[Item], context: Context) -> Item | None:
     node, time = one(found, "NODE"), one(found, "W")
     if set(node.value.node) != {"changed"}:
@@ -143,6 +152,9 @@ def _existing(found: list[Item], context: Context) -> Item | None:
         )
     ]
     if not named or len({each.name for each in named}) > 1:
+        return None
+    plain = found[0].kind == "NEG" and found[-1] is field and not any(item.kind == "WITH" for item in found)
+    if plain and context.tokens[found[0].last].norm == "not":
         return None
     there = not any(item.kind in ("NEG", "WITHOUT", "MISSING") for item in found)
     marks = tuple(mark for item in found for mark in item.marked("is" if item is not field else "trait"))
@@ -230,6 +242,7 @@ _NO: Final = "(NEG|WITHOUT)?"
 MEASURES: Final = (
     Rule("(DIGIT Q AND? COMMA? DIGIT Q AND? COMMA? DIGIT Q|DIGIT Q (AND|COMMA)? DIGIT Q|DIGIT Q)", _digits),
     Rule("Q L", _near),
+    Rule("VAGUE? L LP Q RP", _near),
     Rule(f"{_NO} WITH? P Q", measured),
     Rule(f"{_NO} WITH? Q P", measured),
     Rule("AGED Q", aged),
@@ -258,6 +271,8 @@ TRAITS: Final = (
     Rule("NODE COMMA? EXCEPT W", next_too),
     Rule("NODE COMMA? BUT NEG W", next_too),
     Rule("P ENDED", over),
+    Rule("LOST P? V P?", _lost),
+    Rule("LOST V", _lost),
     Rule("(NEG|WITHOUT) WITH? P FILE?", _existing),
     Rule("P (MISSING|FILE)", _existing),
     Rule("WITH BOTH? P FILE?", _existing),
