@@ -11,7 +11,7 @@ from typing import Any, Final
 from segops.studio.catalogue import StudioCatalogue
 from segops.studio.meanings import Event, Field, Value
 from segops.studio.normalise import tokens_of
-from segops.studio.numbers import numbered
+from segops.studio.numbers import NUMBER_WORDS, numbered
 from segops.studio.synonyms import Synonyms, expanded
 from segops.studio.words import load_table, load_words, stem
 
@@ -49,12 +49,21 @@ _VAGUE_VERBS: Final = frozenset(
 )
 
 
+#: A phrase of plain words and gaps, and the words that are more than themselves.
+_PLAIN: Final = re.compile(r"[a-z* ]+")
+_SPECIAL: Final = frozenset((*NUMBER_WORDS, *load_words()["contractions"]))
+
+
 def words_of(text: str) -> Phrase:
     """Return the stems of a phrase, numbers in digits.
 
     >>> words_of("Product Viewed"), words_of("loyalty_points")
     (('product', 'view'), ('loyalty', 'point'))
     """
+    if _PLAIN.fullmatch(text):
+        words = text.split()
+        if _SPECIAL.isdisjoint(words):
+            return tuple(map(stem, words))
     spaced = re.sub(r"[_\-]+", " ", text).replace(GAP, " GAPMARK ")
     return tuple(
         GAP if token.norm == "gapmark" else token.stem

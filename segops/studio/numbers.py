@@ -75,6 +75,10 @@ _AFTER_HALF: Final = frozenset(
 #: A word -> the number of times that it means.
 _TIMES: Final = {"once": Decimal(1), "twice": Decimal(2), "thrice": Decimal(3)}
 _LARGEST: Final = Decimal(10) ** 15
+#: The words that are numbers or parts of one.
+NUMBER_WORDS: Final = frozenset(
+    (*_WORDS, *_SCALES, *_TIMES, "half", "couple", "pair", "single", "quarter", "quarters")
+)
 #: After these words "one" is no number.
 _NOT_BEFORE_ONE: Final = frozenset(("no", "any", "some", "every", "the", "this", "that", "which"))
 
