@@ -17,6 +17,8 @@ from segops.studio.windows import window_keys
 def only_so_often(found: list[Item], context: Context) -> Item | None:
     """Read "only ever bought once": exactly so often."""
     quantity = one(found, "Q")
+    if quantity.value.unit != "times":
+        return None
     exact = replace(quantity, value=replace(quantity.value, bare=False), first=found[0].first)
     return counted([one(found, "E"), exact], context) if quantity.value.bare else None
 

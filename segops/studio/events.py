@@ -44,7 +44,7 @@ def counted(found: list[Item], context: Context) -> Item | None:
         return amount(found, context) if found[0] is quantity else None
     if clause.test is not None or clause.head != "did" or said.unit not in ("", "times"):
         return None
-    if any(not_whole(operand) for _, operand in said.ops):
+    if any(not_whole(operand) for _, operand in said.ops) or _is_graded(quantity, context):
         return None
     marks = quantity.marked("count")
     if said.bare and not said.ops[0][1]:
@@ -63,6 +63,12 @@ def counted_or_more(found: list[Item], context: Context) -> Item | None:
     said = Quantity(((op, quantity.value.ops[0][1]),), quantity.value.unit)
     done = counted([replace(quantity, value=said), one(found, "E")], context)
     return None if done is None else replace(done, last=found[-1].last)
+
+
+def _is_graded(quantity: Item, context: Context) -> bool:
+    """Whether a number is a grade: "3 or worse"."""
+    words = {token.norm for token in context.tokens[quantity.first : quantity.last + 1]}
+    return not words.isdisjoint(("worse", "better", "higher", "lower"))
 
 
 def not_whole(operand: Any) -> bool:

@@ -61,6 +61,29 @@ def _with_object(head: str, words: list[str], kind: str, context: Context) -> An
     return None
 
 
+def _same_consent(found: list[Item], context: Context) -> Reduced:
+    """Read "consents to email but not to SMS": the verb has a second object."""
+    value, word = found[0], found[-1]
+    words = [context.tokens[at].stem for at in range(value.first, value.last + 1)]
+    phrases = context.lexicon.phrases
+    heads = (tuple(words[:at]) for at in range(len(words) - 1, 0, -1))
+    meaning = next(
+        (
+            phrases[key]["V"]
+            for head in heads
+            if "V" in phrases.get(key := (*head, context.tokens[word.first].stem), {})
+        ),
+        None,
+    )
+    if meaning is None:
+        return None
+    joint, denial = (
+        Item("BUT", "", found[-2].first, found[-2].first),
+        Item("NEG", "", found[-2].first, found[-2].last),
+    )
+    return [value, joint, denial, Item("V", Values((meaning,)), word.first, word.last)]
+
+
 def _same_object_after(found: list[Item], context: Context) -> Reduced:
     """Read "clicked fewer emails than they opened"."""
     event, verb = found[0], found[-1]
@@ -142,6 +165,7 @@ _LISTS: Final = (
     Rule("ALLOF OFTHESE?", _any_of_list),
     Rule("UNK (OR|AND) (E|V|P)", _same_object),
     Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
+    Rule("V COMMA? (EXCEPT|BUT NEG|AND NEG) UNK", _same_consent),
 )
 _CITIES: Final = (
     Rule("(SUBJ|EVERYONE|REL|COMMA|AND|OR|NODE|V|START|WITH|NEG|BUT|R|G) UNK", _city),
@@ -254,9 +278,11 @@ def _after(items: list[Item]) -> list[Item]:
 
 def _ended(items: list[Item]) -> list[Item]:
     """Leave out words of structure that are at the wrong end to join anything."""
-    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN", "ONLY"):
+    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN"):
         items = items[:-1]
-    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW", "ONLY")]
+    if len(items) > 1 and items[0].kind == "ONLY" and items[1].kind != "E":
+        items = items[1:]
+    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW")]
 
 
 def everyone_but(items: list[Item]) -> bool:

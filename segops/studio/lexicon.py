@@ -22,7 +22,7 @@ MAX_GAP: Final = 6
 Phrase = tuple[str, ...]
 Meanings = Mapping[str, Any]
 
-_PARTICLES: Final = frozenset(["in", "up", "out", "on", "off"])
+_PARTICLES: Final = frozenset(["in", "up", "out", "on", "off", "to"])
 _SUFFIXES: Final = ("id", "name", "at", "date", "s")
 #: Verbs that say too little without what they are about.
 _VAGUE_VERBS: Final = frozenset(
@@ -171,7 +171,7 @@ def _of_events(catalogue: StudioCatalogue, synonyms: Synonyms) -> Iterator[_Entr
             yield phrase, "E", event
         if len(words) > 1 and verbs.count(words[-1:]) == 1 and not own and words[-1] not in _VAGUE_VERBS:
             yield words[-1], "E", event
-        for noun in name.lower().split()[:-1][-1:] if words[-1] not in _PARTICLES else ():
+        for noun in [] if {words[-1], *words[-2:-1]} & _PARTICLES else name.lower().split()[:-1][-1:]:
             yield noun, "O", noun
 
 

@@ -46,6 +46,7 @@ _LEFT: Final = {
     "STAGE": "By which event, and in which period of days?",
     "CHANGE": "Which trait changed, and from which value to which?",
     "SINCE": "Since when, or since which event?",
+    "ONLY": 'Only what is meant by "{text}": exactly how many times, or nothing else?',
     "DIGIT": 'Which digit, from 1 to 5, of "{text}"?',
 }
 _ORDER: Final = ("UNK", "VAGUE", "V", "W", "LIT")

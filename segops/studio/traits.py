@@ -71,6 +71,8 @@ def _been(found: list[Item], context: Context) -> Item | None:
     node = trait_node(values.value, context)
     if node is None or "trait" not in node:
         return None
+    if found[0].kind in ("NEG", "WITHOUT"):
+        return None
     marks = (*values.marked("has_been.is"), *time.marked("for"))
     return denied(found, noted(found, {"has_been": node, "for": duration(said.length_ms)}, marks))
 
@@ -249,6 +251,7 @@ MEASURES: Final = (
     Rule("Q", aged),
     Rule("Q", starred),
     Rule("P (FROM|TO)? CHANGE FROM? V (TO|O) V", _changed),
+    Rule("LOST P? V P?", _lost),
     Rule("P CHANGE (TO|O)? V", _changed),
     Rule("CHANGE P? FROM V (TO|O) V", _changed),
     Rule("CHANGE FROM V", _changed),
@@ -271,8 +274,6 @@ TRAITS: Final = (
     Rule("NODE COMMA? EXCEPT W", next_too),
     Rule("NODE COMMA? BUT NEG W", next_too),
     Rule("P ENDED", over),
-    Rule("LOST P? V P?", _lost),
-    Rule("LOST V", _lost),
     Rule("(NEG|WITHOUT) WITH? P FILE?", _existing),
     Rule("P (MISSING|FILE)", _existing),
     Rule("WITH BOTH? P FILE?", _existing),
