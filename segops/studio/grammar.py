@@ -226,8 +226,12 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
         whole = _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
     except Unread:
         whole = None
+    numbers = [item for item in before if item.kind in ("Q", "T")]
+    times = [item for item in before if item.kind == "W"]
+    if numbers and whole is None:
+        raise Unread(numbers)
     try:
-        piece = _parsed(after, context)
+        piece = _parsed([*times, *after], context)
         return piece if whole is None or _is_said_again(whole, piece) else whole
     except Unread:
         if whole is not None:
