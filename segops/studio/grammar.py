@@ -24,7 +24,6 @@ from segops.studio.words import load_words
 
 #: Words that are no tier of RFM unless RFM is named.
 _EVERYDAY_TIERS: Final = frozenset(("new", "loyal", "promising", "at_risk"))
-_MOST_ITEMS: Final = 160
 
 
 def _number_of_list(found: list[Item], _context: Context) -> Item | None:
@@ -179,8 +178,6 @@ _LATE: Final = (
 
 def parsed(items: list[Item], context: Context) -> Piece:
     """Return the tree of a request. Raises Unread with the items that became nothing."""
-    if len(items) > _MOST_ITEMS:
-        raise Unread(items[_MOST_ITEMS:])
     read = _without_tiers(prepared(items, context))
     if (
         len(read) > 3

@@ -25,6 +25,9 @@ from segops.studio.synonyms import Synonyms
 #: The synonyms of the package alone.
 NO_SYNONYMS: Final = Synonyms()
 
+#: No sentence of people has as many parts; each takes a part of the time that an answer may take.
+_MOST_ITEMS: Final = 160
+_LONG: Final = "Which customers are meant, in fewer words? This request has too many parts for one rule."
 _ALWAYS: Final = (
     "always true: {reason}; a segment of all customers needs no rule. Which condition should they meet?"
 )
@@ -57,6 +60,8 @@ def _answer(items: list[Item], context: Context) -> Proposal:
         if not unknown:
             return refused(NO_REQUEST, _spans(context, (), items))
         return asked(question(unknown, context), _spans(context, (), unknown))
+    if len(items) > _MOST_ITEMS:
+        return asked(_LONG, _spans(context, (), items[_MOST_ITEMS:]))
     try:
         piece = parsed(items, context)
     except Unread as unread:

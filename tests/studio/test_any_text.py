@@ -55,6 +55,29 @@ def test_any_follow_up_has_an_answer(text: str) -> None:
     assert repr(rule) == before
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 900 + "gold" + ")" * 900,
+        "gold and " * 220,
+        "not " * 490 + "gold",
+        "bought or " * 190,
+        "either " * 250 + "gold",
+        "except " * 250 + "gold",
+        "(bought) or " * 150,
+        "at least 3 orders in the last 30 days and " * 45,
+        "1 " * 900,
+        "one hundred " * 150,
+        "1 million " * 150,
+        "jakcets " * 240,
+        "add " * 480 + "to cart",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_text_of_many_parts_has_an_answer(text: str) -> None:
+    _check(said(text), text[:2_000], "shop")
+
+
 def test_an_answer_covers_each_word_once() -> None:
     for name, text, _ in CASES[::7]:
         spans = said(text, CATALOGUES[name]).understood
