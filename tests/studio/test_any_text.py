@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segops.studio import Proposal, amend
+from segops.studio import Proposal, amend, propose
 from tests.studio.helpers import CATALOGUES, NOW_MS, meaning, said
 from tests.studio.test_paraphrases import CASES
 
@@ -76,6 +77,15 @@ def test_any_follow_up_has_an_answer(text: str) -> None:
 )
 def test_a_text_of_many_parts_has_an_answer(text: str) -> None:
     _check(said(text), text[:2_000], "shop")
+
+
+def test_a_mistake_in_the_grammar_is_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> Proposal:
+        raise LookupError("no such item")
+
+    monkeypatch.setattr(sys.modules["segops.studio.propose"], "answered", broken)
+    found = propose("bought twice", CATALOGUES["shop"], NOW_MS)
+    assert (found.outcome, found.rule) == ("question", None)
 
 
 def test_an_answer_covers_each_word_once() -> None:
