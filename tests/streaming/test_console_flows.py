@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser import NARROW, WIDE, browsing, check_accessible, check_fits, keep_picture, play
-from tests.destinations.receiver import Receiver
+from tests.destinations.receiver import Receiver, receiving
 
 from .consoles import ConsoleProcess, run_beside
 from .deliveries import DESTINATIONS, Delivery
@@ -45,7 +45,7 @@ PATHS = (
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver().serving() as found:
+    with receiving() as found:
         yield found
 
 
