@@ -2,8 +2,8 @@
 
 A channel is what a page looks at. Its source says what there is (a snapshot) and what has changed since it
 was asked last (a delta); both hold figures as they are now, so that a browser which gets one twice is right.
-A browser that reads slowly has a short queue; beyond it, the queue is dropped, and the latest snapshot is
-what it gets next. One that comes back with the id of its last message gets the messages since, or a snapshot.
+A browser that reads slowly has a short queue; beyond it, the queue is dropped, and it gets the latest
+snapshot next. One that comes back with the id of its last message gets the messages since, or a snapshot.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Channel:
         self._source = source
         self._id = secrets.token_hex(4)
         self._number = 0
-        self._kept: deque[bytes] = deque(maxlen=MOST_KEPT)
+        self._latest: deque[bytes] = deque(maxlen=MOST_KEPT)
         self._snapshot: bytes | None = None
         self.clients: set[_Client] = set()
         self.idle = 0
@@ -92,7 +92,7 @@ class _Channel:
             return
         self._number += 1
         message = self._message("delta", found)
-        self._kept.append(message)
+        self._latest.append(message)
         for client in self.clients:
             client.put(message)
 
@@ -112,9 +112,9 @@ class _Channel:
         if name != self._id or not number.isdecimal() or len(number) > 18:
             return None
         missed = self._number - int(number)
-        if not 0 <= missed <= min(len(self._kept), MOST_WAITING):
+        if not 0 <= missed <= min(len(self._latest), MOST_WAITING):
             return None
-        return [*self._kept][len(self._kept) - missed :]
+        return [*self._latest][len(self._latest) - missed :]
 
     def _message(self, event: str, data: Mapping[str, Any]) -> bytes:
         head = f"id: {self._id}.{self._number}\nevent: {event}\ndata: ".encode()
@@ -152,6 +152,7 @@ class Hub:
             if len(self._channels) >= MOST_CHANNELS:
                 return
             channel = self._channels[name] = _Channel(make())
+        del make  # it may hold much, and this goes on for hours
         missed = channel.since(last) if last else None
         client = _Client(behind=missed is None, waiting=missed or [])
         channel.clients.add(client)

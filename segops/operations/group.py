@@ -68,12 +68,12 @@ def url_in(metadata: bytes | None) -> str:
     """
     try:
         joined = ConsumerProtocolMemberMetadata.decode(metadata or b"")
-        return msgspec.json.decode(joined.user_data or b"{}", type=_Told).url
+        return msgspec.json.decode(joined.user_data or b"{}", type=_Announced).url
     except (ValueError, TypeError, IndexError, struct.error, msgspec.MsgspecError):
         return ""
 
 
-class _Told(msgspec.Struct):
+class _Announced(msgspec.Struct):
     """What a worker tells the others of its group; the rest of it is Faust's own."""
 
     url: str = ""

@@ -33,6 +33,25 @@ async def members_at(settings: Settings, segment_key: str, at_ms: int | None) ->
     return found.members()
 
 
+async def current_members(settings: Settings, segment_key: str) -> list[PastMembership]:
+    """Return the members of a segment as of now, by profile, from the latest change of each membership alone.
+
+    Raises UserError when the topic is missing or no broker is reachable.
+    """
+    topic, end = settings.topics.membership_state, f"|{segment_key}".encode()
+    (count,) = (await partition_counts(settings.kafka, [topic])).values()
+    found = MembershipsAt(MAX_MS, segment_key=segment_key)
+    latest: dict[bytes, bytes | None] = {}
+    async for record in _rows(settings, [TopicPartition(topic, number) for number in range(count)]):
+        if record.key is not None and record.key.endswith(end):
+            latest[record.key] = record.value
+    for value in latest.values():
+        change = decoded_change(value)
+        if change is not None:
+            found.row(change)
+    return found.members()
+
+
 async def memberships_at(settings: Settings, profile_id: str, at_ms: int) -> tuple[str, list[PastMembership]]:
     """Return the memberships of a profile at an instant, with the id of the profile that had them.
 

@@ -139,20 +139,20 @@ _BLOCKS: list[float] = []
 
 
 async def _longest_block() -> None:
-    """Note how much CPU time others of this loop took between two turns; other processes do not count."""
+    """Note how much CPU time other tasks took between two turns: other processes do not count."""
     while True:
         began = time.thread_time()
         await asyncio.sleep(0.001)
         _BLOCKS.append(time.thread_time() - began)
 
 
-# -- live pages ----------------------------------------------------------------------------------------------
+# -- live pages --------------------------------------------------------------------------------------------
 
 CLIENTS, LIVE, LIVE_SECONDS = 200, 1_000, 15
 
 
 def measure_live() -> dict[str, float]:
-    """Measure a console's process with 200 live pages: all of 1,000 segments, of which each changes each second.
+    """Measure a console's process with 200 live pages of 1,000 segments, of which each changes each second.
 
     The records of their sizes come from memory. Then the same with the 50 segments that a page shows.
     """

@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from segops import config
 from segops.analytics.intervals import DAY_MS
+from segops.console.board.answers import AnswerCache
 from segops.console.board.board import Board
 from segops.console.board.changes import MOST
 from segops.console.board.deliveries import Deliveries
 from segops.console.board.exposition import buckets, growth, quantile, scraped, total
-from segops.console.board.kept import Kept
 from segops.console.board.polling import DELIVERY, WORKER, Polled, is_address
-from segops.console.board.pulse import Pulses
 from segops.console.board.reasons import ReasonMinutes
+from segops.console.board.vitals import VitalsWatch
 from segops.core.delivery.messages import Person
 from segops.core.delivery.model import Delivery, Entry, Target, Told
 from segops.delivery.entries import Address
@@ -217,43 +217,47 @@ def page(registry: CollectorRegistry, at_ms: int, url: str = "http://w1:1") -> P
     return Polled(url, at_ms, scraped(generate_latest(registry), WORKER))
 
 
-def test_the_pulse_compares_polls() -> None:
-    pulses, metrics, silent = Pulses(), Metrics(CollectorRegistry()), Polled("d", 0, None, "does not answer")
+def test_vitals_compare_polls() -> None:
+    watch, metrics, silent = (
+        VitalsWatch(),
+        Metrics(CollectorRegistry()),
+        Polled("d", 0, None, "does not answer"),
+    )
     metrics.events_consumed.labels("resolve").inc(1_000_000)
     metrics.partition_clock.labels("0").set(1_000)
     metrics.partition_clock.labels("1").set(900.5)
-    pulses.hear([page(metrics.registry, 10_000)], silent)
-    assert pulses.now.events_per_s is None
-    assert pulses.now.clock_ms == 900_500
+    watch.hear([page(metrics.registry, 10_000)], silent)
+    assert watch.now.events_per_s is None
+    assert watch.now.clock_ms == 900_500
     metrics.events_consumed.labels("resolve").inc(400)
     metrics.end_to_end.observe(0.04)
     metrics.timer_lateness.observe(7)
     metrics.timer_lateness.observe(0.1)
     metrics.partitions_recovering.set(2)
-    pulses.hear(
+    watch.hear(
         [page(metrics.registry, 14_000), Polled("http://w2:1", 14_000, None, "does not answer")], silent
     )
-    now = pulses.now
+    now = watch.now
     assert (now.events_per_s, now.recovering, now.overdue, now.reached, now.known) == (100, 2, 1, 1, 2)
     assert now.p99_ms is not None and 25 < now.p99_ms <= 50
-    assert [each.answers for each in pulses.workers] == [True, False]
-    assert pulses.gates == {} and not pulses.delivers
-    pulses.hear([Polled("http://w1:1", 16_000, None, "does not answer")], silent)
-    assert (pulses.now.reached, pulses.now.at_ms) == (0, 14_000)
+    assert [each.answers for each in watch.workers] == [True, False]
+    assert watch.gates == {} and not watch.delivers
+    watch.hear([Polled("http://w1:1", 16_000, None, "does not answer")], silent)
+    assert (watch.now.reached, watch.now.at_ms) == (0, 14_000)
 
 
 def test_a_worker_that_began_again_does_not_count_backwards() -> None:
-    pulses, silent = Pulses(), Polled("d", 0)
+    watch, silent = VitalsWatch(), Polled("d", 0)
     for at_ms, events in ((1_000, 500), (2_000, 100)):
         metrics = Metrics(CollectorRegistry())
         metrics.events_consumed.labels("resolve").inc(events)
         metrics.end_to_end.observe(1)
-        pulses.hear([page(metrics.registry, at_ms)], silent)
-    assert pulses.now.events_per_s == 100
+        watch.hear([page(metrics.registry, at_ms)], silent)
+    assert watch.now.events_per_s == 100
 
 
 def test_gates_are_what_the_delivery_says() -> None:
-    pulses, metrics = Pulses(), Metrics(CollectorRegistry())
+    watch, metrics = VitalsWatch(), Metrics(CollectorRegistry())
     delivery = metrics.delivery
     for at_ms, sent in ((1_000, 5), (31_000, 20)):
         delivery.closed.labels("crm").set(1)
@@ -262,8 +266,8 @@ def test_gates_are_what_the_delivery_says() -> None:
         delivery.oldest_seconds.labels("crm", "1").set(2.5)
         delivery.told.labels("crm", "winback", "entered").inc(sent)
         found = scraped(generate_latest(metrics.registry), DELIVERY)
-        pulses.hear([], Polled("d", at_ms, found))
-    assert pulses.gates == {
+        watch.hear([], Polled("d", at_ms, found))
+    assert watch.gates == {
         "crm": {
             "state": "closed",
             "reason": "",
@@ -289,24 +293,24 @@ def test_only_addresses_of_workers_are_asked() -> None:
     assert not any(map(is_address, bad))
 
 
-# -- kept answers ------------------------------------------------------------------------------------------
+# -- cache answers ------------------------------------------------------------------------------------------
 
 
 def test_an_answer_is_computed_once_for_all_who_ask() -> None:
     async def main() -> None:
-        kept, calls, go = Kept(), [], asyncio.Event()
+        cache, calls, go = AnswerCache(), [], asyncio.Event()
 
         async def make() -> int:
             calls.append(1)
             await go.wait()
             return len(calls)
 
-        first, second = (asyncio.create_task(kept.get("a", make)) for _ in range(2))
+        first, second = (asyncio.create_task(cache.get("a", make)) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
         go.set()
-        assert await second == await kept.get("a", make) == 1
-        assert await kept.get("b", make) == 2
+        assert await second == await cache.get("a", make) == 1
+        assert await cache.get("b", make) == 2
 
     asyncio.run(main())
 
@@ -321,11 +325,11 @@ def test_a_failure_and_an_old_answer_are_not_kept() -> None:
                 raise ValueError("once")
             return len(calls)
 
-        kept = Kept(kept_s=-1.0)
+        cache = AnswerCache(lasts_s=-1.0)
         with pytest.raises(ValueError, match="once"):
-            await kept.get("a", fail)
-        assert await kept.get("a", fail) == 2
-        assert await kept.get("a", fail) == 3
+            await cache.get("a", fail)
+        assert await cache.get("a", fail) == 2
+        assert await cache.get("a", fail) == 3
 
     asyncio.run(main())
 

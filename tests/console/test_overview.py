@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from segops.console.board.polling import Polled
-from segops.console.board.pulse import Point, Pulse
+from segops.console.board.vitals import Point, Vitals
 from segops.console.pages.overview import OverviewSource
 
 from .board import FilledBoard, full
@@ -28,7 +28,7 @@ def shown(board: FilledBoard, path: str = "/index.json") -> Any:
 
 def test_the_figures_are_those_of_the_read_model() -> None:
     board = full()
-    board._pulses.now = Pulse(NOW_MS, 1_234.4, 10, 38.2, 2_180.0, 530, 1, 2, NOW_MS - 90_000, 0, 1, 1)
+    board._vitals.now = Vitals(NOW_MS, 1_234.4, 10, 38.2, 2_180.0, 530, 1, 2, NOW_MS - 90_000, 0, 1, 1)
     page = shown(board)
     tiles = {each["key"]: each["value"] for each in page["tiles"]}
     assert tiles == {
@@ -111,7 +111,7 @@ def test_names_are_texts_and_no_markup() -> None:
     board.minute("bad", 1, 90_000, {"event": 9_000, "<b>": 1}, {})
     board.size("bad", 90_000)
     board.alert("bad", "<i>")
-    board._pulses.hear([Polled("http://<u>:1", NOW_MS, None, "<s>")], Polled("d", NOW_MS))
+    board._vitals.hear([Polled("http://<u>:1", NOW_MS, None, "<s>")], Polled("d", NOW_MS))
 
     async def steps(browser: Browser) -> None:
         await board.tick()
@@ -146,7 +146,7 @@ async def _heard(browser: Browser, path: str, board: FilledBoard, count: int) ->
 
 def test_the_stream_of_the_overview_has_its_figures() -> None:
     board = full()
-    board._pulses.points.append(Point(NOW_MS, 12.34, 1))
+    board._vitals.points.append(Point(NOW_MS, 12.34, 1))
 
     async def steps(browser: Browser) -> None:
         await board.tick()

@@ -116,7 +116,8 @@ def test_a_message_has_so_many_rows_and_the_others_follow() -> None:
 def test_a_segment_has_its_rule_in_three_forms() -> None:
     (page,) = shown(full(), "/segments/high-intent.json")
     assert page["sentence"] == (
-        "Customers who did Product Viewed where category = shoes ≥ 3 within 1w and not did Order Completed within 1w."
+        "Customers who did Product Viewed where category = shoes ≥ 3 within 1w "
+        "and not did Order Completed within 1w."
     )
     assert page["tree"]["label"] == "all of"
     assert [each["label"] for each in page["tree"]["parts"]][1] == "not"

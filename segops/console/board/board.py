@@ -14,15 +14,15 @@ from segops.analytics.alert_log import AlertLog
 from segops.analytics.sizes import SegmentSizes
 from segops.catalogue.views import EventView
 from segops.config import Settings
+from segops.console.board.answers import AnswerCache
 from segops.console.board.changes import RecentChange, RecentChanges
 from segops.console.board.deliveries import Deliveries
 from segops.console.board.following import Follower, LostRecords, Topic
-from segops.console.board.kept import Kept
 from segops.console.board.polling import Poller
 from segops.console.board.published import CatalogueFold, Definitions, Edition, Plans, one_by_one
-from segops.console.board.pulse import Pulse, Pulses, WorkerHealth
 from segops.console.board.reasons import ReasonMinutes
 from segops.console.board.rows import Row, Rows, Subscription
+from segops.console.board.vitals import Vitals, VitalsWatch, WorkerHealth
 from segops.console.live import Hub
 from segops.core.audiences.model import AudienceRecord
 from segops.core.delivery.model import Delivery
@@ -63,11 +63,11 @@ class Board:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sessions = Sessions()
-        self._pulses = Pulses()
+        self._vitals = VitalsWatch()
         self._rows = Rows(lambda: self.sizes)
         self.hub = Hub()
         #: Answers of scans, which visit all profiles.
-        self.scanned = Kept()
+        self.scanned = AnswerCache()
         self._fresh(1, ())
         self._follower = Follower(settings, self._topics(), self._begin)
 
@@ -97,7 +97,7 @@ class Board:
             self.reasons.note(record)
 
     def _topics(self) -> list[Topic]:
-        """Return what is followed. Folds are looked up at each record: they begin again after a loss."""
+        """Return what is followed. Folds are looked up at each record: after a loss there are new ones."""
         names = self._settings.topics
         audiences = one_by_one(lambda found: self._audiences.apply_all(found))
         destinations = one_by_one(lambda found: self._destinations.apply_all(found))
@@ -130,7 +130,7 @@ class Board:
         begin, _ = self._letters[partition]
         self._letters[partition] = begin, record.offset + 1
 
-    # -- what pages read -------------------------------------------------------------------------------
+    # -- what pages read -----------------------------------------------------------------------------------
 
     @property
     def as_of_ms(self) -> int | None:
@@ -182,7 +182,7 @@ class Board:
     @property
     def gates(self) -> Mapping[str, Mapping[str, Any]]:
         """Destination -> its state as the delivery says it; empty while that does not answer."""
-        return self._pulses.gates
+        return self._vitals.gates
 
     @property
     def catalogue(self) -> list[EventView]:
@@ -197,17 +197,17 @@ class Board:
     @property
     def workers(self) -> Sequence[WorkerHealth]:
         """The workers, as of the last poll."""
-        return self._pulses.workers
+        return self._vitals.workers
 
     @property
-    def pulse(self) -> Pulse:
+    def vitals(self) -> Vitals:
         """How the workers fare together."""
-        return self._pulses.now
+        return self._vitals.now
 
     @property
-    def pulses(self) -> Pulses:
+    def vitals_watch(self) -> VitalsWatch:
         """The same with its past hour."""
-        return self._pulses
+        return self._vitals
 
     @property
     def dead_letters(self) -> int:
@@ -230,17 +230,17 @@ class Board:
         """Tell it no more."""
         self._rows.unsubscribe(subscription)
 
-    # -- its life --------------------------------------------------------------------------------------
+    # -- its life ------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow, poll and tell until ``stop``. Raises Unreachable if Kafka's address cannot be right."""
-        gc.disable()  # what is read at the start stays: to look through it takes 200 ms each time
+        gc.disable()  # what is read at the start stays, and to look through it takes 200 ms each time
         tasks = [
             asyncio.ensure_future(each)
             for each in (
                 stop.wait(),
                 self._sessions.run(self._session, stop, lambda: None),
-                Poller(self._settings, self._pulses.hear).run(),
+                Poller(self._settings, self._vitals.hear).run(),
                 self._ticking(),
             )
         ]

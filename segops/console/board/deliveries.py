@@ -49,10 +49,10 @@ class Deliveries:
         """Take a record of what was told; requests and the entries of people do not count."""
         self._take(record, _TOLD, self._tell)
 
-    def _take(self, record: Any, parts: int, apply: Callable[[tuple[str, ...], bytes | None], None]) -> None:
+    def _take(self, record: Any, length: int, apply: Callable[[tuple[str, ...], bytes | None], None]) -> None:
         try:
             names = _key(record.key or b"")
-            if len(names) == parts and names[0] not in ("", "!"):
+            if len(names) == length and names[0] not in ("", "!"):
                 apply(names, record.value)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self.unreadable += 1

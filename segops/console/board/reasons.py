@@ -34,8 +34,8 @@ class ReasonMinutes:
     no earlier one.
     """
 
-    def __init__(self, kept_ms: int = DAY_MS) -> None:
-        self._kept_ms: Final = kept_ms
+    def __init__(self, retained_ms: int = DAY_MS) -> None:
+        self._retained_ms: Final = retained_ms
         self._minutes: dict[int, _Minute] = {}
         self._open: dict[int, dict[int, dict[str, TrendRecord]]] = {}
         self.newest_ms = 0
@@ -45,7 +45,7 @@ class ReasonMinutes:
         at_ms = found.minute_ms
         known = self._open.setdefault(found.partition, {})
         latest = max(known, default=at_ms)
-        if at_ms < latest - MINUTE_MS or at_ms <= self.newest_ms - self._kept_ms:
+        if at_ms < latest - MINUTE_MS or at_ms <= self.newest_ms - self._retained_ms:
             return
         if at_ms > latest:
             for old in [each for each in known if each < at_ms - MINUTE_MS]:
@@ -69,7 +69,7 @@ class ReasonMinutes:
         if at_ms <= self.newest_ms:
             return
         self.newest_ms = at_ms
-        for old in [each for each in self._minutes if each <= at_ms - self._kept_ms]:
+        for old in [each for each in self._minutes if each <= at_ms - self._retained_ms]:
             del self._minutes[old]
 
     def steps(self, span: Iterable[int], step_ms: int) -> list[Flows]:

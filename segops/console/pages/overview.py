@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any, Final
 
-from segops.analytics.intervals import HOUR_MS, MINUTE_MS
+from segops.analytics.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from segops.console.board.board import Board
 from segops.console.board.reasons import Flows
 from segops.console.page import Action, Context, Data, Page
 from segops.console.pages._board import REASONS, condition, is_segment
-from segops.console.rendering import compact, duration, number
+from segops.console.rendering import compact, duration, instant, number
 
 _MOVERS: Final = 8
 #: Range of the changes by reason -> its steps, and how many there are.
 _RANGES: Final = {"1h": (MINUTE_MS, 60), "24h": (HOUR_MS, 24)}
 #: A partition's clock that is so old is a problem; so is a worker's poll.
 _OLD_CLOCK_MS: Final = 60_000
+_LONG_AGO_MS: Final = 90 * DAY_MS
 _STALE_MS: Final = 15_000
 _MANY_LAG: Final = 100_000
 
@@ -31,8 +32,8 @@ async def _overview(context: Context[Board]) -> Data:
         "range": span,
         "ranges": [*_RANGES],
         "tiles": tiles(board, now_ms),
-        "series": [(each.at_ms, round(each.events, 1)) for each in board.pulses.points],
-        "pulse_ms": board.pulse.at_ms,
+        "series": [(each.at_ms, round(each.events, 1)) for each in board.vitals_watch.points],
+        "vitals_ms": board.vitals.at_ms,
         "stale_ms": _STALE_MS,
         "changes": changes(board, span),
         "movers": movers(board),
@@ -47,21 +48,23 @@ async def _overview(context: Context[Board]) -> Data:
 
 def tiles(board: Board, now_ms: int) -> list[dict[str, Any]]:
     """Return the figures at the top, each with its key in the live stream."""
-    pulse, population = board.pulse, board.sizes.population()
+    vitals, population = board.vitals, board.sizes.population()
     known = None if population is None else population.known
-    lag_tone = "warn" if (pulse.lag or 0) > _MANY_LAG else ""
+    lag_tone = "warn" if (vitals.lag or 0) > _MANY_LAG else ""
     segments = sum(is_segment(key, each) for key, each in board.definitions.items())
     return [
-        _tile("events", "Events per second", number(pulse.events_per_s), "", "over ten seconds"),
-        _tile("p50", "Event to change", _ms(pulse.p50_ms), "", "median of the last minute"),
-        _tile("p99", "Slowest 1 %", _ms(pulse.p99_ms), "", "from event to change"),
-        _tile("lag", "Lag", compact(pulse.lag), "records", "not processed yet", lag_tone),
-        _tile("people", "People", compact(known), "", "profiles known"),
-        _tile("segments", "Segments", number(segments), "", "published"),
+        _tile("events", "Events per second", number(vitals.events_per_s), hint="over ten seconds"),
+        _tile("p50", "Event to change", _ms(vitals.p50_ms), hint="median of the last minute"),
+        _tile("p99", "Slowest 1 %", _ms(vitals.p99_ms), hint="from event to change"),
+        _tile("lag", "Lag", compact(vitals.lag), unit="records", hint="not processed yet", tone=lag_tone),
+        _tile("people", "People", compact(known), hint="profiles known"),
+        _tile("segments", "Segments", number(segments), hint="published"),
     ]
 
 
-def _tile(key: str, label: str, value: str, unit: str = "", hint: str = "", tone: str = "") -> dict[str, Any]:
+def _tile(
+    key: str, label: str, value: str, *, unit: str = "", hint: str = "", tone: str = ""
+) -> dict[str, Any]:
     return {"key": key, "label": label, "value": value, "unit": unit, "hint": hint, "tone": tone}
 
 
@@ -124,18 +127,17 @@ def movers(board: Board) -> list[dict[str, Any]]:
 
 def health(board: Board, now_ms: int) -> list[dict[str, Any]]:
     """Return what an operator looks at: name, value in words, tone, and what it means."""
-    pulse, clock_ms = board.pulse, board.pulse.clock_ms or board.sizes.as_of.least_ms
-    age_ms = None if clock_ms is None else max(0, now_ms - clock_ms)
+    vitals, clock_ms = board.vitals, board.vitals.clock_ms or board.sizes.as_of.least_ms
     closed = [name for name, gate in board.gates.items() if gate["state"] == "closed"]
-    answering = f"{pulse.reached} of {pulse.known} answer" if pulse.known else "none is known"
+    answering = f"{vitals.reached} of {vitals.known} answer" if vitals.known else "none is known"
     dead = sum(each.dead for each in board.deliveries.values())
     return [
-        _fact("workers", "Workers", answering, bad=pulse.reached < max(1, pulse.known)),
-        _fact("watermark", "Watermark", _age(age_ms), warn=age_ms is None or age_ms > _OLD_CLOCK_MS),
+        _fact("workers", "Workers", answering, bad=vitals.reached < max(1, vitals.known)),
+        _fact("watermark", "Watermark", _age(clock_ms, now_ms), warn=_is_behind(clock_ms, now_ms)),
         _fact(
-            "recovering", "Recovering", _counted(pulse.recovering, "partition"), warn=bool(pulse.recovering)
+            "recovering", "Recovering", _counted(vitals.recovering, "partition"), warn=bool(vitals.recovering)
         ),
-        _fact("overdue", "Overdue timers", number(pulse.overdue), warn=bool(pulse.overdue)),
+        _fact("overdue", "Overdue timers", number(vitals.overdue), warn=bool(vitals.overdue)),
         _fact(
             "letters", "Dead letters", number(board.dead_letters), warn=board.dead_letters > 0, href="/data"
         ),
@@ -147,7 +149,7 @@ def health(board: Board, now_ms: int) -> list[dict[str, Any]]:
             bad=bool(closed),
             href="/destinations",
         ),
-        _fact("history", "History still to read", _left(pulse.backfill_left)),
+        _fact("history", "History still to read", _left(vitals.backfill_left)),
     ]
 
 
@@ -170,9 +172,17 @@ _HINTS: Final[Mapping[str, str]] = {
 }
 
 
-def _age(age_ms: int | None) -> str:
-    if age_ms is None:
+def _is_behind(clock_ms: int | None, now_ms: int) -> bool:
+    """Return whether clocks lag; events of long ago, as in the demo, have clocks of their own."""
+    return clock_ms is None or _OLD_CLOCK_MS < now_ms - clock_ms < _LONG_AGO_MS
+
+
+def _age(clock_ms: int | None, now_ms: int) -> str:
+    if clock_ms is None:
         return "unknown"
+    age_ms = max(0, now_ms - clock_ms)
+    if age_ms >= _LONG_AGO_MS:
+        return f"at {instant(clock_ms)[:10]}, past events"
     return "current" if age_ms < 5_000 else f"{duration(age_ms // 1000 * 1000)} behind"
 
 
@@ -207,7 +217,7 @@ class OverviewSource:
 
     @property
     def _points(self) -> list[Any]:
-        return [*self._board.pulses.points]
+        return [*self._board.vitals_watch.points]
 
     def _figures(self) -> dict[str, Any]:
         board, now_ms = self._board, self._now_ms()
@@ -216,7 +226,7 @@ class OverviewSource:
         checks = health(board, now_ms)
         return {
             "as_of_ms": board.as_of_ms,
-            "pulse_ms": board.pulse.at_ms,
+            "vitals_ms": board.vitals.at_ms,
             "figures": found | {each["key"]: each["value"] for each in checks},
             "tones": {each["key"]: each["tone"] for each in checks},
             "point": (points[-1].at_ms, round(points[-1].events, 1)) if points else None,

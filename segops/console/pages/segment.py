@@ -77,7 +77,7 @@ async def _segment(context: Context[Board]) -> Data:
         "reasons": _reasons(view),
         "happenings": [_happening(each) for each in board.recent_changes(key)[:_MOST_HAPPENINGS]],
         "editions": editions(board, definition),
-        "used_by": dependants(board.definitions.values()).get(key, []),
+        "used_by": _users(board, key),
         "uses": sorted(set(references(definition.when))),
         "audiences": _audiences(board, key),
         "alerts": _alerts(board, definition),
@@ -201,6 +201,12 @@ def editions(board: Board, definition: Definition) -> list[dict[str, Any]]:
 def _text(board: Board, edition: Edition) -> str:
     definition = definition_from_record(edition.record)
     return "" if definition is None else written(document_of(definition, board.definitions))
+
+
+def _users(board: Board, key: str) -> list[str]:
+    """Return the segments that refer to one; audiences are listed by themselves."""
+    found = dependants(board.definitions.values()).get(key, [])
+    return [each for each in found if not each.startswith(PREFIX)]
 
 
 def _audiences(board: Board, key: str) -> list[dict[str, Any]]:

@@ -110,8 +110,8 @@ def _conflict(board: Board, key: str, seen: str, now: Definition | None) -> Conf
     lines = difference(*texts) if len(texts) > 1 else []
     data = {"version": now.version, "paused": now.paused, "seen": fingerprint(now), "difference": lines}
     state = "paused" if now.paused else "not paused"
-    text = f"Another person changed {key} meanwhile: it is at version {now.version} and {state}."
-    return Conflict(f"{text} Nothing was done.", data)
+    is_now = f"it is at version {now.version} and {state}"
+    return Conflict(f"Another person changed {key} meanwhile: {is_now}. Nothing was done.", data)
 
 
 def _seen(board: Board, key: str, seen: str) -> Definition | None:

@@ -24,8 +24,9 @@ async def _live(context: Context[Board], last: str) -> AsyncGenerator[bytes, Non
     if channel is None:
         yield _GONE
         return
-    name, make = channel
-    async with aclosing(context.board.hub.listen(name, make, last)) as messages:
+    stream = context.board.hub.listen(*channel, last)
+    del context, channel  # they hold much, and this goes on for hours
+    async with aclosing(stream) as messages:
         async for message in messages:
             yield message
 

@@ -18,7 +18,7 @@ function take(data) {
     if (tone) TONES.forEach((each) => tag.classList.toggle(each, each === tone));
   }
   const workers = new Set(document.querySelectorAll(".panel [data-as-of]"));
-  document.querySelectorAll("[data-as-of]").forEach((element) => showAsOfOf(element, workers.has(element) ? data.pulse_ms : data.as_of_ms));
+  document.querySelectorAll("[data-as-of]").forEach((element) => showAsOfOf(element, workers.has(element) ? data.vitals_ms : data.as_of_ms));
   if (data.series) events.set({ points: data.series });
   else if (data.point) events.add(data.point);
   movers(data.movers);

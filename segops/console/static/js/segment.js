@@ -44,13 +44,33 @@ function happened(found) {
   document.querySelector("[data-quiet]").hidden = list.childElementCount > 0;
 }
 
+/** Let the trend go on: the last point is the present until its step is over. */
+function follow(points, ms, members) {
+  const step = points.length > 2 ? points[1][0] - points[0][0] : 6e4;
+  const present = points.at(-1);
+  if (ms !== null && ms - (points.at(-2)?.[0] ?? 0) > step) {
+    points.push([ms, members]);
+    points.shift();
+  } else {
+    present[0] = Math.max(present[0], ms ?? 0);
+    present[1] = members;
+  }
+}
+
+function hints(now) {
+  for (const name of ["hour", "day", "week"]) {
+    const hint = document.querySelector(`[data-live="${name}"]`)?.closest(".tile").querySelector(".tile-hint");
+    if (hint) hint.textContent = `${written(now[name].adds)} entered, ${written(now[name].drops)} left`;
+  }
+}
+
 function take(data) {
   const now = data.figures;
   if (now) {
     showFigures({ members: written(now.members), hour: signed(now.hour.net), day: signed(now.day.net), week: signed(now.week.net), progress: now.progress === null ? "100 %" : percent(now.progress) });
+    hints(now);
     if (trend && data.as_of_ms !== null && figures.points.length) {
-      const last = figures.points.at(-1);
-      last[1] = now.members;
+      follow(figures.points, now.clock_ms, now.members);
       trend.set(figures);
     }
   }

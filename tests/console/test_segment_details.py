@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from segops.console.drafts.checking import fingerprint
-from segops.console.pages import segment_actions, segment_parts
+from segops.console.pages import segment_actions, segment_details
 from segops.core.errors import SegopsError
 from segops.core.scans import Estimate, Flow, Forecast, NodeCount, Overlap, SegmentForecast
 from segops.core.views.history import PastMembership
@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(question)
         return Scanned(NOW_MS, NOW_MS, 100, 0, RESULTS[type(question)])
 
-    monkeypatch.setattr(segment_parts, "patient_scan", scan)
+    monkeypatch.setattr(segment_details, "patient_scan", scan)
     return found
 
 
@@ -67,7 +67,7 @@ RESULTS: dict[type, Any] = {
 }
 
 
-def parts(board: FilledBoard, *paths: str) -> list[Any]:
+def details(board: FilledBoard, *paths: str) -> list[Any]:
     found: list[Any] = []
 
     async def steps(browser: Browser) -> None:
@@ -80,14 +80,14 @@ def parts(board: FilledBoard, *paths: str) -> list[Any]:
 
 
 def test_a_forecast_adds_up_and_is_asked_once_a_minute(asked: list[Any]) -> None:
-    one, two = parts(full(), "forecast.json", "forecast.json")
+    one, two = details(full(), "forecast.json", "forecast.json")
     assert (one["members"], one["in_24h"], one["in_30d"]) == (1_000, 993, 893)
     assert (len(one["hours"]), len(one["days"]), one["missing"]) == (25, 31, "")
     assert one == two and asked == [ForecastRequest(("high-intent",))]
 
 
 def test_an_overlap_says_how_many_are_in_both(asked: list[Any]) -> None:
-    found, own, unknown = parts(
+    found, own, unknown = details(
         full(), "overlap.json?with=vip", "overlap.json?with=high-intent", "overlap.json?with=x"
     )
     assert (found["both"], found["only_this"], found["only_other"]) == (300, 700, 301)
@@ -97,7 +97,7 @@ def test_an_overlap_says_how_many_are_in_both(asked: list[Any]) -> None:
 
 
 def test_a_funnel_counts_each_node_over_a_sample(asked: list[Any]) -> None:
-    (found,) = parts(full(), "funnel.json")
+    (found,) = details(full(), "funnel.json")
     assert [(each["label"], each["holds"]) for each in found["nodes"]] == [
         ("all of", 1_000),
         ("did A", 1_400),
@@ -111,8 +111,8 @@ def test_what_cannot_be_counted_says_why(monkeypatch: pytest.MonkeyPatch) -> Non
     async def fail(*_: Any, **__: Any) -> Any:
         raise SegopsError("0 of 8 partitions answered; is a worker running?")
 
-    monkeypatch.setattr(segment_parts, "patient_scan", fail)
-    for found in parts(full(), "forecast.json", "funnel.json", "overlap.json?with=vip"):
+    monkeypatch.setattr(segment_details, "patient_scan", fail)
+    for found in details(full(), "forecast.json", "funnel.json", "overlap.json?with=vip"):
         assert found == {"missing": "0 of 8 partitions answered; is a worker running?"}
 
 
@@ -120,16 +120,16 @@ def test_what_cannot_be_counted_says_why(monkeypatch: pytest.MonkeyPatch) -> Non
 
 MEMBERS = [
     PastMembership(f"email:ann{n}@shop.example", "high-intent", 2, NOW_MS - n, "event", f"m{n}", NOW_MS + n)
-    for n in range(segment_parts.MEMBERS + 5)
+    for n in range(segment_details.MEMBERS + 5)
 ]
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def members(_settings: Any, _key: str, _at_ms: int | None) -> list[PastMembership]:
+    async def members(_settings: Any, _key: str) -> list[PastMembership]:
         return MEMBERS
 
-    monkeypatch.setattr(segment_parts, "members_at", members)
+    monkeypatch.setattr(segment_details, "current_members", members)
 
 
 @pytest.mark.usefixtures("read")

@@ -19,7 +19,7 @@ from segops.console.rendering import address, quoted
 from segops.core.errors import SegopsError
 from segops.core.segments import Definition
 from segops.core.views.history import PastMembership
-from segops.operations.history import members_at
+from segops.operations.history import current_members
 from segops.operations.scans import patient_scan
 from segops.schemas.scan_views import view_estimate, view_forecast, view_overlap
 from segops.schemas.scans import ForecastRequest, OverlapRequest, Question, Scanned, estimate_request
@@ -121,7 +121,7 @@ async def _funnel(context: Context[Board]) -> Data:
     return await _part(context, make)
 
 
-def _drafts(board: Board, definition: Definition) -> Sequence[Definition]:
+def _drafts(board: Board, definition: Definition) -> list[Definition]:
     return board.log.bound([definition])
 
 
@@ -177,7 +177,7 @@ _NOBODY: Final[Data] = {
 async def _read(settings: Settings, key: str) -> _Listed:
     """Return all members, read in a thread with a loop of its own, since it may be many records."""
     at_ms = wall_ms()
-    found = await asyncio.to_thread(lambda: asyncio.run(members_at(settings, key, None)))
+    found = await asyncio.to_thread(lambda: asyncio.run(current_members(settings, key)))
     return _Listed(at_ms, sorted(found, key=lambda each: (-(each.since or 0), each.profile_id)))
 
 

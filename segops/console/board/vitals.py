@@ -45,7 +45,7 @@ class Point(NamedTuple):
     changes: float
 
 
-class Pulse(NamedTuple):
+class Vitals(NamedTuple):
     """All workers together. None: unknown, or nothing was observed in the last minute.
 
     ``clock_ms``: the least clock of their partitions. ``overdue``: timers that fired more than five seconds
@@ -72,11 +72,11 @@ _RATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 }
 
 
-class Pulses:
+class VitalsWatch:
     """Compares what workers say with what they said before."""
 
     def __init__(self) -> None:
-        self.now = Pulse()
+        self.now = Vitals()
         self.workers: Sequence[WorkerHealth] = ()
         self.points: deque[Point] = deque(maxlen=_POINTS)
         self.gates: Mapping[str, Mapping[str, Any]] = {}
@@ -94,20 +94,20 @@ class Pulses:
         while self._before[0][0] < at_ms - _SPAN_MS:
             self._before.popleft()
         if found:
-            self.now = self._pulse(at_ms, found, len(workers))
+            self.now = self._compared(at_ms, found, len(workers))
             if self.now.events_per_s is not None:
                 self.points.append(Point(at_ms, self.now.events_per_s, self.now.changes_per_s or 0.0))
         else:
             self.now = self.now._replace(reached=0, known=len(workers))
         self._hear_delivery(delivery)
 
-    def _pulse(self, at_ms: int, found: Mapping[str, Polled], known: int) -> Pulse:
+    def _compared(self, at_ms: int, found: Mapping[str, Polled], known: int) -> Vitals:
         sums = [each.found for each in found.values() if each.found is not None]
         clocks = [one.value for each in sums for one in each["segops_partition_clock_seconds"] if one.value]
         delays = self._observed("segops_end_to_end_seconds", found)
         late = self._observed("segops_timer_lateness_seconds", found)
         p50, p99 = (quantile(delays, share) for share in (0.5, 0.99))
-        return Pulse(
+        return Vitals(
             at_ms,
             self._rate("events", at_ms, found),
             self._rate("changes", at_ms, found),
@@ -173,8 +173,8 @@ def _health(polled: Polled) -> WorkerHealth:
 
 def _gates(now: Polled, then: Polled) -> dict[str, Mapping[str, Any]]:
     found, before = now.found or {}, then.found or {}
-    metrics = ("segops_delivery_closed", "segops_delivery_waiting")
-    names = {name for metric in metrics for name in totals(found, metric, "destination")}
+    known = ("segops_delivery_closed", "segops_delivery_waiting")
+    names = {name for metric in known for name in totals(found, metric, "destination")}
     span_ms = now.at_ms - then.at_ms
     return {name: _gate(found, before, name, span_ms) for name in sorted(names) if name}
 
