@@ -20,6 +20,13 @@ from .test_scans import members
 pytestmark = [pytest.mark.broker, pytest.mark.browser]
 
 HOUR_MS = 3_600_000
+WELCOME = """\
+key: welcome
+segment: reachable-visitors
+channel: email
+existing: send
+deliver: [{to: crm-hook}]
+"""
 REQUEST = "visited at least once and not in the segment unsubscribed"
 PATHS = (
     "/",
@@ -108,17 +115,19 @@ def test_from_a_request_in_english_to_a_delivery_that_is_held_and_released(
         await page.goto("/audiences")
         await page.get_by_role("link", name="New audience").first.click()
         await page.get_by_role("link", name="YAML").click()
-        await page.get_by_label("Audience as YAML").fill(
-            "key: welcome\nsegment: reachable-visitors\nchannel: email\nexisting: send\ndeliver: [{to: crm-hook}]\n"
-        )
-        await page.get_by_role("button", name="Save").click()
+        await page.get_by_label("Audience as YAML").fill(WELCOME)
+        await page.get_by_role("button", name="Make the audience").click()
         await page.wait_for_url("**/audiences/welcome")
-        for title, button in (("Plan reach", "Plan reach"), ("Submit for approval", "Submit")):
+        steps = (
+            ("Plan reach", "Plan reach", "Submit for approval"),
+            ("Submit for approval", "Submit", "Approve"),
+        )
+        for title, button, following in steps:
             await page.locator("summary", has_text=title).click()
             await page.get_by_role("button", name=button, exact=True).click()
-            await expect(page.locator("summary", has_text=title)).not_to_be_visible(timeout=60_000)
+            await expect(page.locator("summary", has_text=following)).to_be_visible(timeout=60_000)
         await page.locator("summary", has_text="Approve").click()
-        await page.get_by_label("Type welcome to confirm").fill("welcome")
+        await page.locator("#do-approve-confirmation").fill("welcome")
         await keep_picture(page, "approve")
         await page.get_by_role("button", name="Approve", exact=True).click()
         await expect(page.get_by_text("active", exact=True).first).to_be_visible(timeout=60_000)
@@ -147,7 +156,7 @@ def test_a_person_is_looked_up_and_erased_while_the_console_restarts(
         await page.goto("/people")
         await page.get_by_label("Any identifier").fill("u7@shop.example")
         await page.get_by_role("button", name="Look up").click()
-        await page.wait_for_url("**/people/user_id%3Au7**")
+        await page.get_by_role("link", name="user_id:u7").first.click()
         await expect(page.get_by_text("at-risk").first).to_be_visible()
         await keep_picture(page, "person")
         await page.get_by_role("link", name="Sandbox").click()
@@ -160,8 +169,9 @@ def test_a_person_is_looked_up_and_erased_while_the_console_restarts(
 
         await page.goto("/people/user_id%3Au7?tab=manage")
         await page.get_by_role("button", name="Erase").click()
-        await page.get_by_label("Type user_id:u7 to confirm").fill("user_id:u7")
-        await page.get_by_role("dialog").get_by_role("button", name="Erase").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Type user_id:u7 to confirm").fill("user_id:u7")
+        await dialog.get_by_role("button", name="Erase").click()
         await until(page, lambda: "user_id:u7" not in members(stack)["at-risk"], "erased")
         await expect(overview.get_by_role("row", name="at-risk").get_by_text("59")).to_be_visible(
             timeout=60_000
