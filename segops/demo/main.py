@@ -45,6 +45,7 @@ _PARTS: Final = (
     "worker.log",
     "collector.log",
     "console.log",
+    "catalogue.log",
     "replay.log",
     "commands.log",
     "audiences.yaml",
@@ -130,6 +131,8 @@ def _set_up(
         oracle = stack.enter_context(_oracle(environment, history))
         collector = stack.enter_context(_collector(environment, events_port, pages_port))
         shown = stack.enter_context(_console(environment, console_ports)) if options.shows_console else None
+        if shown is not None:
+            stack.enter_context(_catalogue(environment))
     processes = Processes(worker, oracle, collector, shown, ports, (events_port, pages_port))
     return environment, processes, f"http://127.0.0.1:{console_ports[0]}" if shown is not None else None
 
@@ -171,6 +174,12 @@ def _console(environment: Environment, ports: Sequence[int]) -> Child:
     variables = {**environment.variables, "SEGOPS_CONSOLE_HOST": "127.0.0.1"}
     log = environment.folder / "console.log"
     return Child("console", "--port", port, "--web-port", web_port, environment=variables, log=log)
+
+
+def _catalogue(environment: Environment) -> Child:
+    """Count events for the console's pickers and its studio."""
+    variables = {**environment.variables, "SEGOPS_CATALOGUE_WEB_PORT": "0"}
+    return Child("catalogue", "run", environment=variables, log=environment.folder / "catalogue.log")
 
 
 def _oracle(environment: Environment, history: OrderHistory) -> Child:
