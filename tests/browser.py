@@ -79,7 +79,7 @@ async def browsing(
     assert faults.found == [], faults.found
 
 
-def play(
+def browse(
     origin: str,
     flow: Callable[[Page], Coroutine[Any, Any, None]],
     *,

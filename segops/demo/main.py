@@ -214,7 +214,7 @@ def _run(
                 console.print(text, soft_wrap=True, highlight=False, markup=False)
 
         try:
-            asyncio.run(_play(demo, options, report))
+            asyncio.run(_run_to_end(demo, options, report))
         except KafkaError as error:
             raise SegopsError(f"Kafka at {environment.settings.kafka.bootstrap_servers}: {error}") from error
         except KeyboardInterrupt:
@@ -223,7 +223,7 @@ def _run(
         return found[0]
 
 
-async def _play(demo: Run, options: Options, report: Callable[[RunResult], None]) -> None:
+async def _run_to_end(demo: Run, options: Options, report: Callable[[RunResult], None]) -> None:
     async with demo.played(rate=options.rate) as played:
         report(played.result)
         if options.keep:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser import NARROW, WIDE, browsing, check_accessible, check_fits, keep_picture, play
+from tests.browser import NARROW, WIDE, browsing, check_accessible, check_fits, keep_picture
 from tests.destinations.receiver import Receiver, receiving
 
 from .consoles import ConsoleProcess, run_beside
@@ -141,7 +141,7 @@ def test_from_a_request_in_english_to_a_delivery_that_is_held_and_released(
         await expect(page.get_by_text("active", exact=True).first).to_be_visible(timeout=60_000)
         await keep_picture(page, "audience")
 
-    play(console.url, flow)
+    browse(console.url, flow)
     expected = members(stack)["audience.welcome"]
     wait_until(lambda: receiver.members("welcome") == expected, "the destination knows the members")
 
@@ -177,4 +177,4 @@ def test_a_person_is_looked_up_and_erased_while_the_console_restarts(
             timeout=60_000
         )
 
-    play(console.url, flow)
+    browse(console.url, flow)
