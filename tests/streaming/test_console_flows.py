@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser import NARROW, WIDE, browsing, check_accessible, check_fits, keep_picture
+from tests.browser import NARROW, WIDE, browse, browsing, check_accessible, check_fits, keep_picture
 from tests.destinations.receiver import Receiver, receiving
 
 from .consoles import ConsoleProcess, run_beside
