@@ -27,8 +27,8 @@ _AXE: Final = {
     "resultTypes": ["violations"],
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
 }
-#: A browser reports the status of each failed request: pages answer 4xx on purpose.
-_STATUS_OF_REQUEST: Final = "Failed to load resource: the server responded with a status of"
+#: A browser reports each failed request: pages answer 4xx on purpose, and servers are killed.
+_FAILED_REQUEST: Final = "Failed to load resource: "
 
 
 class Faults:
@@ -44,7 +44,7 @@ class Faults:
         context.on("request", self._request)
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith(_STATUS_OF_REQUEST):
+        if message.type == "error" and not message.text.startswith(_FAILED_REQUEST):
             self.found.append(f"console: {message.text}")
 
     def _request(self, request: Request) -> None:
@@ -76,10 +76,10 @@ async def browsing(
             yield context
         finally:
             await browser.close()
-    assert faults.found == []
+    assert faults.found == [], faults.found
 
 
-def play(
+def browse(
     origin: str,
     flow: Callable[[Page], Coroutine[Any, Any, None]],
     *,

@@ -45,6 +45,7 @@ _PARTS: Final = (
     "worker.log",
     "collector.log",
     "console.log",
+    "catalogue.log",
     "replay.log",
     "commands.log",
     "audiences.yaml",
@@ -130,6 +131,8 @@ def _set_up(
         oracle = stack.enter_context(_oracle(environment, history))
         collector = stack.enter_context(_collector(environment, events_port, pages_port))
         shown = stack.enter_context(_console(environment, console_ports)) if options.shows_console else None
+        if shown is not None:
+            stack.enter_context(_catalogue(environment))
     processes = Processes(worker, oracle, collector, shown, ports, (events_port, pages_port))
     return environment, processes, f"http://127.0.0.1:{console_ports[0]}" if shown is not None else None
 
@@ -173,6 +176,12 @@ def _console(environment: Environment, ports: Sequence[int]) -> Child:
     return Child("console", "--port", port, "--web-port", web_port, environment=variables, log=log)
 
 
+def _catalogue(environment: Environment) -> Child:
+    """Count events for the console's pickers and its studio."""
+    variables = {**environment.variables, "SEGOPS_CATALOGUE_WEB_PORT": "0"}
+    return Child("catalogue", "run", environment=variables, log=environment.folder / "catalogue.log")
+
+
 def _oracle(environment: Environment, history: OrderHistory) -> Child:
     """Start ``segops replay`` over the same input, without Kafka, for the expected changes."""
     options = (
@@ -205,7 +214,7 @@ def _run(
                 console.print(text, soft_wrap=True, highlight=False, markup=False)
 
         try:
-            asyncio.run(_play(demo, options, report))
+            asyncio.run(_run_to_end(demo, options, report))
         except KafkaError as error:
             raise SegopsError(f"Kafka at {environment.settings.kafka.bootstrap_servers}: {error}") from error
         except KeyboardInterrupt:
@@ -214,7 +223,7 @@ def _run(
         return found[0]
 
 
-async def _play(demo: Run, options: Options, report: Callable[[RunResult], None]) -> None:
+async def _run_to_end(demo: Run, options: Options, report: Callable[[RunResult], None]) -> None:
     async with demo.played(rate=options.rate) as played:
         report(played.result)
         if options.keep:

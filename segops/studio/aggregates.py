@@ -91,6 +91,8 @@ def _tested(found: list[Item], context: Context) -> Item | None:
         return None
     if clause.loose and not said.currency:
         return _as_count(aggregate, quantity, found)
+    if said.bare and clause.head in ("avg", "min", "max"):
+        return None
     test = test_of(said) if clause.head != "sum" else sum_of(said)
     done = extended(aggregate, found, quantity.marked("is"), test=test)
     return done.as_kind("E")
@@ -127,6 +129,9 @@ def _in_one(found: list[Item], context: Context) -> Item | None:
             for a, b, key in event.marks
         )
         return extended(replace(event, marks=marks), found, head="did", field="", test=None, where=where)
+    money = context.schema.money(clause.names)
+    if clause.head == "did" and money in dict(clause.where):
+        return extended(event, found, one(found, "INONE").marked("did"))
     return None
 
 
@@ -159,8 +164,9 @@ def _different(found: list[Item], context: Context) -> Item | None:
     """Read "at least 3 different brands viewed"."""
     event, quantities = one(found, "E"), every(found, "Q")
     clause: Clause = event.value
-    about = next(item for item in found if item.kind in ("P", "O", "V", "L"))
-    prop = property_of(about, clause.names, context) or _identifying(about, clause, context)
+    about = next((item for item in found if item.kind in ("P", "O", "V", "L")), event)
+    prop = property_of(about, clause.names, context) if about is not event else None
+    prop = prop or _identifying(about, clause, context)
     if clause.head != "did" or clause.test is not None or prop is None or clause.negated:
         return None
     marks = tuple(
@@ -182,9 +188,10 @@ def _different(found: list[Item], context: Context) -> Item | None:
 def _identifying(about: Item, clause: Clause, context: Context) -> str | None:
     """Return the property that tells apart what an event is about: product_id for "products"."""
     words = about.value if isinstance(about.value, str) else context.text(about)
-    noun = words.lower().removesuffix("s")
     kinds = context.catalogue.events[clause.names[0]]
-    return next((name for name in kinds if name in (f"{noun}_id", f"{noun}_name", noun)), None)
+    nouns = [word.removesuffix("s") for word in words.lower().split()]
+    names = {name for noun in nouns for name in (f"{noun}_id", f"{noun}_name", noun)}
+    return next((name for name in kinds if name in names), None)
 
 
 def _days(found: list[Item], _context: Context) -> Item | None:
@@ -357,6 +364,7 @@ EARLY: Final = (
     Rule(f"Q DIFF {_ABOUT} E", _different),
     Rule(f"E Q DIFF {_ABOUT}", _different),
     Rule(f"NUMOF DIFF {_ABOUT} E", _different),
+    Rule("Q DIFF E", _different),
     Rule("E Q DAYS", _days),
     Rule("Q DAYS E", _days),
     Rule("E W W", _days_in),

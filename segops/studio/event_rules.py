@@ -6,6 +6,7 @@ from typing import Final
 
 from segops.studio.event_signs import (
     any_of_it,
+    in_between,
     included,
     negated,
     not_since,
@@ -14,6 +15,7 @@ from segops.studio.event_signs import (
     number_of,
     only_so_often,
     other,
+    same_thing,
     since_before,
     since_event,
     timeless,
@@ -24,8 +26,10 @@ from segops.studio.event_times import on_days, windowed
 from segops.studio.events import (
     about_text,
     counted,
+    counted_or_more,
     having,
     numbered,
+    of_amount,
     property,
     property_too,
     valued,
@@ -39,7 +43,11 @@ EVENTS: Final = (
     Rule("(FIRST|LAST) E", which),
     Rule("E (FIRST|LAST)", which),
     Rule("ONLY E Q", only_so_often),
+    Rule("Q E (ORUP|ORDOWN)", counted_or_more),
     Rule("Q E", counted),
+    Rule("E WITH Q", of_amount),
+    Rule("E SAME", same_thing),
+    Rule("E INBETWEEN", in_between),
     Rule("E Q O", counted),
     Rule("E WITH? Q P", property),
     Rule("E WITH? P Q", property),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from segops.studio.clauses import Clause
+from segops.studio.durations import WindowSpan
 from segops.studio.events import conditioned, counted, extended, other_than, property_of
 from segops.studio.items import Item, Reduced, every, one
 from segops.studio.phrases import Context
@@ -16,6 +17,8 @@ from segops.studio.windows import window_keys
 def only_so_often(found: list[Item], context: Context) -> Item | None:
     """Read "only ever bought once": exactly so often."""
     quantity = one(found, "Q")
+    if quantity.value.unit != "times":
+        return None
     exact = replace(quantity, value=replace(quantity.value, bare=False), first=found[0].first)
     return counted([one(found, "E"), exact], context) if quantity.value.bare else None
 
@@ -190,3 +193,23 @@ def value_instead(found: list[Item], context: Context) -> Item | None:
     if values is None:
         return None
     return conditioned(event, replace(word, kind="V", value=values), found, context)
+
+
+def same_thing(found: list[Item], context: Context) -> Item | None:
+    """Read "added the same product": the same as in the first step of a sequence."""
+    event = one(found, "E")
+    clause: Clause = event.value
+    kinds = context.catalogue.events[clause.names[0]]
+    prop = next((name for name in kinds if name.endswith("_id")), None)
+    if prop is None or prop in dict(clause.where):
+        return None
+    marks = one(found, "SAME").marked(f"where.{prop}")
+    return extended(event, found, marks, where=(*clause.where, (prop, {"same_as": 1})))
+
+
+def in_between(found: list[Item], _context: Context) -> Item | None:
+    """Read "without a search in between": a denial between the last two steps of a sequence."""
+    event = one(found, "E")
+    if not event.value.negated or event.value.gap is not None:
+        return None
+    return extended(event, found, one(found, "INBETWEEN").marked("did"), gap=WindowSpan("between"))

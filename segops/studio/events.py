@@ -44,7 +44,7 @@ def counted(found: list[Item], context: Context) -> Item | None:
         return amount(found, context) if found[0] is quantity else None
     if clause.test is not None or clause.head != "did" or said.unit not in ("", "times"):
         return None
-    if any(not_whole(operand) for _, operand in said.ops):
+    if any(not_whole(operand) for _, operand in said.ops) or _is_graded(quantity, context):
         return None
     marks = quantity.marked("count")
     if said.bare and not said.ops[0][1]:
@@ -52,6 +52,23 @@ def counted(found: list[Item], context: Context) -> Item | None:
     for item in every(found, "OBJ", "O", "NUMOF"):
         marks = (*marks, *item.marked("did"))
     return extended(event, found, marks, test=count_of(said), counted=False)
+
+
+def counted_or_more(found: list[Item], context: Context) -> Item | None:
+    """Read "10 orders or more"."""
+    quantity = one(found, "Q")
+    if not quantity.value.bare:
+        return None
+    op = "gte" if found[-1].kind == "ORUP" else "lte"
+    said = Quantity(((op, quantity.value.ops[0][1]),), quantity.value.unit)
+    done = counted([replace(quantity, value=said), one(found, "E")], context)
+    return None if done is None else replace(done, last=found[-1].last)
+
+
+def _is_graded(quantity: Item, context: Context) -> bool:
+    """Whether a number is a grade: "3 or worse"."""
+    words = {token.norm for token in context.tokens[quantity.first : quantity.last + 1]}
+    return not words.isdisjoint(("worse", "better", "higher", "lower"))
 
 
 def not_whole(operand: Any) -> bool:
@@ -87,6 +104,12 @@ def amount(found: list[Item], context: Context) -> Item | None:
     value: Any = test_of(said)
     value = value["eq"] if set(value) == {"eq"} else value
     return extended(event, found, quantity.marked(f"where.{prop}"), where=(*clause.where, (prop, value)))
+
+
+def of_amount(found: list[Item], context: Context) -> Item | None:
+    """Read "with 5 stars" and "with 300 euros" after an event."""
+    said: Quantity = one(found, "Q").value
+    return amount(found, context) if said.unit == "stars" or said.currency else None
 
 
 def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str | None:
@@ -250,7 +273,7 @@ def about_text(found: list[Item], context: Context) -> Item | None:
 #: Texts that events are told apart by without naming the property.
 _NAMED: Final = {
     "query": ("for", ""),
-    "campaign_name": ("", "the", "our", "a", "an"),
+    "campaign_name": ("", "the", "our", "a", "an", "campaign", "newsletter", "email"),
     "city": ("in", "at", "near"),
     "coupon": ("coupon", "code", "voucher"),
     "source": ("via", "through", "from", "by"),

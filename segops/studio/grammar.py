@@ -24,7 +24,6 @@ from segops.studio.words import load_words
 
 #: Words that are no tier of RFM unless RFM is named.
 _EVERYDAY_TIERS: Final = frozenset(("new", "loyal", "promising", "at_risk"))
-_MOST_ITEMS: Final = 160
 
 
 def _number_of_list(found: list[Item], _context: Context) -> Item | None:
@@ -59,6 +58,29 @@ def _with_object(head: str, words: list[str], kind: str, context: Context) -> An
         if kind in meanings:
             return meanings[kind]
     return None
+
+
+def _same_consent(found: list[Item], context: Context) -> Reduced:
+    """Read "consents to email but not to SMS": the verb has a second object."""
+    value, word = found[0], found[-1]
+    words = [context.tokens[at].stem for at in range(value.first, value.last + 1)]
+    phrases = context.lexicon.phrases
+    heads = (tuple(words[:at]) for at in range(len(words) - 1, 0, -1))
+    meaning = next(
+        (
+            phrases[key]["V"]
+            for head in heads
+            if "V" in phrases.get(key := (*head, context.tokens[word.first].stem), {})
+        ),
+        None,
+    )
+    if meaning is None:
+        return None
+    joint, denial = (
+        Item("BUT", "", found[-2].first, found[-2].first),
+        Item("NEG", "", found[-2].first, found[-2].last),
+    )
+    return [value, joint, denial, Item("V", Values((meaning,)), word.first, word.last)]
 
 
 def _same_object_after(found: list[Item], context: Context) -> Reduced:
@@ -142,6 +164,7 @@ _LISTS: Final = (
     Rule("ALLOF OFTHESE?", _any_of_list),
     Rule("UNK (OR|AND) (E|V|P)", _same_object),
     Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
+    Rule("V COMMA? (EXCEPT|BUT NEG|AND NEG) UNK", _same_consent),
 )
 _CITIES: Final = (
     Rule("(SUBJ|EVERYONE|REL|COMMA|AND|OR|NODE|V|START|WITH|NEG|BUT|R|G) UNK", _city),
@@ -155,9 +178,13 @@ _LATE: Final = (
 
 def parsed(items: list[Item], context: Context) -> Piece:
     """Return the tree of a request. Raises Unread with the items that became nothing."""
-    if len(items) > _MOST_ITEMS:
-        raise Unread(items[_MOST_ITEMS:])
     read = _without_tiers(prepared(items, context))
+    if (
+        len(read) > 3
+        and read[-1].kind == "RP"
+        and all(item.kind in ("UNK", "VAGUE") for item in _before_bracket(read))
+    ):
+        read = read[len(_before_bracket(read)) + 1 : -1]
     colon = next((at for at, item in enumerate(read) if item.kind == "COLON"), None)
     if (
         colon is not None
@@ -166,6 +193,12 @@ def parsed(items: list[Item], context: Context) -> Piece:
     ):
         return _explained(read, colon, context)
     return _parsed(read, context)
+
+
+def _before_bracket(items: list[Item]) -> list[Item]:
+    """Return what stands before the first bracket, which may only name what is in it."""
+    at = next((at for at, item in enumerate(items) if item.kind == "LP"), 0)
+    return items[:at]
 
 
 def _without_tiers(items: list[Item]) -> list[Item]:
@@ -190,8 +223,12 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
         whole = _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
     except Unread:
         whole = None
+    numbers = [item for item in before if item.kind in ("Q", "T")]
+    times = [item for item in before if item.kind == "W"]
+    if numbers and whole is None:
+        raise Unread(numbers)
     try:
-        piece = _parsed(after, context)
+        piece = _parsed([*times, *after], context)
         return piece if whole is None or _is_said_again(whole, piece) else whole
     except Unread:
         if whole is not None:
@@ -242,9 +279,11 @@ def _after(items: list[Item]) -> list[Item]:
 
 def _ended(items: list[Item]) -> list[Item]:
     """Leave out words of structure that are at the wrong end to join anything."""
-    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN", "ONLY"):
+    while items and items[-1].kind in ("ALREADY", "INROW", "THEN", "BETWEEN"):
         items = items[:-1]
-    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW", "ONLY")]
+    if len(items) > 1 and items[0].kind == "ONLY" and items[1].kind != "E":
+        items = items[1:]
+    return [item for item in items if item.kind not in ("OF", "ALREADY", "FILE", "RFMW")]
 
 
 def everyone_but(items: list[Item]) -> bool:

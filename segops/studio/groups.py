@@ -11,7 +11,7 @@ from segops.studio.clauses import negated as opposite
 from segops.studio.items import Item, every
 from segops.studio.phrases import Context
 from segops.studio.sequences import sequenced
-from segops.studio.sharing import Unread, framed, leading, shared
+from segops.studio.sharing import Unread, framed, hanging, leading, shared
 
 JOINTS: Final = frozenset(
     ("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON")
@@ -26,7 +26,7 @@ def grouped(items: list[Item], context: Context) -> Piece:
     if listed is not None:
         return listed
     items = shared(framed(sequenced(leading(items, context))), context)
-    rest = [item for item in items if item.kind not in JOINTS | _PARTS]
+    rest = [item for item in items if item.kind not in JOINTS | _PARTS] or hanging(items)
     if rest:
         raise Unread(rest)
     return _split(_spread(_trimmed(items)), context)
@@ -194,7 +194,7 @@ def _at_exceptions(items: list[Item], context: Context) -> Piece | None:
     denied = [item.as_kind("OR", "") if item.kind == "AND" else item for item in rest]
     excluded = opposite(_split(denied, context))
     if not _trimmed(items[:at]):
-        return excluded
+        return _each_denied(excluded)
     return combined("all", [_split(items[:at], context), _each_denied(excluded)])
 
 

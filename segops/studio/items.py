@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 #: The tokens from ``first`` to ``last``, and the key of a node that they became.
 Mark = tuple[int, int, str]
@@ -43,20 +42,18 @@ Reduced = Item | list[Item] | None
 Build = Callable[[list[Item], Any], Reduced]
 
 
-class Rule(NamedTuple):
-    """A pattern of kinds, such as ``Q E (W|T)?``, and the function that makes one item of what matches."""
-
-    pattern: str
-    build: Build
-
-
 _WORD: Final = re.compile(r"[A-Za-z_]+")
 
 
-@lru_cache(maxsize=512)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    kinds = _WORD.sub(lambda match: f"(?:{match[0]}\0)", pattern).replace(" ", "")
-    return re.compile(r"(?<!\S)" + kinds.replace("\0", " "))
+class Rule:
+    """A pattern of kinds, such as ``Q E (W|T)?``, and the function that makes one item of what matches."""
+
+    __slots__ = ("build", "pattern")
+
+    def __init__(self, pattern: str, build: Build) -> None:
+        kinds = _WORD.sub(lambda match: f"(?:{match[0]}\0)", pattern).replace(" ", "")
+        self.pattern = re.compile(r"(?<!\S)" + kinds.replace("\0", " "))
+        self.build = build
 
 
 def reduce(items: list[Item], rules: Sequence[Rule], context: Any, rounds: int = 3) -> list[Item]:
@@ -76,7 +73,7 @@ def reduce(items: list[Item], rules: Sequence[Rule], context: Any, rounds: int =
 
 
 def _applied(items: list[Item], rule: Rule, context: Any) -> list[Item]:
-    pattern = _compiled(rule.pattern)
+    pattern = rule.pattern
     position = 0
     while True:
         kinds = "".join(f"{item.kind} " for item in items)

@@ -29,7 +29,8 @@ _PASSED_OVER: Final = frozenset(
         "any",
         "some",
         "us",
-        "our",
+        "has",
+        "have",
         "of",
         "this",
         "that",
@@ -151,9 +152,25 @@ class Lexer:
         self.spans = {}
         for at, token in enumerate(self.tokens):
             verb = at + 1 < len(self.tokens) and self.tokens[at + 1].norm in _PARTICLES
+            following = self.tokens[at + 1] if at + 1 < len(self.tokens) else token
+            if token.norm == "on" or token.number is not None or following.number is not None:
+                self._read_structure(at)
             match = self._phrase(at) if token.number is not None or verb else None
             if match is not None and match.size > 1 and (token.number is not None or "E" in match.meanings):
                 self._put(match)
+
+    def _read_structure(self, at: int) -> None:
+        """Take a phrase of structure that has a number in it, such as "in one order"."""
+        found = self._structure(at)
+        numbered_ = found and any(token.number is not None for token in self.tokens[at : at + found[0]])
+        if found is not None and (numbered_ or found[1][0] == "TOD"):
+            self._add_structure(at, *found)
+            self.used.update(range(at, at + found[0]))
+
+    def _add_structure(self, at: int, length: int, said: tuple[str, str]) -> None:
+        kind, value = said
+        text = " ".join(token.text for token in self.tokens[at : at + length])
+        self.items.append(Item(kind, (value, text) if kind == "VAGUE" else value, at, at + length - 1))
 
     def read(self) -> list[Item]:
         """Return the items in the order of their first tokens; fillers are no items."""
@@ -177,9 +194,8 @@ class Lexer:
             self._put(phrase)
             return at + 1
         if said is not None:
-            length, (kind, value) = said
-            self.items.append(Item(kind, value, at, at + length - 1))
-            return at + length
+            self._add_structure(at, *said)
+            return at + said[0]
         self.items.extend(self._single(at))
         return at + 1
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from segops.studio.catalogue import StudioCatalogue
 from segops.studio.meanings import Event, Field, Value
 from segops.studio.normalise import tokens_of
-from segops.studio.numbers import numbered
+from segops.studio.numbers import NUMBER_WORDS, numbered
 from segops.studio.synonyms import Synonyms, expanded
 from segops.studio.words import load_table, load_words, stem
 
@@ -22,7 +22,7 @@ MAX_GAP: Final = 6
 Phrase = tuple[str, ...]
 Meanings = Mapping[str, Any]
 
-_PARTICLES: Final = frozenset(["in", "up", "out", "on", "off"])
+_PARTICLES: Final = frozenset(["in", "up", "out", "on", "off", "to"])
 _SUFFIXES: Final = ("id", "name", "at", "date", "s")
 #: Verbs that say too little without what they are about.
 _VAGUE_VERBS: Final = frozenset(
@@ -49,12 +49,21 @@ _VAGUE_VERBS: Final = frozenset(
 )
 
 
+#: A phrase of plain words and gaps, and the words that are more than themselves.
+_PLAIN: Final = re.compile(r"[a-z* ]+")
+_SPECIAL: Final = frozenset((*NUMBER_WORDS, *load_words()["contractions"]))
+
+
 def words_of(text: str) -> Phrase:
     """Return the stems of a phrase, numbers in digits.
 
     >>> words_of("Product Viewed"), words_of("loyalty_points")
     (('product', 'view'), ('loyalty', 'point'))
     """
+    if _PLAIN.fullmatch(text):
+        words = text.split()
+        if _SPECIAL.isdisjoint(words):
+            return tuple(map(stem, words))
     spaced = re.sub(r"[_\-]+", " ", text).replace(GAP, " GAPMARK ")
     return tuple(
         GAP if token.norm == "gapmark" else token.stem
@@ -162,7 +171,7 @@ def _of_events(catalogue: StudioCatalogue, synonyms: Synonyms) -> Iterator[_Entr
             yield phrase, "E", event
         if len(words) > 1 and verbs.count(words[-1:]) == 1 and not own and words[-1] not in _VAGUE_VERBS:
             yield words[-1], "E", event
-        for noun in name.lower().split()[:-1][-1:] if words[-1] not in _PARTICLES else ():
+        for noun in [] if {words[-1], *words[-2:-1]} & _PARTICLES else name.lower().split()[:-1][-1:]:
             yield noun, "O", noun
 
 

@@ -209,6 +209,12 @@ def over(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"trait": dates[0].name, "is": {"older_than": "0d"}}, marks)
 
 
+def _ended(found: list[Item], context: Context) -> Reduced:
+    """Read "trial has expired"."""
+    words = {token.norm for token in context.tokens[found[0].first : found[0].last + 1]}
+    return over(found, context) if words & {"ended", "expired", "over", "lapsed"} else None
+
+
 def next_too(found: list[Item], context: Context) -> Reduced:
     """Read "but not in the next 14" after a window of days of the same date."""
     node, time = one(found, "NODE"), one(found, "W")
@@ -226,6 +232,7 @@ def next_too(found: list[Item], context: Context) -> Reduced:
 
 #: Rules of numbers once events have taken theirs.
 MORE: Final = (
+    Rule("P", _ended),
     Rule("NODE (AND|BUT) Q", more_measured),
     Rule("P Q W?", of_only_event),
 )

@@ -75,6 +75,10 @@ _AFTER_HALF: Final = frozenset(
 #: A word -> the number of times that it means.
 _TIMES: Final = {"once": Decimal(1), "twice": Decimal(2), "thrice": Decimal(3)}
 _LARGEST: Final = Decimal(10) ** 15
+#: The words that are numbers or parts of one.
+NUMBER_WORDS: Final = frozenset(
+    (*_WORDS, *_SCALES, *_TIMES, "half", "couple", "pair", "single", "quarter", "quarters")
+)
 #: After these words "one" is no number.
 _NOT_BEFORE_ONE: Final = frozenset(("no", "any", "some", "every", "the", "this", "that", "which"))
 
@@ -168,7 +172,7 @@ _PHRASES: Final = {
 
 def _scaled(tokens: list[Token], at: int, length: int, value: Decimal) -> tuple[int, Decimal]:
     """Read the scale after a number: "2 thousand", "1.5k"."""
-    while at + length < len(tokens) and tokens[at + length].norm in _SCALES:
+    while at + length < len(tokens) and tokens[at + length].norm in _SCALES and value < _LARGEST:
         scale = tokens[at + length]
         if scale.norm == "k" and scale.start != tokens[at + length - 1].end:
             break
@@ -180,7 +184,7 @@ def _spoken(tokens: list[Token], at: int) -> tuple[int, Decimal]:
     """Read a number in words: "two hundred and fifty"."""
     total = part = Decimal(0)
     length = used = 0
-    while at + length < len(tokens):
+    while at + length < len(tokens) and max(total, part) < _LARGEST:
         word = tokens[at + length].norm
         following = tokens[at + length + 1].norm if at + length + 1 < len(tokens) else ""
         if word in _WORDS and _fits(part, _WORDS[word], starts=length == 0):

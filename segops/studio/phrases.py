@@ -42,6 +42,16 @@ def prepared(items: list[Item], context: Context) -> list[Item]:
         following = items[at + 1].kind if at + 1 < len(items) else ""
         if item.kind in ("FROM", "TO") and not changes:
             continue
+        before = items[at - 1].kind if at else ""
+        if item.kind == "COLON" and before == "P":
+            continue
+        if (
+            item.kind == "BUT"
+            and before in ("EVERYONE", "SUBJ")
+            and len({each.kind for each in items[:at]} - {"EVERYONE", "SUBJ"}) == 0
+        ):
+            found.append(item.as_kind("EXCEPT"))
+            continue
         if item.kind in ("SUBJ", "EVERYONE") and (item.kind == "SUBJ" or len(items) > 1):
             found += _customer_since(item, items[at + 1 : at + 2], context)
             continue
@@ -83,6 +93,8 @@ def _both_values(found: list[Item], _context: Context) -> Item | None:
     both = any(item.kind == "BOTH" for item in found) or left.value.both
     options = (*left.value.options, *right.value.options)
     values = Values(options, joint or left.value.joint or right.value.joint, both)
+    if set(left.value.options) & set(right.value.options):
+        return None
     if not values.fields() or left.value.bound or right.value.bound:
         return None
     return Item("V", values, found[0].first, right.last, (*left.marks, *right.marks))
@@ -154,6 +166,18 @@ def _field_and_text(found: list[Item], context: Context) -> Reduced:
     if context.tokens[field.first].stem in _USED and len(owners) == 1:
         return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]
     return value
+
+
+def _more_text(found: list[Item], context: Context) -> Item | None:
+    """Read "tagged press or influencer"."""
+    value, text = found[0], found[-1]
+    field = value.value.fields()[0]
+    if field.owner != "trait" or context.schema.trait(field.name).name != "list":
+        return None
+    said = text.value if text.kind == "LIT" else context.text(text)
+    more = literal_values([said], value.value.fields())
+    joint = found[1].kind == "AND"
+    return merged("V", Values((*value.value.options, *more.options), joint), found)
 
 
 def _country(field: Item, text: Item, context: Context) -> Values | None:
@@ -269,4 +293,5 @@ TEXTS: Final = (
     Rule("P WITH? LIT", _field_and_text),
     Rule("LIT P", _field_and_text),
     Rule("P WITH? (UNK|G)", _field_and_text),
+    Rule("V (OR|AND) (UNK|LIT)", _more_text),
 )

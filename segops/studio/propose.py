@@ -25,6 +25,12 @@ from segops.studio.synonyms import Synonyms
 #: The synonyms of the package alone.
 NO_SYNONYMS: Final = Synonyms()
 
+#: No sentence of people has as many parts; each takes a part of the time that an answer may take.
+_MOST_ITEMS: Final = 160
+#: What a mistake in a rule of the grammar raises; a request must not stop for it.
+_MISTAKES: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_UNREADABLE: Final = "This request cannot be read. Which customers are meant, in other words?"
+_LONG: Final = "Which customers are meant, in fewer words? This request has too many parts for one rule."
 _ALWAYS: Final = (
     "always true: {reason}; a segment of all customers needs no rule. Which condition should they meet?"
 )
@@ -38,6 +44,16 @@ def propose(
 
     ``now_ms`` decides which day a date without a year is; the same arguments give the same answer.
     """
+    try:
+        return answered(text, catalogue, now_ms, synonyms)
+    except _MISTAKES:
+        return asked(_UNREADABLE)
+
+
+def answered(
+    text: str, catalogue: StudioCatalogue, now_ms: int, synonyms: Synonyms = NO_SYNONYMS
+) -> Proposal:
+    """Return what ``propose`` does, but let the studio's own mistakes through: for its tests."""
     lexicon = lexicon_of(catalogue, synonyms)
     tokens = tokens_of(text)
     spelt = numbered(repaired(tokens, lexicon))
@@ -57,6 +73,8 @@ def _answer(items: list[Item], context: Context) -> Proposal:
         if not unknown:
             return refused(NO_REQUEST, _spans(context, (), items))
         return asked(question(unknown, context), _spans(context, (), unknown))
+    if len(items) > _MOST_ITEMS:
+        return asked(_LONG, _spans(context, (), items[_MOST_ITEMS:]))
     try:
         piece = parsed(items, context)
     except Unread as unread:

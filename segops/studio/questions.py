@@ -8,6 +8,7 @@ from typing import Final
 from rapidfuzz import fuzz, process
 
 from segops.studio.durations import WindowSpan
+from segops.studio.fields import Values
 from segops.studio.items import Item
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
@@ -46,6 +47,7 @@ _LEFT: Final = {
     "STAGE": "By which event, and in which period of days?",
     "CHANGE": "Which trait changed, and from which value to which?",
     "SINCE": "Since when, or since which event?",
+    "ONLY": 'Only what is meant by "{text}": exactly how many times, or nothing else?',
     "DIGIT": 'Which digit, from 1 to 5, of "{text}"?',
 }
 _ORDER: Final = ("UNK", "VAGUE", "V", "W", "LIT")
@@ -152,7 +154,7 @@ def _all_names(context: Context) -> Iterable[str]:
 
 def _hint(item: Item, context: Context) -> str:
     """Say which events have the property that a value is of."""
-    fields = item.value.fields()
+    fields = item.value.fields() if isinstance(item.value, Values) else ()
     props = [field.name for field in fields if field.owner == "property"]
     if not props:
         return ""

@@ -16,7 +16,7 @@ from segops.studio.durations import COMPARISONS, WINDOWS
 from segops.studio.lexicon import Lexicon, common_words, words_of
 from segops.studio.normalise import Token, reworded, tokens_of
 from segops.studio.quantities import QUANTITIES
-from segops.studio.words import load_words, stem
+from segops.studio.words import load_table, load_words, stem
 
 _SHORTEST: Final = 4
 #: Length of a word from which on two letters may be wrong.
@@ -85,7 +85,8 @@ _BEFORE_PERIOD: Final = frozenset(("last", "past", "next", "this", "previous"))
 @lru_cache(maxsize=1)
 def _grammar_words() -> frozenset[str]:
     patterns = " ".join(pattern for pattern, _ in (*WINDOWS, *QUANTITIES))
-    said = re.findall(r"[a-z]{3,}", " ".join((patterns, *COMPARISONS)))
+    structure = (str(phrase) for phrases in load_table("structure.yaml").values() for phrase in phrases)
+    said = re.findall(r"[a-z]{3,}", " ".join((patterns, *COMPARISONS, *structure)))
     return frozenset((*said, *_STRUCTURE.split(), *MONTHS, *WEEKDAYS))
 
 

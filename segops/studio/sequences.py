@@ -45,7 +45,11 @@ def _is_ordered(items: list[Item]) -> bool:
     if any(step.value.head != "did" or step.value.test not in (None, {"gte": 1}) for step in steps):
         return False
     said = any(item.kind == "THEN" for item in items)
-    later = any(_follows(step) for step in steps[1:])
+    later = any(_follows(step) for step in steps[1:]) and not any(item.kind == "OR" for item in items)
+    if not said and any(step.value.window and not step.value.gap for step in steps):
+        later = later and all(
+            step.value.negated or step.value.gap.kind == "gap" for step in steps if step.value.gap
+        )
     return (said or later) and not steps[0].value.negated
 
 
@@ -53,11 +57,11 @@ def _follows(step: Item) -> bool:
     clause: Clause = step.value
     if clause.gap is None:
         return False
-    return clause.gap.kind in ("gap", "next") or (clause.gap.text == "within" and clause.negated)
+    return clause.gap.kind in ("gap", "next") or clause.gap.text == "within"
 
 
 def _sequence(items: list[Item]) -> Item | None:
-    steps = [item for item in items if item.kind == "E"]
+    steps = _in_order([item for item in items if item.kind == "E"])
     nodes, marks, within = [], [], None
     for at, item in enumerate(steps):
         step, own = _step(item.value, first=at == 0)
@@ -72,6 +76,17 @@ def _sequence(items: list[Item]) -> Item | None:
     joints = [item.marked("sequence") for item in items if item.kind == "THEN"]
     marks += [mark for each in joints for mark in each]
     return Item("NODE", Piece(node, tuple(marks)), items[0].first, items[-1].last)
+
+
+def _in_order(steps: list[Item]) -> list[Item]:
+    """Return the steps with each denial "in between" before the last step that it follows."""
+    found: list[Item] = []
+    for step in steps:
+        if step.value.gap is not None and step.value.gap.kind == "between" and found:
+            found.insert(len(found) - 1, replace(step, value=replace(step.value, gap=None)))
+        else:
+            found.append(step)
+    return found
 
 
 def _moved(mark: Mark, at: int, clause: Clause) -> Mark:

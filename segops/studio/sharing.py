@@ -20,6 +20,17 @@ class Unread(Exception):
         self.items = tuple(items)
 
 
+def hanging(items: list[Item]) -> list[Item]:
+    """Return the clauses that say how long after another one they happened, but stand outside a sequence."""
+    return [
+        item
+        for item in items
+        if item.kind == "E"
+        and item.value.gap is not None
+        and (item.value.gap.kind != "in" or not item.value.window)
+    ]
+
+
 def framed(items: list[Item]) -> list[Item]:
     """Take a window after a sequence for that of the whole: "…, all within the last 7 days"."""
     for at in range(1, len(items)):

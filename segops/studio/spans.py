@@ -6,7 +6,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from segops.studio.dates import DATE, DATE_WINDOWS, read_date
@@ -31,7 +30,6 @@ class Found:
     last: int
 
 
-@lru_cache(maxsize=1)
 def _patterns() -> tuple[tuple[str, re.Pattern[str], _Build], ...]:
     def timeless(build: Callable[[dict[str, str | None]], Any]) -> _Build:
         return lambda groups, _now_ms: build(groups)
@@ -58,6 +56,10 @@ def _only(pattern: str, unit: str) -> str:
     return re.sub(r"\(\?: \(\?P<unit>.*?\)\)\?", f" (?P<unit>{unit})", pattern)
 
 
+#: Compiled when the module is loaded, so that the first request does not wait for it.
+_PATTERNS: Final = _patterns()
+
+
 def find_spans(tokens: list[Token], now_ms: int, hidden: Collection[int] = ()) -> list[Found]:
     """Return the quantities, windows and dates of a request, in their order; ``hidden`` tokens are left out.
 
@@ -72,7 +74,7 @@ def find_spans(tokens: list[Token], now_ms: int, hidden: Collection[int] = ()) -
     for word in words:
         starts.append(starts[-1] + len(word) + 1)
     found: list[Found] = []
-    for kind, pattern, build in _patterns():
+    for kind, pattern, build in _PATTERNS:
         text = _claim(text, pattern, lambda match: _as_found(kind, match, build, starts, now_ms), found)  # noqa: B023
     return sorted(found, key=lambda each: each.first)
 

@@ -71,6 +71,8 @@ def _been(found: list[Item], context: Context) -> Item | None:
     node = trait_node(values.value, context)
     if node is None or "trait" not in node:
         return None
+    if found[0].kind in ("NEG", "WITHOUT"):
+        return None
     marks = (*values.marked("has_been.is"), *time.marked("for"))
     return denied(found, noted(found, {"has_been": node, "for": duration(said.length_ms)}, marks))
 
@@ -122,6 +124,15 @@ def _changed(found: list[Item], context: Context) -> Item | None:
     return noted(found, {"changed": {"trait": trait, **dict(sorted(sides.items()))}}, marks)
 
 
+def _lost(found: list[Item], context: Context) -> Item | None:
+    """Read "lost gold status"."""
+    node = trait_node(one(found, "V").value, context)
+    if node is None or "trait" not in node:
+        return None
+    marks = tuple(mark for item in found for mark in item.marked("changed.from"))
+    return noted(found, {"changed": {"trait": node["trait"], "from": bare(node["is"])}}, marks)
+
+
 def _changed_when(found: list[Item], context: Context) -> Item | None:
     node, time = one(found, "NODE"), one(found, "W")
     if set(node.value.node) != {"changed"}:
@@ -143,6 +154,9 @@ def _existing(found: list[Item], context: Context) -> Item | None:
         )
     ]
     if not named or len({each.name for each in named}) > 1:
+        return None
+    plain = found[0].kind == "NEG" and found[-1] is field and not any(item.kind == "WITH" for item in found)
+    if plain and context.tokens[found[0].last].norm == "not":
         return None
     there = not any(item.kind in ("NEG", "WITHOUT", "MISSING") for item in found)
     marks = tuple(mark for item in found for mark in item.marked("is" if item is not field else "trait"))
@@ -230,12 +244,14 @@ _NO: Final = "(NEG|WITHOUT)?"
 MEASURES: Final = (
     Rule("(DIGIT Q AND? COMMA? DIGIT Q AND? COMMA? DIGIT Q|DIGIT Q (AND|COMMA)? DIGIT Q|DIGIT Q)", _digits),
     Rule("Q L", _near),
+    Rule("VAGUE? L LP Q RP", _near),
     Rule(f"{_NO} WITH? P Q", measured),
     Rule(f"{_NO} WITH? Q P", measured),
     Rule("AGED Q", aged),
     Rule("Q", aged),
     Rule("Q", starred),
     Rule("P (FROM|TO)? CHANGE FROM? V (TO|O) V", _changed),
+    Rule("LOST P? V P?", _lost),
     Rule("P CHANGE (TO|O)? V", _changed),
     Rule("CHANGE P? FROM V (TO|O) V", _changed),
     Rule("CHANGE FROM V", _changed),

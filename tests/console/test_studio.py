@@ -108,17 +108,17 @@ def test_suggestions_have_measured_sizes_and_open_in_the_builder(
         return answer(question, board.definitions)
 
     def found_in(catalogue: StudioCatalogue) -> list[Candidate]:
-        rule = {"did": "Order", "count": {"gte": 2}}
+        rule = {"trait": "country", "is": {"eq": "DE"}}
         definition = check_rule(rule, catalogue, "repeat").definition
         assert definition is not None
-        return [Candidate("repeat", definition, "ordered twice", "They come back.", 4)]
+        return [Candidate("repeat", definition, "in Germany", "They come back.", 4)]
 
     scanned(scan)
     monkeypatch.setattr(studio, "candidates", found_in)
     found = visited("/studio/suggestions.json", board).json
     assert found["missing"] == ""
     (each,) = found["suggestions"]
-    assert (each["size"], each["share"]) == (24, 0.6)  # of forty, those with 2 to 4 orders
+    assert (each["size"], each["share"]) == (14, 0.35)  # of forty
     assert visited(each["builder"], board).status == 200
     assert "They come back." in visited("/studio/suggestions", board).text
 

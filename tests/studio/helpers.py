@@ -7,7 +7,8 @@ from typing import Any
 from segops.core.rules.model import identity
 from segops.core.rules.parsing import Context, read_rule
 from segops.core.values import parse_instant
-from segops.studio import Proposal, StudioCatalogue, propose
+from segops.studio import Proposal, StudioCatalogue
+from segops.studio.propose import answered
 
 NOW_MS = parse_instant("2026-11-26T09:00:00Z") or 0
 
@@ -122,4 +123,4 @@ def meaning(rule: dict[str, Any], catalogue: StudioCatalogue = SHOP) -> str:
 
 def said(text: str, catalogue: StudioCatalogue = SHOP) -> Proposal:
     """Return what the studio answers at ``NOW_MS``."""
-    return propose(text, catalogue, NOW_MS)
+    return answered(text, catalogue, NOW_MS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segops.studio import Proposal, amend
+from segops.studio import Proposal, amend, propose
 from tests.studio.helpers import CATALOGUES, NOW_MS, meaning, said
 from tests.studio.test_paraphrases import CASES
 
@@ -53,6 +54,38 @@ def test_any_follow_up_has_an_answer(text: str) -> None:
     found = amend(rule, text, CATALOGUES["shop"], NOW_MS)
     _check(found, text, "shop") if found.rule is None else meaning(found.rule)
     assert repr(rule) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 900 + "gold" + ")" * 900,
+        "gold and " * 220,
+        "not " * 490 + "gold",
+        "bought or " * 190,
+        "either " * 250 + "gold",
+        "except " * 250 + "gold",
+        "(bought) or " * 150,
+        "at least 3 orders in the last 30 days and " * 45,
+        "1 " * 900,
+        "one hundred " * 150,
+        "1 million " * 150,
+        "jakcets " * 240,
+        "add " * 480 + "to cart",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_text_of_many_parts_has_an_answer(text: str) -> None:
+    _check(said(text), text[:2_000], "shop")
+
+
+def test_a_mistake_in_the_grammar_is_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> Proposal:
+        raise LookupError("no such item")
+
+    monkeypatch.setattr(sys.modules["segops.studio.propose"], "answered", broken)
+    found = propose("bought twice", CATALOGUES["shop"], NOW_MS)
+    assert (found.outcome, found.rule) == ("question", None)
 
 
 def test_an_answer_covers_each_word_once() -> None:

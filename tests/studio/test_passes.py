@@ -152,6 +152,7 @@ def test_a_quantity_in_words(text: str, ops: Any, unit: str) -> None:
         ("custmers in Germny wiht more then 100 ponts", "customers in germany with more than 100 points"),
         ("two pets and a green hat", "two pets and a green hat"),
         ("gender is female", "gender is female"),
+        ("greed and golf", "greed and golf"),
         ("WELCOMEX", "welcomex"),
     ],
 )
