@@ -261,7 +261,7 @@ def _parsed(items: list[Item], context: Context) -> Piece:
     items = [Item("START", "", 0, -1), *items]
     items = reduce(items, (*RESTATED, *_LISTS, *PHRASES), context)
     items = reduce(items, _CITIES, context)[1:]
-    items = started(reduce(items, TEXTS, context))
+    items = started(reduce(items, (*TEXTS, *_CITIES[1:]), context))
     items = reduce(items, (*RATIOS, *RENAMED, *EARLY), context, 1)
     items = reduce(items, MEASURES, context)
     items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)

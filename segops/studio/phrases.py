@@ -87,11 +87,17 @@ def _read(item: Item) -> Item:
 # -- lists of values ---------------------------------------------------------------------------------------
 
 
-def _both_values(found: list[Item], _context: Context) -> Item | None:
+def _is_named(value: Item, context: Context) -> bool:
+    """Whether a value is said after the name of its field: "role is admin"."""
+    words = {stem(word) for field in value.value.fields() for word in field.name.split("_")}
+    return value.value.named or (value.first < value.last and context.tokens[value.first].stem in words)
+
+
+def _both_values(found: list[Item], context: Context) -> Item | None:
     left, right = every(found, "V")
     joint = any(item.kind == "AND" for item in found)
     both = any(item.kind == "BOTH" for item in found) or left.value.both
-    both = both or (joint and left.value.named and right.value.named)
+    both = both or (joint and _is_named(right, context))
     options = (*left.value.options, *right.value.options)
     values = Values(options, joint or left.value.joint or right.value.joint, both)
     if set(left.value.options) & set(right.value.options):
@@ -141,7 +147,10 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
 
 def _denied_value(found: list[Item], context: Context) -> Reduced:
     """Read "country is not France"."""
-    if found[1].kind == "EXCEPT" and any(field.owner != "trait" for field in found[0].value):
+    before = context.tokens[found[0].first - 1].norm if found[0].first else ""
+    if found[1].kind == "BUT" and before not in ("any", "every", "all"):
+        return None
+    if found[1].kind != "NEG" and any(field.owner != "trait" for field in found[0].value):
         return None
     value = _field_and_value([found[0], found[2]], context)
     return (
@@ -299,7 +308,7 @@ PHRASES: Final = (
     Rule("V P? (ORUP|ORDOWN)", _bounded),
     Rule("P LP V RP", _listed_in_brackets),
     Rule("P LP V COMMA V RP", _listed_in_brackets),
-    Rule("P (NEG|EXCEPT) V", _denied_value),
+    Rule("P (NEG|EXCEPT|BUT) V", _denied_value),
     Rule("P WITH? V", _field_and_value),
     Rule("V P", _field_and_value),
 )

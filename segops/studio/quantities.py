@@ -130,6 +130,6 @@ QUANTITIES: Final[tuple[tuple[str, Callable[[_Groups], Quantity | None]], ...]] 
         _after("lte"),
     ),
     (rf"{_SIGN}{_N}{_U} (?:only|exactly|precisely|flat)", _after("eq")),
-    (rf"{_OP} {_WORTH}{_SIGN}{_N}{_U}", _compared),
+    (rf"{_OP} (?:an? )?{_WORTH}{_SIGN}{_N}{_U}", _compared),
     (rf"{_SIGN}{_N}{_U}", _bare),
 )

@@ -7,8 +7,18 @@ from typing import Final
 
 from segops.studio.clauses import Clause, count_of, duration, test_of
 from segops.studio.durations import WindowSpan
-from segops.studio.events import asking, conditioned, extended, figure_for, having, not_whole, property_of
+from segops.studio.events import (
+    about_text,
+    asking,
+    conditioned,
+    extended,
+    figure_for,
+    having,
+    not_whole,
+    property_of,
+)
 from segops.studio.items import Item, Reduced, Rule, one
+from segops.studio.meanings import Field
 from segops.studio.phrases import Context
 from segops.studio.words import stem
 
@@ -163,6 +173,31 @@ def _several_used(found: list[Item], context: Context) -> Item | None:
     return Item("E", clause, found[0].first, found[-1].last, marks)
 
 
+def _totalling(found: list[Item], context: Context) -> Item | None:
+    """Read "orders totalling over 400 euros": the sum of their amounts."""
+    field, quantity = found
+    names = context.schema.purchase()
+    money = context.schema.money(names) if names else None
+    named = money is not None and Field("property", money) in field.value
+    foreign = quantity.value.unit and quantity.value.currency != context.catalogue.currency
+    if money is None or not named or foreign or not context.tokens[field.last].norm.endswith("ing"):
+        return None
+    marks = (*field.marked("sum"), *quantity.marked("is"))
+    clause = Clause(names, "sum", money, test=count_of(quantity.value))
+    return Item("E", clause, field.first, quantity.last, marks)
+
+
+def _cities(found: list[Item], context: Context) -> Item | None:
+    """Read "visited a store in Berlin or Hamburg"."""
+    event, first, _, last = found
+    done = about_text([event, first], context)
+    where = dict(done.value.where) if done is not None else {}
+    if done is None or "city" not in where or not context.tokens[last.first].name:
+        return None
+    city = {"in": [where["city"], context.text(last)]}
+    return extended(done, found, last.marked("where.city"), where=tuple({**where, "city": city}.items()))
+
+
 def _acted(found: list[Item], context: Context) -> Item | None:
     """Read "exported twice": the feature's name is the verb."""
     (value,) = found
@@ -204,6 +239,8 @@ RENAMED: Final = (
     Rule("E Q P", _several),
     Rule("Q DIFF P", _several_used),
     Rule("V", _acted),
+    Rule("P Q", _totalling),
+    Rule("E UNK OR UNK", _cities),
 )
 
 #: Rules of numbers and times that a word after them compares.
