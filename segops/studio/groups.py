@@ -40,7 +40,7 @@ def _is_denied_next(items: list[Item], then: Item) -> bool:
     at = items.index(then) + 1
     following = next((item for item in items[at:] if item.kind in _PARTS), None)
     clause = following.value if following is not None and following.kind == "E" else None
-    return clause is not None and clause.negated and not clause.window and not clause.timeless
+    return clause is not None and clause.negated and not clause.window
 
 
 def _trimmed(items: list[Item]) -> list[Item]:

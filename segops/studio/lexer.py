@@ -281,7 +281,7 @@ class Lexer:
             words = self._follow(number, ending)
             if words:
                 return words
-            if number in self.spans and self._parts(self.spans[number]):
+            if number in self.spans and self._divides(self.spans[number]):
                 return ()
             if number in self.spans:
                 number, passed = self.spans[number].last + 1, passed + 1
@@ -292,7 +292,7 @@ class Lexer:
             number += 1
         return ()
 
-    def _parts(self, span: Any) -> bool:
+    def _divides(self, span: Any) -> bool:
         """Whether a span parts what is before it from another event: "within 2 days of", "half of"."""
         part = self.tokens[span.last].text.lower().endswith("of")
         if span.kind == "W":
