@@ -73,6 +73,8 @@ def _dated(prefix: str) -> str:
         rf"|(?P<{p}d1>{_DAY})(?: of)? (?P<{p}m1>{MONTH})(?: ,)?(?: (?P<{p}y1>{_YEAR}))?"
         rf"|(?:the )?(?P<{p}m2>{MONTH}) (?P<{p}d2>{_DAY})(?! {_YEAR[:-2]})(?: ,)?(?: (?P<{p}y2>{_YEAR}))?"
         rf"|(?:(?:the )?(?:start|beginning) of |early )?(?:last )?(?P<{p}m3>{MONTH})(?: of)?(?: (?P<{p}y3>{_YEAR}))?"
+        rf"|(?P<{p}q>q[1-4])(?: (?:of )?(?P<{p}y6>{_YEAR}))?"
+        rf"|(?:the )?(?P<{p}nth>first|second|third|fourth) (?P<{p}part>quarter|half|0\.5|0\.25)(?: of)? (?P<{p}y7>{_YEAR}|this year)"
         rf"|(?:the )?(?:start|beginning) of (?:the |this |the current )?(?P<{p}start>year|month|week|day)"
         rf"|(?:last |this |on )?(?P<{p}weekday>{'|'.join(WEEKDAYS)})"
         rf"|(?:the )?(?P<{p}rel>yesterday|today|this morning|christmas eve|christmas day|christmas|new years? day|new years? eve|new years?)(?: (?P<{p}y5>{_YEAR}))?"
@@ -160,6 +162,19 @@ def _next_month(start: datetime) -> datetime:
     return (start.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
+def _part(said: Mapping[str, str], now: datetime) -> DateSpan | None:
+    """Read a quarter or a half of a year: "Q1 2026", "the first half of 2026"."""
+    length = 6 if said.get("part") in ("half", "0.5") else 3
+    number = int(said["q"][1]) if "q" in said else _ORDINALS[said["nth"]]
+    year = said.get("y6") or said.get("y7")
+    if length * number > 12:
+        return None
+    year = str(now.year) if year == "this year" else year
+    start = _latest(now, lambda y: datetime(y, length * (number - 1) + 1, 1, tzinfo=UTC), year)
+    end = datetime(start.year + length * number // 12, length * number % 12 + 1, 1, tzinfo=UTC)
+    return _span(start, end, yearly=year is None)
+
+
 def _start(said: Mapping[str, str], now: datetime) -> DateSpan:
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     starts = {
@@ -210,6 +225,8 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, str], datetime], DateSpan | 
     "d1": _day,
     "d2": _day,
     "m3": _month,
+    "q": _part,
+    "part": _part,
     "start": _start,
     "weekday": _weekday,
     "rel": _relative,
@@ -249,6 +266,22 @@ def _fixed(groups: _Groups, now_ms: int) -> DateWindow | None:
     return DateWindow("fixed", start, end) if start < end else None
 
 
+def _within_month(groups: _Groups, now_ms: int) -> DateWindow | None:
+    """Read "from 10 to 20 October": the first day is of the month of the last one."""
+    if not groups.get("bm1"):
+        return None
+    first = {"ad1": groups["from"], "am1": groups["bm1"], "ay1": groups["by1"]}
+    return _fixed({**groups, **first}, now_ms)
+
+
+def _of_this_year(groups: _Groups, now_ms: int) -> DateWindow | None:
+    found = _fixed(groups, now_ms)
+    if found is None or found.since_ms is None:
+        return None
+    years = (datetime.fromtimestamp(at_ms / 1_000, UTC).year for at_ms in (found.since_ms, now_ms))
+    return found if len(set(years)) == 1 else None
+
+
 def _during(groups: _Groups, now_ms: int) -> DateWindow | None:
     found = read_date(groups, "a", now_ms)
     if found is None or found.start_ms == found.end_ms:
@@ -260,9 +293,19 @@ _AND_LATER: Final = (
     "(?: (?:on|onward|onwards|on wards|and later|or later|until now|till now|up to now|to date|to today))"
 )
 
+_TO: Final = "(?:and|to|until|till|through|-)"
+
 #: Patterns of windows between dates with their builders, the more specific first.
 DATE_WINDOWS: Final[tuple[tuple[str, _Builder], ...]] = (
-    (rf"(?:between|from) {_dated('a')} (?:and|to|until|till|through|-) {_dated('b')}", _fixed),
+    (
+        rf"(?:between|from) {_dated('a')} {_TO} {_dated('b')} (?:of |in )?(?:this|the current) year",
+        _of_this_year,
+    ),
+    (rf"(?:between|from) {_dated('a')} {_TO} {_dated('b')}", _fixed),
+    (
+        rf"(?:between|from) (?:the )?(?P<from>\d{{1,2}})(?: (?:st|nd|rd|th))? {_TO} {_dated('b')}",
+        _within_month,
+    ),
     (rf"(?:in |on )?{_dated('a')}{_AND_LATER}", _from),
     (rf"from {_dated('a')}{_AND_LATER}", _from),
     (

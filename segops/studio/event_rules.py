@@ -36,10 +36,12 @@ from segops.studio.events import (
     valued_before,
 )
 from segops.studio.items import Rule
+from segops.studio.restated import not_about, said_again, used_on
 
 #: The rules of events, in their order.
 EVENTS: Final = (
     Rule("NUMOF E", number_of),
+    Rule("E NUMOF", number_of),
     Rule("(FIRST|LAST) E", which),
     Rule("E (FIRST|LAST)", which),
     Rule("ONLY E Q", only_so_often),
@@ -51,6 +53,8 @@ EVENTS: Final = (
     Rule("E Q O", counted),
     Rule("E WITH? Q P", property),
     Rule("E WITH? P Q", property),
+    Rule("E REL P Q", property),
+    Rule("E REL Q P", property),
     Rule("E WITH FN Q", property_too),
     Rule("E AND WITH? P Q", property),
     Rule("E AND WITH Q P", property),
@@ -76,6 +80,11 @@ EVENTS: Final = (
     Rule("A WITH? V", valued),
     Rule("E (THEN|ALREADY)? COMMA? (EXCEPT|BUT NEG|AND NEG) W", not_then),
     Rule("E COMMA? (EXCEPT|BUT NEG|AND NEG) SINCE", not_since),
+    Rule("E P? EXCEPT V", valued),
+    Rule("E REL NEG V", not_about),
+    Rule("E COMMA V", valued),
+    Rule("P E", used_on),
+    Rule("E E", said_again),
     Rule("E COMMA P", any_of_it),
     Rule("E COMMA? (BUT|AND) (NEG|OTHER) V", not_those),
     Rule("E EXCEPT V", not_those),

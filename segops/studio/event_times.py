@@ -23,6 +23,9 @@ def windowed(found: list[Item], context: Context) -> Reduced:
         return _SPECIAL[said.kind](event, time, found, context)
     if clause.window is not None or clause.head == "regularly":
         return None
+    if clause.head == "did" and clause.test == {"eq": 1} and _is_first(event, context) and age_test_of(said):
+        first = extended(event, [event], head="first", test=None)
+        return _aged(first, time, found, context)
     if clause.head in ("first", "last") and clause.test is None:
         return _aged(event, time, found, context)
     keys = window_keys(said, context.catalogue.zone, negated=clause.negated)
@@ -39,6 +42,16 @@ def windowed(found: list[Item], context: Context) -> Reduced:
         return _lasting(event, time, found, context)
     gap = said if isinstance(said, WindowSpan) and said.kind == "in" else clause.gap
     return extended(event, found, time.marked(next(iter(keys))), window=keys, gap=gap)
+
+
+def _is_first(event: Item, context: Context) -> bool:
+    """Whether an event is that of "first-time buyers"."""
+    return context.tokens[event.first].norm == "first"
+
+
+def age_test_of(said: Any) -> Any:
+    """Return the age of a first event that a time means, if it is a length of time."""
+    return age_test(said) if isinstance(said, WindowSpan) else None
 
 
 def _lasting(event: Item, time: Item, found: list[Item], context: Context) -> Item | None:

@@ -98,12 +98,25 @@ def amount(found: list[Item], context: Context) -> Item | None:
     prop = figure_for(said, clause.names, context)
     if prop is None or prop in dict(clause.where):
         return None
-    if clause.head in ("first", "last") and clause.test is None:
-        head = {"first": "earliest", "last": "latest"}[clause.head]
-        return extended(event, found, quantity.marked("is"), head=head, field=prop, test=test_of(said))
-    value: Any = test_of(said)
-    value = value["eq"] if set(value) == {"eq"} else value
-    return extended(event, found, quantity.marked(f"where.{prop}"), where=(*clause.where, (prop, value)))
+    if said.bare and context.tokens[quantity.first].text.lower() == "one":
+        return None
+    return asking(event, found, (quantity,), prop, _plain(test_of(said)))
+
+
+def asking(event: Item, found: list[Item], said: tuple[Item, ...], prop: str, value: Any) -> Item:
+    """Return an event with a condition; for the first or the last one, with what its property is."""
+    clause: Clause = event.value
+    head = {"first": "earliest", "last": "latest"}.get(clause.head)
+    if head is None or clause.test is not None:
+        marks = tuple(mark for item in said for mark in item.marked(f"where.{prop}"))
+        return extended(event, found, marks, where=(*clause.where, (prop, value)))
+    test = value if isinstance(value, dict) else {"eq": value}
+    marks = tuple(mark for item in said for mark in item.marked("is"))
+    return extended(event, found, marks, head=head, field=prop, test=test)
+
+
+def _plain(test: dict[str, Any]) -> Any:
+    return test["eq"] if set(test) == {"eq"} else test
 
 
 def of_amount(found: list[Item], context: Context) -> Item | None:
@@ -194,10 +207,7 @@ def property(found: list[Item], context: Context) -> Item | None:
             field=prop,
             test=sum_of(said),
         )
-    value: Any = test_of(said)
-    value = value["eq"] if set(value) == {"eq"} else value
-    marks = (*field.marked(f"where.{prop}"), *quantity.marked(f"where.{prop}"))
-    return extended(event, found, marks, where=(*clause.where, (prop, value)))
+    return asking(event, found, (field, quantity), prop, _plain(test_of(said)))
 
 
 def property_too(found: list[Item], context: Context) -> Item | None:
@@ -267,7 +277,7 @@ def about_text(found: list[Item], context: Context) -> Item | None:
         return None
     (prop,) = fitting
     said = text.value if text.kind == "LIT" else context.text(text)
-    return extended(event, found, text.marked(f"where.{prop}"), where=(*clause.where, (prop, said)))
+    return asking(event, found, (text,), prop, said)
 
 
 #: Texts that events are told apart by without naming the property.

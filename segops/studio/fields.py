@@ -28,6 +28,8 @@ class Values:
     joint: bool = False
     both: bool = False
     bound: str = ""
+    #: The name of the field was said before the value.
+    named: bool = False
 
     def fields(self) -> tuple[Field, ...]:
         """Return the fields that every option has a value of."""

@@ -16,6 +16,8 @@ from segops.studio.items import Item, Reduced, Rule, every, merged, one, reduce
 from segops.studio.meanings import Field
 from segops.studio.measures import MORE
 from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
+from segops.studio.ratios import RATIOS
+from segops.studio.restated import RENAMED, RESTATED
 from segops.studio.sequences import turned
 from segops.studio.sharing import Unread
 from segops.studio.traits import MEASURES, TRAITS
@@ -164,6 +166,7 @@ _LISTS: Final = (
     Rule("ALLOF OFTHESE?", _any_of_list),
     Rule("UNK (OR|AND) (E|V|P)", _same_object),
     Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
+    Rule("E Q ASMANY O? UNK", _same_object_after),
     Rule("V COMMA? (EXCEPT|BUT NEG|AND NEG) UNK", _same_consent),
 )
 _CITIES: Final = (
@@ -215,6 +218,14 @@ def _without_tiers(items: list[Item]) -> list[Item]:
 def _explained(items: list[Item], colon: int, context: Context) -> Piece:
     """Read "flying solo: never invited anyone": what stands before the colon may be only a name."""
     before, after = items[:colon], items[colon + 1 :]
+    if (
+        before
+        and before[-1].kind == "E"
+        and after
+        and after[0].kind == "NEG"
+        and after[-1].kind in ("NEG", "W")
+    ):
+        return _parsed([*before, *after], context)
     named = any(item.kind == "E" and item.value.count is not None for item in before)
     if named or not before:
         return _parsed(after, context)
@@ -248,10 +259,10 @@ def _is_said_again(whole: Piece, piece: Piece) -> bool:
 
 def _parsed(items: list[Item], context: Context) -> Piece:
     items = [Item("START", "", 0, -1), *items]
-    items = reduce(items, (*_LISTS, *PHRASES), context)
+    items = reduce(items, (*RESTATED, *_LISTS, *PHRASES), context)
     items = reduce(items, _CITIES, context)[1:]
-    items = started(reduce(items, TEXTS, context))
-    items = reduce(items, EARLY, context, 1)
+    items = started(reduce(items, (*TEXTS, *_CITIES[1:]), context))
+    items = reduce(items, (*RATIOS, *RENAMED, *EARLY), context, 1)
     items = reduce(items, MEASURES, context)
     items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)
     items = turned(_after(items))

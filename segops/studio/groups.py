@@ -26,10 +26,21 @@ def grouped(items: list[Item], context: Context) -> Piece:
     if listed is not None:
         return listed
     items = shared(framed(sequenced(leading(items, context))), context)
+    endless = [item for item in items if item.kind == "THEN" and _is_denied_next(items, item)]
+    if endless:
+        raise Unread(endless)
     rest = [item for item in items if item.kind not in JOINTS | _PARTS] or hanging(items)
     if rest:
         raise Unread(rest)
     return _split(_spread(_trimmed(items)), context)
+
+
+def _is_denied_next(items: list[Item], then: Item) -> bool:
+    """Whether what does not happen next has no deadline: an order that a list of conditions would lose."""
+    at = items.index(then) + 1
+    following = next((item for item in items[at:] if item.kind in _PARTS), None)
+    clause = following.value if following is not None and following.kind == "E" else None
+    return clause is not None and clause.negated and not clause.window
 
 
 def _trimmed(items: list[Item]) -> list[Item]:

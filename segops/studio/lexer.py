@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from segops.studio.dates import MONTHS
 from segops.studio.items import Item
 from segops.studio.lexicon import MAX_GAP, Lexicon, Phrase
 from segops.studio.normalise import Token
@@ -76,6 +77,8 @@ _STOPS: Final = frozenset(
         "and",
     ]
 )
+#: The first words of days of the week, which dates would take: "on Mondays", "from Monday to Friday".
+_DAYS_BEGIN: Final = frozenset(("on", "from", "between", "monday", "mondays"))
 _JOINING: Final = frozenset(("and", "or", ","))
 #: The order in which the meanings of a phrase are tried.
 _PRIORITY: Final = "BEGRLVPO"
@@ -151,9 +154,11 @@ class Lexer:
         self._covered = set()
         self.spans = {}
         for at, token in enumerate(self.tokens):
+            if at and self.tokens[at - 1].norm in MONTHS:
+                continue
             verb = at + 1 < len(self.tokens) and self.tokens[at + 1].norm in _PARTICLES
             following = self.tokens[at + 1] if at + 1 < len(self.tokens) else token
-            if token.norm == "on" or token.number is not None or following.number is not None:
+            if token.norm in _DAYS_BEGIN or token.number is not None or following.number is not None:
                 self._read_structure(at)
             match = self._phrase(at) if token.number is not None or verb else None
             if match is not None and match.size > 1 and (token.number is not None or "E" in match.meanings):
@@ -276,6 +281,8 @@ class Lexer:
             words = self._follow(number, ending)
             if words:
                 return words
+            if number in self.spans and self._divides(self.spans[number]):
+                return ()
             if number in self.spans:
                 number, passed = self.spans[number].last + 1, passed + 1
                 continue
@@ -284,6 +291,13 @@ class Lexer:
             passed += self.tokens[number].norm not in _PASSED_OVER
             number += 1
         return ()
+
+    def _divides(self, span: Any) -> bool:
+        """Whether a span parts what is before it from another event: "within 2 days of", "half of"."""
+        part = self.tokens[span.last].text.lower().endswith("of")
+        if span.kind == "W":
+            return bool(getattr(span.value, "kind", "") == "after")
+        return span.kind == "Q" and (part or bool(span.value.unit == "percent"))
 
     def _stops(self, number: int) -> bool:
         token = self.tokens[number]

@@ -81,6 +81,17 @@ def _is_in_percent(said: Quantity) -> bool:
     return any(max(operand if isinstance(operand, tuple) else (operand,)) >= 2 for _, operand in said.ops)
 
 
+def measured_twice(found: list[Item], context: Context) -> Item | None:
+    """Read "a loyalty balance of over 2000 points": the field is named a second time."""
+    first, last = found[0], found[-1]
+    return measured(found[:-1], context) and _over(found, context) if first.value == last.value else None
+
+
+def _over(found: list[Item], context: Context) -> Item | None:
+    done = measured(found[:-1], context)
+    return None if done is None else replace(done, last=found[-1].last)
+
+
 def more_measured(found: list[Item], context: Context) -> Item | None:
     """Read "between" said in two parts of one field."""
     node, quantity = one(found, "NODE"), one(found, "Q")
@@ -113,7 +124,8 @@ def aged(found: list[Item], context: Context) -> Item | None:
         ),
         None,
     )
-    years = said.unit == "years" or (found[0].kind == "AGED" and said.unit == "")
+    compared = context.tokens[quantity.first].norm in ("younger", "older")
+    years = said.unit == "years" or ((found[0].kind == "AGED" or compared) and said.unit == "")
     if name is None or not years:
         return None
     marks = tuple(mark for item in found for mark in item.marked("is"))

@@ -140,6 +140,12 @@ def _sign(token: Token, _before: list[Token]) -> Iterator[Token]:
 
 _Reader = Callable[[Token, list[Token]], Iterator[Token]]
 
+
+def _coded(token: Token) -> Token:
+    """Read a word with digits as a name, unless it is a quarter of a year."""
+    return token if re.fullmatch(r"q[1-4]", token.norm) else replace(token, literal=True, name=True)
+
+
 #: What a pattern has found -> its reader.
 _READERS: Final[Mapping[str, _Reader]] = {
     "date": lambda token, _before: iter((token,)),
@@ -151,7 +157,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     ),
     "quoted": _quoted,
     "name": lambda token, _before: iter((replace(token, name=True),)),
-    "code": lambda token, _before: iter((replace(token, literal=True, name=True),)),
+    "code": lambda token, _before: iter((_coded(token),)),
     "word": _word,
     "arrow": lambda token, _before: iter((replace(token, norm="then"),)),
     "comparison": _comparison,

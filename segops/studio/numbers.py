@@ -156,6 +156,11 @@ def _special(words: list[str]) -> tuple[int, Decimal] | None:
 #: Phrases that are numbers; longer ones first.
 _PHRASES: Final = {
     "half a dozen": "6",
+    "a half dozen": "6",
+    "half dozen": "6",
+    "half of": "0.5",
+    "a third of": "0.3333",
+    "a quarter of": "0.25",
     "a couple of": "2",
     "couple of": "2",
     "a couple": "2",

@@ -55,7 +55,7 @@ def prepared(items: list[Item], context: Context) -> list[Item]:
         if item.kind in ("SUBJ", "EVERYONE") and (item.kind == "SUBJ" or len(items) > 1):
             found += _customer_since(item, items[at + 1 : at + 2], context)
             continue
-        if item.kind == "HAVE":
+        if item.kind == "HAVE" or (item.kind, following) == ("WITH", "W"):
             if following in ("P", "Q", "V", "FN", "BOTH", "EITHER"):
                 found.append(item.as_kind("WITH"))
             continue
@@ -87,10 +87,17 @@ def _read(item: Item) -> Item:
 # -- lists of values ---------------------------------------------------------------------------------------
 
 
-def _both_values(found: list[Item], _context: Context) -> Item | None:
+def _is_named(value: Item, context: Context) -> bool:
+    """Whether a value is said after the name of its field: "role is admin"."""
+    words = {stem(word) for field in value.value.fields() for word in field.name.split("_")}
+    return value.value.named or (value.first < value.last and context.tokens[value.first].stem in words)
+
+
+def _both_values(found: list[Item], context: Context) -> Item | None:
     left, right = every(found, "V")
     joint = any(item.kind == "AND" for item in found)
     both = any(item.kind == "BOTH" for item in found) or left.value.both
+    both = both or (joint and _is_named(right, context))
     options = (*left.value.options, *right.value.options)
     values = Values(options, joint or left.value.joint or right.value.joint, both)
     if set(left.value.options) & set(right.value.options):
@@ -133,16 +140,23 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
         kept = Values(
             tuple((*a, *b) for a, b in options), value.value.joint, value.value.both, value.value.bound
         )
+    if kept is not None and found[0] is field:
+        kept = replace(kept, named=True)
     return None if kept is None else merged("V", kept, found, value.marks)
 
 
 def _denied_value(found: list[Item], context: Context) -> Reduced:
     """Read "country is not France"."""
+    before = context.tokens[found[0].first - 1].norm if found[0].first else ""
+    if found[1].kind == "BUT" and before not in ("any", "every", "all"):
+        return None
+    if found[1].kind != "NEG" and any(field.owner != "trait" for field in found[0].value):
+        return None
     value = _field_and_value([found[0], found[2]], context)
     return (
         None
         if value is None
-        else [replace(found[1], first=found[0].first), replace(value, first=found[2].first)]
+        else [replace(found[1], kind="NEG", first=found[0].first), replace(value, first=found[2].first)]
     )
 
 
@@ -157,6 +171,12 @@ def _field_and_text(found: list[Item], context: Context) -> Reduced:
         return merged("V", country, found)
     texts = [each for each in field.value if context.schema.is_text(each)]
     if not texts or any(item.kind == "UNK" and not _is_value(context.text(item)) for item in found):
+        return None
+    if (
+        texts[0].name.endswith("_id")
+        and any(item.kind == "UNK" for item in found)
+        and not _is_key(found, context)
+    ):
         return None
     said = [
         item.value if item.kind == "LIT" else context.text(item) for item in every(found, "LIT", "UNK", "G")
@@ -193,6 +213,11 @@ def _country(field: Item, text: Item, context: Context) -> Values | None:
 
 #: Verbs of what one does with a coupon: they say that the event which has it happened.
 _USED: Final = frozenset(map(stem, ("use", "redeem", "apply", "enter")))
+
+
+def _is_key(found: list[Item], context: Context) -> bool:
+    """Whether a text looks like an identifier rather than a word that nothing knows."""
+    return any(character.isdigit() or character in "-_" for character in context.text(found[-1]))
 
 
 def _is_value(text: str) -> bool:
@@ -283,7 +308,7 @@ PHRASES: Final = (
     Rule("V P? (ORUP|ORDOWN)", _bounded),
     Rule("P LP V RP", _listed_in_brackets),
     Rule("P LP V COMMA V RP", _listed_in_brackets),
-    Rule("P NEG V", _denied_value),
+    Rule("P (NEG|EXCEPT|BUT) V", _denied_value),
     Rule("P WITH? V", _field_and_value),
     Rule("V P", _field_and_value),
 )

@@ -23,7 +23,7 @@ _UNITS: Final = {
     "times": "times?|x|occasions?|separate times|separate occasions",
     "percent": "percent|per cent|pct|percentage points?",
     "stars": "stars?",
-    "years": "years? old|years? of age|yrs? old|years?-old|yo",
+    "years": "years? old|years? of age|yrs? old|years?-old|years? olds?|yo",
     "km": "km|kms|kilomet(?:re|er)s?|ks",
     "mi": "miles?|mi",
     "m": "met(?:re|er)s?",
@@ -106,6 +106,15 @@ _OP: Final = f"(?:is |are |was |were |of |being )?(?P<op>{COMPARISON})"
 _OP2: Final = f"(?P<op2>{COMPARISON})"
 _MONEYS: Final = f"(?:(?:{_MONEY}) )?"
 
+#: The pattern of an age that is said of a group: "under 25s".
+AGES: Final = r"(?<!for )(?<!in )(?<!within )(?P<op>under|over|below|above) (?P<n>[1-9]\d) s"
+
+
+def ages(groups: _Groups) -> Quantity:
+    """Return the age of "under 25s"."""
+    return Quantity(((COMPARISONS[groups["op"] or ""], Decimal(groups["n"] or 0)),), "years")
+
+
 #: Patterns of quantities with their builders, the more specific first.
 QUANTITIES: Final[tuple[tuple[str, Callable[[_Groups], Quantity | None]], ...]] = (
     (rf"(?:anywhere |somewhere )?between {_SIGN}{_LOW} (?:and|to) {_MONEYS}{_HIGH}{_U}", _range),
@@ -121,6 +130,6 @@ QUANTITIES: Final[tuple[tuple[str, Callable[[_Groups], Quantity | None]], ...]] 
         _after("lte"),
     ),
     (rf"{_SIGN}{_N}{_U} (?:only|exactly|precisely|flat)", _after("eq")),
-    (rf"{_OP} {_WORTH}{_SIGN}{_N}{_U}", _compared),
+    (rf"{_OP} (?:an? )?{_WORTH}{_SIGN}{_N}{_U}", _compared),
     (rf"{_SIGN}{_N}{_U}", _bare),
 )

@@ -60,7 +60,7 @@ _SHORT_WORDS: Final = {
     **dict.fromkeys(("tow", "tw"), "two"),
     **dict.fromkeys(("thre", "tree"), "three"),
     **dict.fromkeys(("dya", "dy"), "day"),
-    **dict.fromkeys(("dyas", "dasy", "das"), "days"),
+    **dict.fromkeys(("dyas", "dasy", "das", "dys"), "days"),
     **dict.fromkeys(("lats", "lst", "alst"), "last"),
     **dict.fromkeys(("teir", "thier"), "their"),
     **dict.fromkeys(("buyed", "bougth", "bougt", "boguht", "bougth"), "bought"),
@@ -71,14 +71,24 @@ _SHORT_WORDS: Final = {
     **dict.fromkeys(("dayz",), "days"),
     **dict.fromkeys(("twise", "twyce", "twic", "tiwce"), "twice"),
     **dict.fromkeys(("onec", "ocne", "onse"), "once"),
-    **dict.fromkeys(("mont", "mnth"), "month"),
+    **dict.fromkeys(("mont", "mnth", "mth"), "month"),
+    **dict.fromkeys(("yr",), "year"),
+    **dict.fromkeys(("qtr",), "quarter"),
     **dict.fromkeys(("wek", "weks"), "weeks"),
+    **dict.fromkeys(("wk",), "week"),
     **dict.fromkeys(("fortnite", "fortnigth"), "fortnight"),
     **dict.fromkeys(("u",), "you"),
     **dict.fromkeys(("frm", "fom", "form"), "from"),
     **dict.fromkeys(("tmes", "tims"), "times"),
     **dict.fromkeys(("orr",), "or"),
+    **dict.fromkeys(("n", "nd"), "and"),
+    **dict.fromkeys(("fro",), "for"),
+    **dict.fromkeys(("bght", "bot", "bougt", "bougth"), "bought"),
+    **dict.fromkeys(("aded", "addd"), "added"),
+    **dict.fromkeys(("emial", "emial", "eamil", "emal"), "email"),
 }
+#: What follows the number of a day: "30th".
+_ORDINAL_ENDS: Final = frozenset(("st", "nd", "rd", "th"))
 _BEFORE_PERIOD: Final = frozenset(("last", "past", "next", "this", "previous"))
 
 
@@ -129,7 +139,7 @@ def _repair(
     token: Token, before: str, right: tuple[Collection[str], Collection[str]], targets: tuple[str, ...]
 ) -> Token:
     word = token.norm
-    if word in _SHORT_WORDS:
+    if word in _SHORT_WORDS and not (before.isdigit() and word in _ORDINAL_ENDS):
         return reworded(token, _SHORT_WORDS[word])
     if word == "then" and before in _BEFORE_THAN:
         return reworded(token, "than")

@@ -119,7 +119,8 @@ def _is_recent(clause: Clause) -> bool:
 
 def _is_other(left: Clause, right: Clause) -> bool:
     """Whether one clause denies the events of the other."""
-    return left.names == right.names and left.negated != right.negated
+    apart = bool(left.where) and {path for path, _ in left.where} == {path for path, _ in right.where}
+    return left.names == right.names and left.negated != right.negated and not apart
 
 
 def _before(items: list[Item], at: int) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from segops.studio.dates import DATE, DATE_WINDOWS, read_date
 from segops.studio.durations import WINDOWS
 from segops.studio.normalise import Token
-from segops.studio.quantities import QUANTITIES
+from segops.studio.quantities import AGES, QUANTITIES, ages
 
 #: What hides a stretch that was found from the patterns that follow.
 _CLAIMED: Final = "\x00"
@@ -34,7 +34,6 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str], _Build], ...]:
     def timeless(build: Callable[[dict[str, str | None]], Any]) -> _Build:
         return lambda groups, _now_ms: build(groups)
 
-    ages = [QUANTITY for QUANTITY in QUANTITIES]
     date = (("T", DATE, lambda groups, now_ms: read_date(groups, "a", now_ms)),)
     return tuple(
         (kind, re.compile(rf"(?<!\S)(?:{pattern})(?!\S)"), build)
@@ -42,8 +41,9 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str], _Build], ...]:
             *(("W", pattern, build) for pattern, build in DATE_WINDOWS),
             *(
                 ("Q", _only(pattern, "years? old|years? of age|yrs? old"), timeless(build))
-                for pattern, build in ages
+                for pattern, build in QUANTITIES
             ),
+            ("Q", AGES, timeless(ages)),
             *(("W", pattern, timeless(build)) for pattern, build in WINDOWS),
             *date,
             *(("Q", pattern, timeless(build)) for pattern, build in QUANTITIES),

@@ -19,6 +19,7 @@ from segops.studio.measures import (
     fields_of,
     kind_of,
     measured,
+    measured_twice,
     next_too,
     noted,
     over,
@@ -40,7 +41,7 @@ def trait_node(values: Values, context: Context) -> dict[str, Any] | None:
     kind = context.schema.trait(field.name)
     said = bounded(values.of(field), kind.values, values.bound)
     said = tuple(_true_or_false(value) if kind.name == "boolean" else value for value in said)
-    if values.both and len(said) > 1 and kind.name != "list":
+    if (values.both or kind.name == "boolean") and len(said) > 1 and kind.name != "list":
         return {"all": [{"trait": field.name, "is": {"eq": value}} for value in said]}
     if kind.name == "list":
         nodes = [{"trait": field.name, "is": {"includes": value}} for value in said]
@@ -243,8 +244,10 @@ _NO: Final = "(NEG|WITHOUT)?"
 #: Rules that take numbers and dates before events do.
 MEASURES: Final = (
     Rule("(DIGIT Q AND? COMMA? DIGIT Q AND? COMMA? DIGIT Q|DIGIT Q (AND|COMMA)? DIGIT Q|DIGIT Q)", _digits),
-    Rule("Q L", _near),
+    Rule(f"{_NO} Q VAGUE? L", _near),
+    Rule("L Q", _near),
     Rule("VAGUE? L LP Q RP", _near),
+    Rule("P Q P", measured_twice),
     Rule(f"{_NO} WITH? P Q", measured),
     Rule(f"{_NO} WITH? Q P", measured),
     Rule("AGED Q", aged),
@@ -277,6 +280,7 @@ TRAITS: Final = (
     Rule("(NEG|WITHOUT) WITH? P FILE?", _existing),
     Rule("P (MISSING|FILE)", _existing),
     Rule("WITH BOTH? P FILE?", _existing),
+    Rule(f"{_NO} FILE P", _existing),
     Rule("NODE (AND|OR) (NEG )?P", _existing_too),
     Rule(f"RFMW? {_NO} RFMW? R (P|RFMW)*", _tiers),
     Rule(f"{_NO} G", _segment),

@@ -1,0 +1,85 @@
+"""Rules of one count by another: "twice as many views as orders", "refunded over half of their orders"."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from segops.studio.clauses import Clause, Piece, node_of, test_of
+from segops.studio.events import extended
+from segops.studio.items import Item, Rule, every, one
+from segops.studio.phrases import Context
+from segops.studio.quantities import Quantity
+from segops.studio.windows import window_keys
+
+
+def _as_many(found: list[Item], context: Context) -> Item | None:
+    """Read "twice as many … as …": at least that many times."""
+    said: Quantity = one(found, "Q").value
+    if said.unit not in ("", "times"):
+        return None
+    test = {"gte": test_of(said)["eq"]} if said.bare else test_of(said)
+    return _ratio(found, every(found, "E"), test, context)
+
+
+def _share(found: list[Item], context: Context) -> Item | None:
+    """Read "refunded more than half of their orders", and "over half of their orders were refunded"."""
+    said: Quantity = one(found, "Q").value
+    events = every(found, "E")
+    sides = events if found[0].kind == "E" else events[::-1]
+    test = _fraction(said)
+    of = context.tokens[one(found, "Q").last].norm == "of" or _follows(found, context)
+    return None if test is None or said.bare or not of else _ratio(found, sides, test, context)
+
+
+def _follows(found: list[Item], context: Context) -> bool:
+    """Whether "of" comes after the number, or is a part of it: "half of"."""
+    last = one(found, "Q").last
+    words = [token.norm for token in context.tokens[last + 1 : last + 2]]
+    return words == ["of"] or context.tokens[last].text.lower().endswith(" of")
+
+
+def _quotient(found: list[Item], context: Context) -> Item | None:
+    """Read "ratio of refunds to orders above 30 %"."""
+    said: Quantity = one(found, "Q").value
+    test = _fraction(said) or (test_of(said) if not said.unit else None)
+    return None if test is None or said.bare else _ratio(found, every(found, "E"), test, context)
+
+
+def _fraction(said: Quantity) -> dict[str, Any] | None:
+    """Return a share as a test of numbers from 0 to 1; None if it is none."""
+    if said.unit == "percent":
+        return test_of(said, 100)
+    values = [
+        each for _, operand in said.ops for each in (operand if isinstance(operand, tuple) else (operand,))
+    ]
+    return test_of(said) if not said.unit and all(Decimal(0) < each < 1 for each in values) else None
+
+
+def _ratio(found: list[Item], sides: list[Item], test: dict[str, Any], context: Context) -> Item | None:
+    windows = every(found, "W")
+    keys = window_keys(windows[0].value, context.catalogue.zone) if windows else None
+    if any(not _is_count(side.value) for side in sides) or (windows and keys is None):
+        return None
+    own = keys or next((side.value.window for side in sides if side.value.window), None)
+    sides = [side if side.value.window else extended(side, [side], window=own) for side in sides]
+    if node_of(sides[0].value) == node_of(sides[1].value):
+        return None
+    node = {"ratio": {"of": node_of(sides[0].value), "to": node_of(sides[1].value), "is": test}}
+    marks = tuple(mark for item in found for mark in item.marked("ratio.is"))
+    return Item("NODE", Piece(node, marks), found[0].first, found[-1].last)
+
+
+def _is_count(clause: Clause) -> bool:
+    return clause.head == "did" and clause.test is None and not clause.negated
+
+
+#: Rules of ratios, before events take their numbers.
+RATIOS: Final = (
+    Rule("E Q ASMANY (O|P)? E W?", _as_many),
+    Rule("Q ASMANY E E W?", _as_many),
+    Rule("RATIO E E Q W?", _quotient),
+    Rule("E E RATIO Q W?", _quotient),
+    Rule("E Q E W?", _share),
+    Rule("Q E E W?", _share),
+)
