@@ -103,6 +103,7 @@ def _answered(context: Context[Any], asked: str, answer: Proposal, before: dict[
 def words_of(text: str, answer: Proposal) -> list[dict[str, str]]:
     """Return the request in pieces, each with the ``node`` that it became and the ``tone`` of its mark.
 
+    >>> from segops.studio.proposal import Span
     >>> span = Proposal("question", understood=(Span(0, 3, "all", "?"),)).understood
     >>> words_of("all of it", Proposal("question", understood=span))[0]["tone"]
     'bad'
