@@ -23,8 +23,8 @@ class Order(NamedTuple):
 class Customer(msgspec.Struct, frozen=True, gc=False):
     """A customer's history, with the mean amount of ``priced`` orders after the first one.
 
-    The first order is left out of the mean, as in the literature: the model of spending is fitted on customers
-    who came back.
+    The first order is left out of the mean, as in the literature: the model of spending is fitted on
+    customers who came back.
     """
 
     history: History
@@ -37,19 +37,25 @@ def histories(orders: Iterable[Order], until_ms: int) -> list[Customer]:
 
     Orders of one day (UTC) are one order of their sum.
 
-    >>> found = histories([Order("u1", 0, 10.0), Order("u1", 10, 5.0), Order("u1", 2 * DAY_MS, 8.0)], 5 * DAY_MS)
-    >>> found[0].history, found[0].priced, found[0].mean
+    >>> orders = [Order("u1", 0, 10.0), Order("u1", 10, 5.0), Order("u1", 2 * DAY_MS, 8.0)]
+    >>> (found,) = histories(orders, 5 * DAY_MS)
+    >>> found.history, found.priced, found.mean
     (History(repeats=1, last=2.0, age=5.0), 1, 8.0)
     """
+    until = until_ms // DAY_MS
+    known = ({day: amount for day, amount in of.items() if day <= until} for of in days_of(orders).values())
+    return [_customer(of, until) for of in known if of]
+
+
+def days_of(orders: Iterable[Order]) -> dict[str, dict[int, float | None]]:
+    """Return the days (UTC, since 1970) with orders of each customer, and their amounts as far as known."""
     days: dict[str, dict[int, float | None]] = {}
     for customer, at_ms, amount in orders:
-        if at_ms <= until_ms:
-            of = days.setdefault(customer, {})
-            day = at_ms // DAY_MS
-            before = of.get(day, 0.0)
-            of[day] = None if amount is None or before is None else before + amount
-    until = until_ms // DAY_MS
-    return [_customer(of, until) for of in days.values()]
+        of = days.setdefault(customer, {})
+        day = at_ms // DAY_MS
+        before = of.get(day, 0.0)
+        of[day] = None if amount is None or before is None else before + amount
+    return days
 
 
 def _customer(amounts: dict[int, float | None], until: int) -> Customer:
@@ -76,4 +82,6 @@ def distinct(found: Iterable[Customer]) -> Distinct:
         key = (each.history.repeats, each.history.last, each.history.age)
         counts[key] = counts.get(key, 0) + 1
     rows = list(counts)
-    return Distinct([x for x, _, _ in rows], [t for _, t, _ in rows], [t for *_, t in rows], [*counts.values()])
+    return Distinct(
+        [x for x, _, _ in rows], [t for _, t, _ in rows], [t for *_, t in rows], [*counts.values()]
+    )

@@ -50,9 +50,14 @@ def _climb(likelihood: Likelihood, start: Sequence[float]) -> tuple[Any, float] 
         height, slope = _height_and_slope(likelihood, point)
         return -height / scale, -slope / scale
 
-    bounds = [(numpy.log(_LOW), numpy.log(_HIGH))] * len(start)
-    options = {"maxiter": 1_000, "ftol": 1e-15, "gtol": _GRADIENT / 10}
-    done = minimize(cost, numpy.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    done = minimize(
+        cost,
+        numpy.log(start),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(float(numpy.log(_LOW)), float(numpy.log(_HIGH)))] * len(start),
+        options={"maxiter": 1_000, "ftol": 1e-15, "gtol": _GRADIENT / 10},
+    )
     inside = all(numpy.log(_LOW) + 1 < each < numpy.log(_HIGH) - 1 for each in done.x)
     if not inside or not numpy.isfinite(done.fun) or numpy.abs(done.jac).max() > 100 * _GRADIENT:
         return None

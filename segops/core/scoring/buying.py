@@ -1,9 +1,9 @@
 """BG/NBD and MBG/NBD: how a customer goes on to buy, from the number and the times of orders.
 
 A customer orders at a rate that is gamma distributed among customers, and is lost after an order with a
-probability that is beta distributed: P. Fader, B. Hardie, K. L. Lee, "Counting Your Customers the Easy Way: An
-Alternative to the Pareto/NBD Model", Marketing Science 24 (2005), below [1]. In the modified model a customer
-may be lost after the first order, too: E. P. Batislam, M. Denizel, A. Filiztekin, "Empirical validation and
+probability that is beta distributed: P. Fader, B. Hardie, K. L. Lee, "Counting Your Customers the Easy Way:
+An Alternative to the Pareto/NBD Model", Marketing Science 24 (2005), below [1]. In the modified model a
+customer may be lost after the first order, too: E. P. Batislam, M. Denizel, A. Filiztekin, "Empirical validation and
 comparison of models for customer base analysis", IJRM 24 (2007), below [2].
 
 Times are in days. Sums of logarithms replace products, so that hundreds of orders do not overflow.
@@ -18,7 +18,7 @@ import msgspec
 
 from segops.core.scoring.hypergeometric import hyp2f1
 
-#: Around a = 1 the expectation is a difference of two large numbers; its value is the mean of these distances.
+#: This close to a = 1 the expectation is lost in rounding: it is the mean of its values on both sides.
 _NEAR_ONE: Final = 1e-5
 
 
@@ -35,8 +35,9 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 
 class Buying(msgspec.Struct, frozen=True):
-    """A fitted BG/NBD, or MBG/NBD if ``modified``; ``r`` and ``alpha`` (days) are those of the rate of orders,
-    ``a`` and ``b`` those of the probability to be lost.
+    """A fitted BG/NBD, or MBG/NBD if ``modified``.
+
+    ``r`` and ``alpha`` (days) are those of the rate of orders, ``a`` and ``b`` of the probability to be lost.
     """
 
     r: float
@@ -46,7 +47,7 @@ class Buying(msgspec.Struct, frozen=True):
     modified: bool = False
 
     def log_likelihood(self, of: History) -> float:
-        """Return the logarithm of the likelihood of one customer's history ([1] equation 6, [2] equation 3)."""
+        """Return the log-likelihood of one customer's history ([1] equation 6, [2] equation 3)."""
         x, survived = of.repeats, self.b + of.repeats + self.modified
         log_rate = lgamma(self.r + x) - lgamma(self.r) + self.r * log(self.alpha)
         log_drop = lgamma(self.a + self.b) + lgamma(survived) - lgamma(self.b) - lgamma(self.a + survived)

@@ -16,15 +16,15 @@ MONTH = 30.4375
 
 
 class Spending(msgspec.Struct, frozen=True):
-    """A fitted Gamma-Gamma; ``gamma`` is in the currency of the orders. The mean spend exists for ``q`` > 1."""
+    """A fitted Gamma-Gamma; ``gamma`` is in the currency of the orders. The mean exists for ``q`` > 1."""
 
     p: float
     q: float
     gamma: float
 
     def log_likelihood(self, orders: int, mean: float) -> float:
-        """Return the logarithm of the likelihood of ``orders`` > 0 with this ``mean`` > 0 ([1] equation 1a)."""
-        p, q, shape = self.p, self.q, self.p * orders
+        """Return the log-likelihood of ``orders`` > 0 with this ``mean`` > 0 ([1] equation 1a)."""
+        q, shape = self.q, self.p * orders
         return (
             lgamma(shape + q)
             - lgamma(shape)
@@ -36,7 +36,7 @@ class Spending(msgspec.Struct, frozen=True):
         )
 
     def expected_order_value(self, orders: int, mean: float) -> float:
-        """Return the expected mean of all orders to come, given ``orders`` with this ``mean`` ([1] equation 5).
+        """Return the expected mean of orders to come, given ``orders`` with this ``mean`` ([1] equation 5).
 
         Without an order, it is the mean of the population.
 
