@@ -80,14 +80,14 @@ def fit(kind: Kind, found: Sequence[Customer], *, unit: str) -> Fit:
 
     Raises UserError if no customer has what the model is fitted on, and NoFit without a maximum.
     """
+    repeating = sum(each.history.repeats > 0 for each in found)
     used = [each for each in found if each.priced] if kind.spends else found
-    if not used:
-        raise UserError("no customer has a second order with an amount: there is nothing to fit")
+    if not repeating or not used:
+        raise UserError("no customer has a second order (with an amount): there is nothing to fit")
     best = maximum(kind.likelihood(used), kind.starts)
     errors = (error if error == error else None for error in best.errors)
     parameters = list(map(Parameter, kind.parameters, best.parameters, errors))
     longest = max(each.history.age for each in found)
-    repeating = sum(each.history.repeats > 0 for each in found)
     return Fit(
         kind.name,
         unit,

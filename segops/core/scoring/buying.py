@@ -3,8 +3,8 @@
 A customer orders at a rate that is gamma distributed among customers, and is lost after an order with a
 probability that is beta distributed: P. Fader, B. Hardie, K. L. Lee, "Counting Your Customers the Easy Way:
 An Alternative to the Pareto/NBD Model", Marketing Science 24 (2005), below [1]. In the modified model a
-customer may be lost after the first order, too: E. P. Batislam, M. Denizel, A. Filiztekin, "Empirical validation and
-comparison of models for customer base analysis", IJRM 24 (2007), below [2].
+customer may be lost after the first order, too: E. P. Batislam, M. Denizel, A. Filiztekin, "Empirical validation
+and comparison of models for customer base analysis", IJRM 24 (2007), below [2].
 
 Times are in days. Sums of logarithms replace products, so that hundreds of orders do not overflow.
 """
@@ -75,6 +75,9 @@ class Buying(msgspec.Struct, frozen=True):
     def expected_orders(self, of: History, days: float) -> float:
         """Return the expected number of orders in the ``days`` after ``of.age`` ([1] equation 10).
 
+        Euler's transformation (DLMF 15.8.1) of its 2F1 cancels the power that overflows with many orders, and
+        leaves a series whose terms fall faster the more orders there are.
+
         >>> tea = Buying(r=0.243, alpha=4.414, a=0.793, b=2.426)
         >>> round(tea.expected_orders(History(2, 30.43, 38.86), 39), 3)
         1.226
@@ -85,8 +88,8 @@ class Buying(msgspec.Struct, frozen=True):
         x, survived = of.repeats, self.b + of.repeats + self.modified
         start, end = self.alpha + of.age, self.alpha + of.age + days
         c = self.a + survived - 1
-        gauss = hyp2f1(self.r + x, survived, c, days / end)
-        grown = exp((self.r + x) * log(start / end)) * gauss
+        gauss = hyp2f1(c - self.r - x, self.a - 1, c, days / end)
+        grown = exp((self.a - 1) * log(start / end)) * gauss
         return self.p_alive(of) * c / (self.a - 1) * (1 - grown)
 
     def _may_be_lost(self, of: History) -> bool:
