@@ -32,6 +32,7 @@ COMMANDS = {
     "erase": "Erase a person and wait for the receipts.",
     "estimate": "Show how many profiles a draft would hold.",
     "explain": "Explain why a profile is or is not in its segments.",
+    "fit": "Fit a model of how customers buy, or of what they spend, to past orders.",
     "forecast": "Show how segments will change by time alone.",
     "group": "List the workers, or reassign a stopped worker's partitions.",
     "import": "Import the rows of a file as events of the past.",

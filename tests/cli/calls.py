@@ -41,6 +41,7 @@ CALLS: dict[str, list[str]] = {
     "demo": ["demo", "--limit", "1", "--broker", "own"],
     "erase": ["erase", "--profile", "user_id:u"],
     "estimate": ["estimate", "good.yaml"],
+    "fit": ["fit", "bg-nbd", "--summary", "histories.csv"],
     "forecast": ["forecast"],
     "overlap": ["overlap", "a", "b"],
     "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],

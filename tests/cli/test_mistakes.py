@@ -53,6 +53,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sentences.yaml").write_text(SENTENCES)
     (tmp_path / "map.yaml").write_text(MAP)
     (tmp_path / "table.csv").write_text("id,price\np1,5\n")
+    (tmp_path / "histories.csv").write_text("frequency,recency,T\n1,5,9\n0,0,9\n")
 
 
 # -- files -----------------------------------------------------------------------------------------
