@@ -24,6 +24,7 @@ NAMES = [
     "plans",
     "audiences",
     "audit",
+    "access-audit",
     "pulls",
     "sources",
     "tracking-plans",
