@@ -88,7 +88,7 @@ def replay(names: Sequence[str], *, reason: str | None, limit: int, dry_run: boo
     """Send dead letters that are events to the events topic once more, byte for byte.
 
     Do so after the cause is mended, such as a limit that was too low. They are checked first: what would be
-    rejected again is not sent, and neither is what is no event, such as a webhook. They go past tracking
+    rejected again is not sent, nor is a record that is no event, such as a webhook. They go past tracking
     plans. An event without a messageId counts again each time. Exit status 1: one was not sent.
     """
     if bool(names) is (reason is not None):

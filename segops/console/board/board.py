@@ -223,7 +223,7 @@ class Board:
         return self._definitions.editions(segment_key)
 
     def subscribe(self, keys: frozenset[str] | None = None) -> Subscription:
-        """Return what is told which rows change."""
+        """Return a subscription that hears which rows change."""
         return self._rows.subscribe(keys)
 
     def unsubscribe(self, subscription: Subscription) -> None:

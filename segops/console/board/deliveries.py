@@ -42,7 +42,7 @@ class Deliveries:
         self.unreadable = 0
 
     def take_target(self, _partition: int, record: Any) -> None:
-        """Take a record of what is wanted."""
+        """Take a record of a target."""
         self._take(record, _TARGET, self._target)
 
     def take_told(self, _partition: int, record: Any) -> None:

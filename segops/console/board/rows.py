@@ -93,7 +93,7 @@ class Rows:
             self._due[key] = None
 
     def subscribe(self, keys: frozenset[str] | None = None) -> Subscription:
-        """Return what is told which rows change from now on, until ``unsubscribe``."""
+        """Return a subscription that hears which rows change from now on, until ``unsubscribe``."""
         found = Subscription(keys)
         self._listening.append(found)
         return found
