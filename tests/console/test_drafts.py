@@ -274,6 +274,12 @@ def estimated(*, personal: bool, share: float = 1.0, text: str = RULE) -> dict[s
     return estimating.estimate_form(view, found.definition, personal=personal)
 
 
+def test_a_leaf_that_is_written_with_its_negation_is_found_with_it() -> None:
+    of = _read({"all": [{"identified": False}, {"in_segment": "vip"}]})
+    found = [path for path in estimating.paths_of(of.when, of.written)]
+    assert found == [("when",), *[("when", "all", 0)] * 2, ("when", "all", 1)]
+
+
 def test_an_estimate_counts_each_node_at_its_place() -> None:
     found = estimated(personal=True)
     assert [each["at"] for each in found["nodes"]] == [

@@ -92,7 +92,7 @@ _SHOWN: Final = (
 def paths_of(node: model.Node, written: Any, at: At = ("when",)) -> Iterator[At]:
     """Yield the place of each node of a rule as written, in the order of the tree.
 
-    The two sides of a hysteresis are written in one node.
+    The two sides of a hysteresis are written in one node, and so is a leaf with its negation.
 
     >>> from segops.testing import definition
     >>> of = definition("s", {"all": [{"not": {"did": "A"}}, {"did": "B"}]})
@@ -106,6 +106,9 @@ def paths_of(node: model.Node, written: Any, at: At = ("when",)) -> Iterator[At]
         return
     for number, child in enumerate(below):
         path = _PATHS[type(node)](number)
+        if path[0] not in written:  # both stand in one node, as in `identified: false`
+            yield from paths_of(child, written, at)
+            continue
         found = written
         for step in path:
             found = found[step]
