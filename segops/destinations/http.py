@@ -92,7 +92,7 @@ class HttpClient:
             connector = TCPConnector(resolver=self._resolver, limit=64)
             self._session = ClientSession(connector=connector, timeout=self._timeout, trust_env=False)
             # A request that the client repeats by itself is within no rate: callers repeat, at their pace.
-            self._session._retry_connection = False
+            self._session._retry_connection = False  # noqa: SLF001
         status, secrets = "failed", (*self._secrets, *self._obtained)
         try:
             async with self._session.request(
