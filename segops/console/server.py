@@ -172,7 +172,7 @@ class Console:
         return json_response(request, data)
 
     async def _static(self, request: Request) -> Response:
-        """Answer with a static file: cacheable for ever under its digest, and not at all under another."""
+        """Answer with a static file: cacheable without end under its digest, and not at all under another."""
         try:
             asset = self.assets[request.match_info["name"]]
         except KeyError:

@@ -60,7 +60,7 @@ class Visits:
         return visit
 
     def frame(self, request: Request, title: str) -> Frame:
-        """Return the frame of a page for whoever makes a request."""
+        """Return the frame of a page for the person who makes a request."""
         https = self.client(request).https
         return self.answers.frame(request, title, request.get(_VISIT), now_ms=self.now_ms(), https=https)
 

@@ -97,3 +97,32 @@ def test_the_name_of_a_header_has_no_case(name: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(DestinationAway) as away:
         asyncio.run(repeating(429, send, extra=f"{name}: 7\r\n"))
     assert away.value.retry_after_s == 7
+
+
+def test_a_request_whose_connection_breaks_is_not_repeated_behind_the_callers_back() -> None:
+    """A repetition would be within no rate; a connection that was kept is what the client would repeat on."""
+    requests = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        for number in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            requests += 1
+            if number == 0:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def work() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        client = HttpClient("d", Metrics(CollectorRegistry()), timeout_s=5)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            await client.send("GET", url, headers={})
+            with pytest.raises(DestinationAway):
+                await client.send("GET", url, headers={})
+        finally:
+            await client.close()
+            server.close()
+
+    asyncio.run(work())
+    assert requests == 2

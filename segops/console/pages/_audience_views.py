@@ -96,7 +96,7 @@ def plan_of(plan: ReachPlan, known: Known, record: AudienceRecord) -> dict[str, 
 
 
 def funnel_of(record: AudienceRecord, members: int | None, tallies: Sequence[Tally]) -> dict[str, Any]:
-    """Return the steps from the segment to the members, then for each destination those to who is told."""
+    """Return the steps from the segment to the members, then by destination the steps to the people told."""
     steps = [] if record.plan is None else _measured(record.plan.reach)
     if members is not None:
         steps.append(_step("members now", members, "live"))

@@ -89,5 +89,5 @@ def seen(catalogue: Iterable[EventView]) -> list[dict[str, Any]]:
 
 
 def shops(settings: Settings) -> list[str]:
-    """Return the shops whose webhooks this workspace takes, as this process is told."""
+    """Return the shops whose webhooks are received, by the settings of this process."""
     return sorted(settings.shopify.domains)

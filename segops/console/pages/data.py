@@ -267,7 +267,7 @@ async def _find(settings: Settings, name: str) -> DeadLetter:
 
 
 def text_of(data: bytes) -> str:
-    r"""Return bytes as text: what is no UTF-8, and control characters but line feeds, as escapes.
+    r"""Return bytes as text: invalid UTF-8, and control characters but line feeds, are escaped.
 
     >>> text_of(b'{"a": "\xff\x00\xe2\x80\xae"}')
     '{"a": "\\xff\\x00\\u202e"}'

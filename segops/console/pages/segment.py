@@ -124,7 +124,7 @@ def _reasons(view: SegmentView | None) -> list[dict[str, Any]]:
 
 
 def _happening(change: RecentChange) -> dict[str, Any]:
-    """Return a change without the person: lists of what happens show nobody."""
+    """Return a change without the person: lists of changes name no one."""
     return {
         "number": change.number,
         "at_ms": change.at_ms,
