@@ -305,8 +305,8 @@ class Engine:
 
     def _keep_histories(self, evaluation: Evaluation, event: Event, touched: set[int]) -> None:
         features = evaluation.profile.features
-        for name in (event.traits or {}).keys() & self.segments.histories.keys():
-            for path, feature in self.segments.histories[name]:
+        for name in event.traits or ():
+            for path, feature in self.segments.histories.get(name, ()):
                 value = lookup(event.traits or {}, path)
                 state = feature.add(features.get(feature.id), event.time_ms, value, evaluation.now_ms)
                 if state is not None:

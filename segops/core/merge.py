@@ -96,7 +96,8 @@ def _merge_seen(survivor: Profile, source: Profile, now_ms: int) -> None:
 
 def _merge_memberships(survivor: Profile, source: Profile) -> None:
     """Add up the entries; of two current memberships the earlier one continues."""
-    both = ((key, past_of(survivor, key), past_of(source, key)) for key in survivor.past.keys() | source.past)
+    keys = dict.fromkeys((*survivor.past, *source.past))  # in an order that each process finds
+    both = ((key, past_of(survivor, key), past_of(source, key)) for key in keys)
     survivor.past = {key: _merged_past(mine, theirs) for key, mine, theirs in both}
     for key, theirs in source.members.items():
         mine = survivor.members.setdefault(key, theirs)

@@ -331,9 +331,9 @@ def test_count_raised_above_the_greatest_capacity_changes_its_form() -> None:
 
 def test_distinct_values_with_a_raised_capacity_are_united() -> None:
     feature = Feature("distinct", ("A",), (), ALWAYS, path=("p",), capacity=16)
-    profile = Profile("user_id:u1", features={feature.id: Keys(0, {"sa", "sb"})})
+    profile = Profile("user_id:u1", features={feature.id: Keys(0, ["sa", "sb"])})
     folded_into(profile, by_id(feature), [did(1, 1, p="b"), did(2, 2, p="c")], 9)
-    assert profile.features == {feature.id: Keys(0, {"sa", "sb", "sc"})}
+    assert profile.features == {feature.id: Keys(0, ["sa", "sb", "sc"])}
 
 
 def test_any_other_state_is_replaced() -> None:

@@ -113,10 +113,10 @@ def test_refreshes_exist_at_every_instant() -> None:
 @pytest.mark.parametrize(
     "state",
     [
-        Keys(0, {"sa"}),
+        Keys(0, ["sa"]),
         Entries([Entry(1, ["a"], ())]),
         Sessions([Session(1, 2, 2)]),
-        Frozen(0, Keys(0, {"sa"}), None),
+        Frozen(0, Keys(0, ["sa"]), None),
     ],
 )
 def test_copied_state_is_equal_and_apart(state: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -195,3 +197,49 @@ def test_free_values_are_fitted_in_every_part() -> None:
 def test_undecodable_profile_is_never_encoded(fields: dict[str, Any]) -> None:
     with pytest.raises(StateError, match="a profile cannot be stored"):
         encode_profile(Profile("x", **fields))
+
+
+def test_distinct_values_are_stored_in_one_order() -> None:
+    texts = [f"s{number}" for number in range(20)]
+    stored = {
+        encode_profile(Profile("user_id:u1", features={7: states.Keys(0, order)}))
+        for order in (texts, texts[::-1], [*{*texts}])
+    }
+    assert len(stored) == 1
+
+
+def test_a_set_that_an_earlier_version_stored_is_stored_again_in_order() -> None:
+    ordered = encode_profile(Profile("user_id:u1", features={7: states.Keys(0, ["sa", "sb"])}))
+    earlier = ordered.replace(b"\xa2sa\xa2sb", b"\xa2sb\xa2sa")
+    assert earlier != ordered
+    assert encode_profile(decode_profile(earlier)) == ordered
+
+
+def test_stored_bytes_do_not_depend_on_the_hash_seed() -> None:
+    """Sets of texts iterate in an order of their process."""
+    found = {
+        subprocess.check_output([sys.executable, "-c", _LIVED], env={"PYTHONHASHSEED": str(n)})
+        for n in (0, 1, 2)
+    }
+    assert len(found) == 1
+
+
+_LIVED = """
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.merge import merge
+from segops.core.profile import Past, Profile
+from segops.core.segments import SegmentSet
+from segops.schemas.state import encode_profile
+from segops.testing import definition
+rules = {f"t{n}": {"has_been": {"trait": f"t{n}", "is": {"eq": "x"}}, "for": "1d"} for n in range(6)}
+rules["d"] = {"distinct": "p", "of": "A", "is": {"gte": 9}}
+engine = Engine(SegmentSet([definition(key, rule) for key, rule in rules.items()]))
+profile = engine.new_profile("user_id:u1")
+for n in range(6):
+    traits = {f"t{each}": "x" for each in range(6)}
+    engine.on_event(profile, Event("A", n, f"m{n}", {"p": f"v{n}"}, traits), clock_ms=n)
+other = Profile("user_id:u2", first_ms=1, past={f"s{n}": Past(1) for n in range(6)})
+merge(profile, other, engine.segments.features, 9)
+print(encode_profile(profile).hex())
+"""

@@ -104,7 +104,7 @@ def _counts(mine: EventTimes | Sums, theirs: EventTimes | Sums) -> State:
 def _keys(mine: Keys, theirs: Keys) -> Keys:
     if mine.since_ms != theirs.since_ms:
         return max(mine, theirs, key=lambda state: state.since_ms)
-    return Keys(mine.since_ms, mine.keys | theirs.keys)
+    return Keys(mine.since_ms, [*{*mine.keys, *theirs.keys}])
 
 
 def _values(mine: Values, theirs: Values) -> Values:

@@ -70,4 +70,4 @@ def _copy(value: Any) -> Any:
     if value.__class__ is list:
         structured = bool(value) and isinstance(value[0], msgspec.Struct)
         return [_copy(item) for item in value] if structured else value.copy()
-    return value.copy() if value.__class__ is set else value
+    return value

@@ -119,7 +119,8 @@ def _running_value(context: FeatureMerge, mine: RunningValue, theirs: RunningVal
 
 
 def _keys(context: FeatureMerge, mine: Keys, theirs: Keys) -> Keys:
-    return Keys(mine.since_ms, set(sorted(mine.keys | theirs.keys)[: _most(context, mine.keys, theirs.keys)]))
+    both = sorted({*mine.keys, *theirs.keys})
+    return Keys(mine.since_ms, both[: _most(context, mine.keys, theirs.keys)])
 
 
 def _most(context: FeatureMerge, mine: Sized, theirs: Sized) -> int | None:

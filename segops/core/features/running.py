@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -87,12 +88,16 @@ class RunningDistinct(_Running[Keys]):
     """The number of distinct values, exact up to the capacity."""
 
     def _begin(self, since_ms: int, time_ms: int, value: Any) -> Keys:
-        return Keys(since_ms, {value})
+        return Keys(since_ms, [value])
 
     def _step(self, state: Keys, time_ms: int, value: Any) -> bool:
-        if value in state.keys or (self.capacity is not None and len(state.keys) >= self.capacity):
+        keys = state.keys
+        at = bisect_left(keys, value)
+        if at < len(keys) and keys[at] == value:
             return False
-        state.keys.add(value)
+        if self.capacity is not None and len(keys) >= self.capacity:
+            return False
+        keys.insert(at, value)
         return True
 
     def _value(self, state: Keys | None) -> int:

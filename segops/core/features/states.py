@@ -38,10 +38,17 @@ class RunningValue(msgspec.Struct, array_like=True, gc=False, tag=2):
 
 
 class Keys(msgspec.Struct, array_like=True, gc=False, tag=3):
-    """The distinct values in the period that began at ``since_ms``."""
+    """The distinct values in the period that began at ``since_ms``, in ascending order.
+
+    >>> Keys(0, ["sb", "sa"]).keys
+    ['sa', 'sb']
+    """
 
     since_ms: int
-    keys: set[str]
+    keys: list[str]
+
+    def __post_init__(self) -> None:
+        self.keys.sort()  # earlier versions stored a set, in an order that differs between processes
 
 
 class EventTimes(msgspec.Struct, array_like=True, gc=False, tag=4):
