@@ -20,7 +20,7 @@ PARALLEL := -q -n $(or $(PROCESSES),4)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: studio-eval help install image lock demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
+.PHONY: studio-eval help install image lock demo test test-rest check lint format types imports bench bench-peers fuzz fuzz-kernel faults soak kafka kernel kernel-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,29 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(DEMO_DATA)
+	@$(BIN)/segops version
 	@touch $@
+
+CARGO := $(shell command -v cargo)
+CRATE := --manifest-path segops/kernel/Cargo.toml --locked
+# Beside what the installation of the package builds: with one job, so that other work goes on.
+export CARGO_TARGET_DIR := build/kernel
+export CARGO_BUILD_JOBS ?= 1
+
+kernel: $(STAMP) ## Build the kernel (cargo 1.82 or newer); SEGOPS_KERNEL=auto runs it
+	cargo build --quiet --release --features python $(CRATE)
+	cp $(firstword $(wildcard build/kernel/release/libsegops_kernel.so build/kernel/release/libsegops_kernel.dylib)) \
+	  segops/kernel/_native.abi3.so
+	@SEGOPS_KERNEL=require $(BIN)/segops version
+
+kernel-check: ## Check format and style of the kernel, and run its own tests, where cargo is found
+ifeq ($(CARGO),)
+	@echo "no cargo here: the kernel is not checked"
+else
+	cargo fmt --check --manifest-path segops/kernel/Cargo.toml
+	cargo clippy --quiet --all-targets --features python $(CRATE) -- -D warnings
+	cargo test --quiet $(CRATE)
+endif
 
 demo: $(STAMP) ## Run the whole system on real purchase history and verify it (KEEP=1 leaves it running, with the console; LIMIT=101856 plays all events)
 	$(BIN)/segops demo --limit $(or $(LIMIT),45000) $(if $(KEEP),--keep)
@@ -48,7 +70,7 @@ test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BRO
 test-rest: $(STAMP) ## Run the tests that `make test` leaves out (tests/README.md says which)
 	SEGOPS_TEST_EXAMPLES=all $(PYTEST) $(PARALLEL) -m "rest or drawn"
 
-check: format-check lint types imports ## Check format, style, types, layers; run the tests of `make test` without a broker (PROCESSES=2)
+check: format-check lint types imports kernel-check ## Check format, style, types, layers, the kernel; run the tests of `make test` without a broker (PROCESSES=2)
 	$(BIN)/pytest -q -m "not broker and not rest" -n $(or $(PROCESSES),2) --dist worksteal
 
 .PHONY: format-check
@@ -85,6 +107,9 @@ bench-peers: $(STAMP) ## Compare with Faust, Quix, Bytewax, Kafka Streams, PyFli
 fuzz: $(STAMP) ## Compare the compiled rules with the slow evaluator for long (CASES=20000, SECONDS=1800, REQUIRE=300)
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),20000) --seconds $(or $(SECONDS),1800) \
 	  $(if $(REQUIRE),--require $(REQUIRE))
+
+fuzz-kernel: $(STAMP) ## Compare whole partitions by the kernel and by Python for long (CASES=20000, SECONDS=7200)
+	$(BIN)/python -m tests.fuzz_kernel --cases $(or $(CASES),20000) --seconds $(or $(SECONDS),7200)
 
 faults: $(STAMP) ## Break workers, brokers, disks and input in every way; is anything lost? (SEEDS=20, ONLY=F1,F5, MODE=both)
 	$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1) --only "$(ONLY)" --mode $(or $(MODE),both) \

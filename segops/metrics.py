@@ -37,6 +37,13 @@ class Metrics(AuxiliaryMetrics):
         self._merging_and_splitting(registry)
         self._identity(registry)
         self.build = Info("segops_build", "The running version.", registry=registry)
+        self.kernel = Info("segops_kernel", "Whether the kernel runs, or why not.", registry=registry)
+        self.left_to_python = Counter(
+            "segops_kernel_left_total",
+            "Records and timers that the kernel left to Python, by reason.",
+            ["reason"],
+            registry=registry,
+        )
 
     def _input(self, registry: CollectorRegistry) -> None:
         self.events_consumed = Counter(

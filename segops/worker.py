@@ -48,6 +48,7 @@ from segops.core.text import printable
 from segops.kafka import topics
 from segops.kafka.definitions import Published
 from segops.kafka.reachability import in_words
+from segops.kernel import chosen, running
 from segops.logs import start_logging
 from segops.metrics import Metrics
 from segops.operations import group
@@ -130,6 +131,8 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     metrics, stores = Metrics(CollectorRegistry()), _stores(settings)
     metrics.build.info({"version": __version__})
+    chosen(settings.engine.kernel)  # fails here if the kernel is required and missing
+    metrics.kernel.info({"runs": running(settings.engine.kernel)})
     life = Lifecycle(
         settings,
         metrics,
@@ -166,9 +169,9 @@ def _pages(settings: Settings, life: Lifecycle, metrics: Metrics, figures: _Figu
 
 
 def _summary(settings: Settings) -> str:
-    worker, host = settings.worker, settings.worker.web_host
+    worker, host, runs = settings.worker, settings.worker.web_host, running(settings.engine.kernel)
     return (
-        f"segops {__version__}: member {worker.instance_id} of group {worker.app_id} "
+        f"segops {__version__}, {runs}: member {worker.instance_id} of group {worker.app_id} "
         f"on Kafka {settings.kafka.bootstrap_servers}, topics {settings.topics.prefix}*, "
         f"HTTP on {f'[{host}]' if ':' in host else host}:{worker.web_port}, "
         f"data in {settings.state.data_dir}, "

@@ -66,7 +66,7 @@ COMMANDS = {
     "topics": "Create, verify or describe the topics.",
     "tracking-plans": "Say what the events of a source may look like, and see what violates it.",
     "up": "Run the whole system on this machine.",
-    "version": "Print the version.",
+    "version": "Print the version, and whether the kernel runs.",
     "watch": "Follow membership changes and segment sizes.",
     "worker": "Run the engine.",
 }

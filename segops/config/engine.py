@@ -41,6 +41,11 @@ class EngineSettings(SettingsSection):
         "Largest event accepted; larger ones become dead letters. By default 32 KiB, and 4 for a collector.",
         ge=256,
     )
+    kernel: Literal["auto", "off", "require"] = setting(
+        "KERNEL",
+        "off",
+        "Whether the kernel applies events: auto (where it is built), off (pure Python) or require.",
+    )
     backfill_share: float = setting(
         "BACKFILL_SHARE",
         0.3,

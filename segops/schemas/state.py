@@ -101,6 +101,16 @@ def encode_profile(profile: Profile, moves: bytes = b"", *, activity: int | None
         raise UnstorableError(f"a profile cannot be stored: {error}") from error
 
 
+def encode_exactly(profile: Profile) -> bytes | None:
+    """Encode a profile without moves; None if it cannot be stored, or not without changing a value."""
+    try:
+        body = _encoder.encode(profile)
+        _frame.decode(body)
+        return _head(profile, b"", None) + body
+    except _UNSTORABLE:
+        return None
+
+
 #: Raised by encoding for values that msgpack or the head cannot represent, by decoding for a wrong type.
 _UNSTORABLE = (msgspec.MsgspecError, OverflowError, ValueError, TypeError, RecursionError, struct.error)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from segops import kernel
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError, SegopsError, StateError
@@ -36,6 +37,7 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.engines import engine_of, packed_of
 from segops.streaming.partition.marks import split_mark
+from segops.streaming.partition.native_segment import NativeSegmentProcessor
 from segops.streaming.partition.population import take_census
 from segops.streaming.partition.resolve import ResolveProcessor, read_watermark
 from segops.streaming.partition.segment import SegmentProcessor
@@ -122,6 +124,11 @@ class AssignmentOpener:
         return KafkaOutput((topic, number), outputs, self._settings, self._dependencies.metrics)
 
     @property
+    def _processor_type(self) -> Callable[..., SegmentProcessor]:
+        native = kernel.chosen(self._settings.engine.kernel)
+        return SegmentProcessor if native is None else partial(NativeSegmentProcessor, native=native)
+
+    @property
     def _by_events(self) -> bool:
         return self._settings.engine.clock == "event"
 
@@ -163,7 +170,7 @@ class AssignmentOpener:
             partition, store = (topics.profile_events, number), stores[number]
             begin = self._begin(store, number, starts[partition])
             chosen, start = _start(store, engine, begin, ends[partition])
-            processors[number] = SegmentProcessor(
+            processors[number] = self._processor_type(
                 store,
                 chosen,
                 start=start,

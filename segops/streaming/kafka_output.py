@@ -184,6 +184,8 @@ def export_partition(counts: Counts, metrics: Metrics) -> None:
         metrics.values_skipped.labels(metrics.path(path), found).inc(number)
     _export_repairs(counts.repairs, metrics)
     metrics.timers_fired.inc(counts.timers)
+    for reason, number in counts.left_to_python.items():
+        metrics.left_to_python.labels(reason).inc(number)
     for kind, number in counts.identities.items():
         counter = metrics.identities.get(kind)
         if counter is not None:

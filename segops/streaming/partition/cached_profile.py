@@ -87,6 +87,10 @@ class ProfileSnapshot:
         for entry in entries:
             entry.dirty, entry.dated, entry.write = False, False, PENDING
 
+    def __len__(self) -> int:
+        """Return the number of profiles."""
+        return len(self.entries)
+
     def encode(self) -> bool:
         """Encode one slice; return whether more remain."""
         few = list(islice(self._rest, self._slice))

@@ -152,6 +152,20 @@ class PartitionClock:
         if least_ms > self.now_ms:
             self.now_ms = least_ms
 
+    @property
+    def observed(self) -> tuple[list[int], list[bool], int, int, bool, bool]:
+        """What ``observe`` works on: marks, idle sources, the least mark, the time; whether it does, and how.
+
+        The last two say whether event times are observed, and whether they move the time.
+        """
+        of = self._sources
+        return of.marks, of.idle, of.least, self.now_ms, self._by_events, self._processors is None
+
+    def set_observed(self, marks: list[int], idle: list[bool], least: int, now_ms: int) -> None:
+        """Set what ``observe`` has come to elsewhere."""
+        of = self._sources
+        of.marks, of.idle, of.least, self.now_ms = marks, idle, least, now_ms
+
     def dump(self) -> str:
         """Return the state as a short line, for the metadata of an offset commit.
 

@@ -114,3 +114,5 @@ class Counts:
     failures: Counter[str] = field(default_factory=Counter)
     #: See ``segops.core.step.StepResult``.
     identities: Counter[str] = field(default_factory=Counter)
+    #: Records and timers that the kernel left to Python, by reason.
+    left_to_python: Counter[str] = field(default_factory=Counter)

@@ -11,7 +11,6 @@ from segops.core.activity import ABSENT_DAYS, DAY_MS, NEW, RESURRECTED, RETURNIN
 from segops.schemas.quarantine import activity_in
 from segops.schemas.sizes import PopulationFigures
 from segops.stores.base import ProfileStore
-from segops.streaming.partition.cached_profile import CachedProfile
 from segops.streaming.partition.snapshot import POPULATION_META
 
 #: Stands for the activities before all days that the figures tell apart.
@@ -36,13 +35,13 @@ class Population:
         #: The clock at the cut before: after a crash the clock is not before it.
         self._former_ms = clock_ms
 
-    def count(self, entry: CachedProfile, activity: int | None) -> None:
+    def count(self, former: int | None, activity: int | None) -> None:
         """Count a profile whose activity has changed."""
-        if entry.activity is not None:
-            self._counts[entry.activity] -= 1
+        if former is not None:
+            self._counts[former] -= 1
         if activity is not None:
             self._counts[activity] += 1
-        entry.activity, self._due = activity, True
+        self._due = True
 
     def take(self, clock_ms: int) -> dict[str, bytes]:
         """Return the value due at this cut by its name in the store."""
@@ -92,7 +91,7 @@ def decode_population(data: bytes | None) -> dict[int, int]:
 
 def encode_population(counts: Counter[int]) -> bytes:
     """Encode the number of profiles by activity."""
-    return _encode({activity: count for activity, count in counts.items() if count})
+    return _encode({activity: count for activity, count in sorted(counts.items()) if count})
 
 
 def take_census(store: ProfileStore) -> None:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from segops.core.activity import activity_of
 from segops.core.engine import Engine
 from segops.core.errors import StateError, UnstorableError
 from segops.core.links import timer_of
@@ -60,6 +61,7 @@ class ProfileCache:
         self._due_read_until: int | None = None
 
     def __len__(self) -> int:
+        """Return the number of profiles in memory."""
         return len(self._entries)
 
     @property
@@ -67,10 +69,13 @@ class ProfileCache:
         """The number of profiles changed since the last ``snapshot``."""
         return len(self._dirty)
 
-    @property
-    def dated(self) -> Sequence[CachedProfile]:
-        """The profiles whose activity may have changed since the last ``snapshot``."""
-        return self._dated
+    def take_activities(self) -> Iterator[tuple[int | None, int | None]]:
+        """Yield the activities that changed since the last call: as counted before, and as they are."""
+        for entry in self._dated:
+            former, activity = entry.activity, activity_of(entry.profile)
+            if activity != former:
+                entry.activity = activity
+                yield former, activity
 
     def carry(self, moves: Mapping[str, bytes]) -> None:
         """Store the encoded moves of changed profiles with them; ``snapshot`` must follow."""
@@ -116,7 +121,7 @@ class ProfileCache:
         """
         entries = self._entries
         missing = [profile_id for profile_id in profile_ids if profile_id not in entries]
-        stored = zip(missing, self._store.get_many(missing) if missing else (), strict=True)
+        stored = zip(missing, self._states_of(missing) if missing else (), strict=True)
         for profile_id in profile_ids:
             entry = entries.get(profile_id)
             if entry is None:
@@ -125,6 +130,10 @@ class ProfileCache:
                     yield self._glimpsed(profile_id, state)
             elif not entry.is_new:
                 yield None if entry.quarantined is not None else entry.profile
+
+    def _states_of(self, profile_ids: Sequence[str]) -> Sequence[bytes | None]:
+        """Return the states of profiles that are not among the entries."""
+        return self._store.get_many(profile_ids)
 
     def _glimpsed(self, profile_id: str, state: bytes) -> Profile | None:
         try:
@@ -221,12 +230,16 @@ class ProfileCache:
     def due_ids(self, until_ms: int, limit: int) -> list[str]:
         """Return at most ``limit`` ids that may be due by ``until_ms``; the profile decides."""
         ids: list[str] = []
-        overlay = self._overlay
-        while len(ids) < limit and overlay and overlay[0][0] <= until_ms:
-            ids.append(heapq.heappop(overlay)[1])
+        while len(ids) < limit and (changed := self._next_changed(until_ms)) is not None:
+            ids.append(changed)
         if len(ids) < limit and self._may_hold_due(until_ms):
             ids.extend(self._take_stored(until_ms, limit - len(ids)))
         return ids
+
+    def _next_changed(self, until_ms: int) -> str | None:
+        """Take the earliest changed profile that may be due from its index."""
+        overlay = self._overlay
+        return heapq.heappop(overlay)[1] if overlay and overlay[0][0] <= until_ms else None
 
     def _may_hold_due(self, until_ms: int) -> bool:
         if self._due_ids:
@@ -237,7 +250,7 @@ class ProfileCache:
         if not self._due_ids:
             # The index is stale for profiles changed since the last checkpoint: reading that many more
             # rows ensures that stale rows at its head cannot hide a due one.
-            room = _DUE_READ + len(self._dirty) + len(self._in_flight.entries)
+            room = _DUE_READ + self.dirty + len(self._in_flight)
             rows = self._store.due(until_ms, room)
             self._due_ids.extend(profile_id for _, profile_id in rows)
             self._due_read_until = until_ms if len(rows) < room else None
@@ -258,8 +271,8 @@ class ProfileCache:
         self._in_flight = ProfileSnapshot([])
         self._refresh_overlay()
         self._due_read_until = None
-        if len(self._entries) > self._bound:
-            self._evict()
+        if len(self) > self._bound:
+            self._evict(len(self) - self._bound)
 
     def _refresh_overlay(self) -> None:
         self._overlay = []
@@ -269,16 +282,19 @@ class ProfileCache:
                 self._overlay.append((entry.overlay_due_ms, entry.profile.id))
         heapq.heapify(self._overlay)
 
-    def _evict(self) -> None:
-        """Evict by second chance: profiles not used since the last round go first."""
-        entries, over = self._entries, len(self._entries) - self._bound
+    def _evict(self, over: int) -> None:
+        """Evict so many by second chance: profiles not used since the last round go first."""
+        entries = self._entries
         clean = [entry for entry in entries.values() if not entry.dirty]
         idle = (entry for entry in clean if not entry.used)
         busy = (entry for entry in clean if entry.used)
         for entry, _ in zip(chain(idle, busy), range(over), strict=False):
-            del entries[entry.profile.id]
+            self._discard(entry.profile.id)
         for entry in entries.values():
             entry.used = False
+
+    def _discard(self, profile_id: str) -> None:
+        del self._entries[profile_id]
 
     def each_once(self, limit: int) -> Iterator[Sequence[str]]:
         """Yield each id once, at most ``limit`` at a time: those in memory now, then those in the store.

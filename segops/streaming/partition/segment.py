@@ -6,7 +6,7 @@ never sees half a batch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -62,13 +62,13 @@ class SegmentProcessor:
         max_quarantined: int = 1_000,
         figures_interval_ms: int = 1_000,
         history_ms: int = 14 * 86_400_000,
+        profiles: type[ProfileCache] | partial[ProfileCache] = ProfileCache,
     ) -> None:
         self.clock, self.offset = start.clock, start.offset
         self._store, self._output = store, output
-        self._quarantine = Quarantine(
-            output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
-        )
-        self._profiles = ProfileCache(store, engine, self._quarantine.add, bound=cache_profiles)
+        position, held = (lambda: QuarantinePosition(self.clock.now_ms, self.offset)), max_state_bytes // 2
+        self._quarantine = Quarantine(output, position, max_profiles=max_quarantined, max_held_bytes=held)
+        self._profiles = profiles(store, engine, self._quarantine.add, bound=cache_profiles)
         tallies = Tallies(store, self.clock, sizes_of(store))
         self._effects = Effects(output, tallies, sizes_of(store), base_of(store))
         self.sizes = self._effects.sizes  #: The members of each segment.
@@ -98,9 +98,6 @@ class SegmentProcessor:
         self._scan = None if evaluated else Scan(self._profiles)
         self._reported_ms: int | None = None
         self._last = LastRecord(start.mark)
-
-    def _position(self) -> QuarantinePosition:
-        return QuarantinePosition(self.clock.now_ms, self.offset)
 
     def look(self, profile_id: str, view: View[_Seen]) -> _Seen | str | None:
         """Return the current view of a profile, the id of the profile that it was merged into, or None."""
@@ -171,9 +168,9 @@ class SegmentProcessor:
         return self._wants_published(engine) or self._wants_draft(engine, draft)
 
     def _wants_published(self, engine: Engine) -> bool:
-        backfill = self.backfill
-        aim = self.in_force.version if backfill.draft else backfill.version or self.in_force.version
-        return engine.version != aim and not backfill.is_settled
+        draft, in_force = self.backfill.draft, self.in_force.version
+        aim = in_force if draft else self.backfill.version or in_force
+        return engine.version != aim and not self.backfill.is_settled
 
     def _publish(self, engine: Engine) -> None:
         if self.backfill.draft and self.backfill.version == engine.version:
@@ -192,16 +189,15 @@ class SegmentProcessor:
         return draft is not None and is_idle and draft.engine.version != engine.version
 
     def _collect_for(self, draft: DraftSet | None) -> None:
-        known, backfill = self.backfill.draft, self.backfill
+        known, backfill, offset = self.backfill.draft, self.backfill, self.offset
         if draft is None:
             backfill.drop()
         elif known is not None and known[1] == draft.engine.version:
             backfill.draft_of(draft.plan_id)
         else:
-            backfill.drop(self.offset)
+            backfill.drop(offset)
             adoption = adoption_of(self.in_force, draft.engine)._replace(next=draft.engine)
-            now_ms, offset = self.clock.now_ms, self.offset
-            backfill.begin(adoption, now_ms=now_ms, offset=offset, plan_id=draft.plan_id)
+            backfill.begin(adoption, now_ms=self.clock.now_ms, offset=offset, plan_id=draft.plan_id)
 
     @property
     def in_force(self) -> Engine:
@@ -255,15 +251,17 @@ class SegmentProcessor:
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
         self._profiles.load_batch(profile_ids(records, self.offset))
-        for record in records:
-            offset = record.offset
-            if offset >= self.offset:
-                self._applier.apply(record)
-                self.offset = offset + 1
-                self._since_snapshot += 1
+        self._apply(records)
         if records and records[-1].offset == self.offset - 1:
             self._last.read(records[-1])
         self._effects.counts.records += len(records)
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.offset >= self.offset:
+                self._applier.apply(record)
+                self.offset = record.offset + 1
+                self._since_snapshot += 1
 
     def report_watermark(self, partition: int) -> None:
         """Report the watermark of this partition's sources to every partition, if it changed.
@@ -331,14 +329,17 @@ class SegmentProcessor:
         now_ms = self.clock.now_ms
         ids = self._profiles.due_ids(now_ms, limit)
         for cached in self._profiles.known(ids):
-            due_ms = timer_of(cached.profile)
-            if cached.quarantined is not None:
-                self._quarantine.publish(self._profiles, cached)
-            elif is_erased(cached.profile):
-                self._profiles.drop(cached)
-            elif due_ms is not None and due_ms <= now_ms:
-                self._fire(cached, now_ms, due_ms)
+            self._fire_due(cached, now_ms)
         return len(ids)
+
+    def _fire_due(self, cached: CachedProfile, now_ms: int) -> None:
+        due_ms = timer_of(cached.profile)
+        if cached.quarantined is not None:
+            self._quarantine.publish(self._profiles, cached)
+        elif is_erased(cached.profile):
+            self._profiles.drop(cached)
+        elif due_ms is not None and due_ms <= now_ms:
+            self._fire(cached, now_ms, due_ms)
 
     def _fire(self, cached: CachedProfile, now_ms: int, due_ms: int) -> None:
         self._applier.redefine(cached)
@@ -381,11 +382,10 @@ class SegmentProcessor:
 
     def write(self, snapshot: PartitionSnapshot, changelog_offset: int | None) -> None:
         """Write states, due index and offsets to the store at once. Raises StateError on failure."""
-        meta: Mapping[str, bytes] = snapshot.meta
-        if changelog_offset is not None:
-            meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
         coverage, rows = self.backfill.writes(snapshot.offset)
-        writes, meta = snapshot.writes, {**meta, **coverage}
+        writes, meta = snapshot.writes, {**snapshot.meta, **coverage}
+        if changelog_offset is not None:
+            meta[CHANGELOG_META] = str(changelog_offset).encode()
         if writes or not meta.keys().isdisjoint(STORED_ALONE):
             self._store.write(writes, meta, rows)
         self._profiles.written()

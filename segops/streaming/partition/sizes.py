@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from segops.core.activity import activity_of
 from segops.core.segments import SegmentSet
 from segops.schemas.sizes import (
     MINUTE_MS,
@@ -146,11 +145,8 @@ class Figures:
 
     def cut(self, profiles: ProfileCache, segments: SegmentSet, history: SegmentHistory = _NO_HISTORY) -> Cut:
         """Take the figures as of now, and publish those that are due; ``profiles.snapshot`` must follow."""
-        count = self._population.count
-        for entry in profiles.dated:
-            activity = activity_of(entry.profile)
-            if activity != entry.activity:
-                count(entry, activity)
+        for former, activity in profiles.take_activities():
+            self._population.count(former, activity)
         profiles.carry(self._tallies.cut())
         if (segments.version, history) != (self._version, self._history):
             self._adopt(segments, history)

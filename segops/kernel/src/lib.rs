@@ -1,0 +1,26 @@
+//! The hot path of segops: events applied to profiles by compiled definitions.
+//!
+//! It is a second implementation of what `segops.core` and `segops.streaming.partition` do, for the common
+//! cases: a record that it cannot apply exactly is left to Python whole. It does no I/O, reads no clock, and
+//! logs nothing. Times are integer milliseconds since the epoch.
+
+pub mod change;
+pub mod clock;
+pub mod dates;
+pub mod decimal;
+pub mod engine;
+pub mod event;
+pub mod feature;
+pub mod json;
+pub mod msgpack;
+pub mod partition;
+pub mod predicate;
+pub mod profile;
+pub mod rule;
+pub mod state;
+pub mod stored;
+pub mod tables;
+pub mod values;
+
+#[cfg(feature = "python")]
+mod python;

@@ -1,0 +1,387 @@
+//! msgpack as msgspec writes it: every value in its shortest form.
+
+/// Appends values to a buffer.
+#[derive(Default)]
+pub struct Writer(pub Vec<u8>);
+
+impl Writer {
+    /// Append nil.
+    pub fn nil(&mut self) {
+        self.0.push(0xc0);
+    }
+
+    /// Append a boolean.
+    pub fn bool(&mut self, value: bool) {
+        self.0.push(if value { 0xc3 } else { 0xc2 });
+    }
+
+    /// Append an integer that is not negative.
+    pub fn uint(&mut self, value: u64) {
+        let out = &mut self.0;
+        match value {
+            0..=0x7f => out.push(value as u8),
+            0x80..=0xff => out.extend_from_slice(&[0xcc, value as u8]),
+            0x100..=0xffff => {
+                out.push(0xcd);
+                out.extend_from_slice(&(value as u16).to_be_bytes());
+            }
+            0x1_0000..=0xffff_ffff => {
+                out.push(0xce);
+                out.extend_from_slice(&(value as u32).to_be_bytes());
+            }
+            _ => {
+                out.push(0xcf);
+                out.extend_from_slice(&value.to_be_bytes());
+            }
+        }
+    }
+
+    /// Append an integer.
+    pub fn int(&mut self, value: i64) {
+        if value >= 0 {
+            return self.uint(value as u64);
+        }
+        let out = &mut self.0;
+        if value >= -32 {
+            out.push(value as u8);
+        } else if value >= i64::from(i8::MIN) {
+            out.extend_from_slice(&[0xd0, value as u8]);
+        } else if value >= i64::from(i16::MIN) {
+            out.push(0xd1);
+            out.extend_from_slice(&(value as i16).to_be_bytes());
+        } else if value >= i64::from(i32::MIN) {
+            out.push(0xd2);
+            out.extend_from_slice(&(value as i32).to_be_bytes());
+        } else {
+            out.push(0xd3);
+            out.extend_from_slice(&value.to_be_bytes());
+        }
+    }
+
+    /// Append a float.
+    pub fn float(&mut self, value: f64) {
+        self.0.push(0xcb);
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// Append a text.
+    pub fn str(&mut self, text: &str) {
+        let (out, length) = (&mut self.0, text.len());
+        match length {
+            0..=31 => out.push(0xa0 | length as u8),
+            32..=0xff => out.extend_from_slice(&[0xd9, length as u8]),
+            0x100..=0xffff => {
+                out.push(0xda);
+                out.extend_from_slice(&(length as u16).to_be_bytes());
+            }
+            _ => {
+                out.push(0xdb);
+                out.extend_from_slice(&(length as u32).to_be_bytes());
+            }
+        }
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn head(&mut self, length: usize, short: u8, long: u8) {
+        match length {
+            0..=15 => self.0.push(short | length as u8),
+            16..=0xffff => {
+                self.0.push(long);
+                self.0.extend_from_slice(&(length as u16).to_be_bytes());
+            }
+            _ => {
+                self.0.push(long + 1);
+                self.0.extend_from_slice(&(length as u32).to_be_bytes());
+            }
+        }
+    }
+
+    /// Append the head of an array.
+    pub fn array(&mut self, length: usize) {
+        self.head(length, 0x90, 0xdc);
+    }
+
+    /// Append the head of a map.
+    pub fn map(&mut self, length: usize) {
+        self.head(length, 0x80, 0xde);
+    }
+
+    /// Append a text or nil.
+    pub fn opt_str(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.str(text),
+            None => self.nil(),
+        }
+    }
+
+    /// Append an integer or nil.
+    pub fn opt_int(&mut self, value: Option<i64>) {
+        match value {
+            Some(value) => self.int(value),
+            None => self.nil(),
+        }
+    }
+
+    /// Append a list of integers.
+    pub fn ints(&mut self, values: &[i64]) {
+        self.array(values.len());
+        for value in values {
+            self.int(*value);
+        }
+    }
+
+    /// Append bytes that are msgpack already.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// The kind of the next value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// nil
+    Nil,
+    /// a boolean
+    Bool,
+    /// an integer
+    Int,
+    /// a float
+    Float,
+    /// a text
+    Str,
+    /// an array
+    Array,
+    /// a map
+    Map,
+}
+
+/// Reads values from a buffer. Every method returns None if the next value is of another kind.
+#[derive(Clone)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the begin of a buffer.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes, at: 0 }
+    }
+
+    /// Whether everything is read.
+    pub fn is_done(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(length)?;
+        let found = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(found)
+    }
+
+    fn big_endian(&mut self, length: usize) -> Option<u64> {
+        Some(self.take(length)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    }
+
+    /// The kind of the next value.
+    pub fn kind(&self) -> Option<Kind> {
+        Some(match *self.bytes.get(self.at)? {
+            0xc0 => Kind::Nil,
+            0xc2 | 0xc3 => Kind::Bool,
+            0x00..=0x7f | 0xe0..=0xff | 0xcc..=0xd3 => Kind::Int,
+            0xca | 0xcb => Kind::Float,
+            0xa0..=0xbf | 0xd9..=0xdb => Kind::Str,
+            0x90..=0x9f | 0xdc | 0xdd => Kind::Array,
+            0x80..=0x8f | 0xde | 0xdf => Kind::Map,
+            _ => return None,
+        })
+    }
+
+    /// Read nil; false if the next value is another one, which is not read.
+    pub fn nil(&mut self) -> bool {
+        let found = self.bytes.get(self.at) == Some(&0xc0);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Read a boolean.
+    pub fn bool(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0xc2 => Some(false),
+            0xc3 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Read an integer of at most 64 bits, signed or not.
+    pub fn wide(&mut self) -> Option<i128> {
+        let first = self.byte()?;
+        Some(match first {
+            0x00..=0x7f => i128::from(first),
+            0xe0..=0xff => i128::from(first as i8),
+            0xcc => i128::from(self.big_endian(1)?),
+            0xcd => i128::from(self.big_endian(2)?),
+            0xce => i128::from(self.big_endian(4)?),
+            0xcf => i128::from(self.big_endian(8)?),
+            0xd0 => i128::from(self.big_endian(1)? as i8),
+            0xd1 => i128::from(self.big_endian(2)? as i16),
+            0xd2 => i128::from(self.big_endian(4)? as i32),
+            0xd3 => i128::from(self.big_endian(8)? as i64),
+            _ => return None,
+        })
+    }
+
+    /// Read an integer of 64 bits.
+    pub fn int(&mut self) -> Option<i64> {
+        i64::try_from(self.wide()?).ok()
+    }
+
+    /// Read an unsigned integer.
+    pub fn uint(&mut self) -> Option<u64> {
+        u64::try_from(self.wide()?).ok()
+    }
+
+    /// Read a size.
+    pub fn size(&mut self) -> Option<usize> {
+        usize::try_from(self.wide()?).ok()
+    }
+
+    /// Read an integer or nil.
+    pub fn opt_int(&mut self) -> Option<Option<i64>> {
+        if self.nil() {
+            return Some(None);
+        }
+        self.int().map(Some)
+    }
+
+    /// Read a float.
+    pub fn float(&mut self) -> Option<f64> {
+        match self.byte()? {
+            0xca => Some(f64::from(f32::from_bits(self.big_endian(4)? as u32))),
+            0xcb => Some(f64::from_bits(self.big_endian(8)?)),
+            _ => None,
+        }
+    }
+
+    /// Read a text.
+    pub fn str(&mut self) -> Option<&'a str> {
+        let first = self.byte()?;
+        let length = match first {
+            0xa0..=0xbf => u64::from(first & 31),
+            0xd9 => self.big_endian(1)?,
+            0xda => self.big_endian(2)?,
+            0xdb => self.big_endian(4)?,
+            _ => return None,
+        };
+        std::str::from_utf8(self.take(length as usize)?).ok()
+    }
+
+    /// Read a text or nil.
+    pub fn opt_str(&mut self) -> Option<Option<&'a str>> {
+        if self.nil() {
+            return Some(None);
+        }
+        self.str().map(Some)
+    }
+
+    /// Read the head of an array: its length.
+    pub fn array(&mut self) -> Option<usize> {
+        let first = self.byte()?;
+        match first {
+            0x90..=0x9f => Some(usize::from(first & 15)),
+            0xdc => Some(self.big_endian(2)? as usize),
+            0xdd => Some(self.big_endian(4)? as usize),
+            _ => None,
+        }
+    }
+
+    /// Read the head of a map: its length.
+    pub fn map(&mut self) -> Option<usize> {
+        let first = self.byte()?;
+        match first {
+            0x80..=0x8f => Some(usize::from(first & 15)),
+            0xde => Some(self.big_endian(2)? as usize),
+            0xdf => Some(self.big_endian(4)? as usize),
+            _ => None,
+        }
+    }
+
+    /// Read a list by reading each of its items.
+    pub fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let length = self.array()?;
+        let mut found = Vec::with_capacity(length.min(1 << 16));
+        for _ in 0..length {
+            found.push(item(self)?);
+        }
+        Some(found)
+    }
+
+    /// Read a list of integers.
+    pub fn ints(&mut self) -> Option<Vec<i64>> {
+        self.list(Reader::int)
+    }
+
+    /// Pass over the next value; return its bytes.
+    pub fn raw(&mut self) -> Option<&'a [u8]> {
+        let begin = self.at;
+        let mut left: usize = 1;
+        while left > 0 {
+            left -= 1;
+            match self.kind()? {
+                Kind::Nil | Kind::Bool => self.at += 1,
+                Kind::Int => {
+                    self.wide()?;
+                }
+                Kind::Float => {
+                    self.float()?;
+                }
+                Kind::Str => {
+                    self.str()?;
+                }
+                Kind::Array => left += self.array()?,
+                Kind::Map => left += 2 * self.map()?,
+            }
+        }
+        self.bytes.get(begin..self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_have_their_shortest_form_and_are_read_again() {
+        let mut writer = Writer::default();
+        let values = [0, 127, 128, 255, 256, 65_535, 65_536, 1 << 40, -1, -32, -33, -128, -129, -40_000, -(1 << 40)];
+        for value in values {
+            writer.int(value);
+        }
+        assert_eq!(&writer.0[..6], &[0, 127, 0xcc, 128, 0xcc, 255]);
+        let mut reader = Reader::new(&writer.0);
+        for value in values {
+            assert_eq!(reader.int(), Some(value));
+        }
+        assert!(reader.is_done());
+    }
+
+    #[test]
+    fn raw_passes_over_nested_values() {
+        let mut writer = Writer::default();
+        writer.map(1);
+        writer.str("a");
+        writer.ints(&[1, 300]);
+        writer.bool(true);
+        let mut reader = Reader::new(&writer.0);
+        assert_eq!(reader.raw().map(<[u8]>::len), Some(writer.0.len() - 1));
+        assert_eq!(reader.bool(), Some(true));
+        assert_eq!(reader.raw(), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! The stored form of a profile (`segops.schemas.state`): a head, then msgpack of its fields.
+
+use std::collections::VecDeque;
+
+use crate::dates::{instant, Read};
+use crate::decimal::Dec;
+use crate::feature::is_bounded;
+use crate::msgpack::{Reader, Writer};
+use crate::profile::{Counted, Links, Member, Name, Profile};
+use crate::rule::trait_of;
+use crate::state::{Blob, State};
+use crate::tables::Tables;
+use crate::values::Scalar;
+
+/// The version of the stored form that the kernel reads and writes.
+pub const FORMAT: u8 = 4;
+/// The number of fields of a profile.
+pub const FIELDS: usize = 29;
+const HEAD: usize = 21;
+
+/// Append the stored form. `moves` and `activity` go into the head.
+pub fn write(profile: &Profile, tables: &Tables, moves: &[u8], activity: Option<i64>) -> Vec<u8> {
+    let mut out = Writer(Vec::with_capacity(512));
+    write_head(profile, tables, moves, activity, &mut out.0);
+    out.array(FIELDS);
+    out.str(&profile.id);
+    out.int(profile.sequence);
+    out.int(profile.applied);
+    out.str(&tables.version);
+    out.opt_int(profile.due);
+    out.opt_int(profile.first);
+    out.int(profile.latest);
+    for name in &profile.names {
+        out.opt_str(name.value.as_deref());
+    }
+    write_contents(profile, tables, &mut out);
+    match profile.location {
+        Some((lat, lon)) => {
+            out.array(2);
+            out.float(lat);
+            out.float(lon);
+        }
+        None => out.nil(),
+    }
+    out.int(profile.location_ms);
+    out.raw(&profile.past);
+    write_counted(profile, &mut out);
+    out.nil(); // no redirect
+    match &profile.links {
+        Some(links) => out.raw(&links.stored),
+        None => out.nil(),
+    }
+    for name in &profile.names {
+        out.int(name.time);
+    }
+    out.opt_int(profile.former_day);
+    for part in &profile.rest {
+        out.raw(part);
+    }
+    out.0
+}
+
+fn write_head(profile: &Profile, tables: &Tables, moves: &[u8], activity: Option<i64>, out: &mut Vec<u8>) {
+    let keys: Vec<&str> = profile.members.iter().map(|member| &*tables.segments[member.segment as usize].key).collect();
+    let keys = keys.join("\n");
+    out.push(FORMAT);
+    out.extend_from_slice(&profile.due.unwrap_or(i64::MIN).to_be_bytes());
+    out.extend_from_slice(&(keys.len() as u32).to_be_bytes());
+    out.extend_from_slice(&(moves.len() as u32).to_be_bytes());
+    out.extend_from_slice(&activity.map_or(i32::MIN, |activity| activity as i32).to_be_bytes());
+    out.extend_from_slice(keys.as_bytes());
+    out.extend_from_slice(moves);
+}
+
+fn write_contents(profile: &Profile, tables: &Tables, out: &mut Writer) {
+    out.map(profile.traits.len());
+    for (name, value) in &profile.traits {
+        out.str(name);
+        out.raw(value);
+    }
+    out.map(profile.trait_times.len());
+    for (name, time) in &profile.trait_times {
+        out.str(name);
+        out.int(*time);
+    }
+    out.map(profile.seen.len());
+    for (message, at) in profile.seen.iter().zip(&profile.seen_at) {
+        out.uint(*message);
+        out.int(*at);
+    }
+    out.map(profile.features.len());
+    for (feature, state) in &profile.features {
+        out.uint(tables.features[*feature as usize].id);
+        state.write(out);
+    }
+    out.map(profile.members.len());
+    for member in &profile.members {
+        out.str(&tables.segments[member.segment as usize].key);
+        out.array(4);
+        out.int(member.since);
+        out.int(member.version);
+        out.opt_str(member.event.as_deref());
+        out.opt_str(member.reason.as_deref());
+    }
+    out.map(profile.flips.len());
+    for (segment, at) in &profile.flips {
+        out.str(&tables.segments[*segment as usize].key);
+        out.int(*at);
+    }
+}
+
+fn write_counted(profile: &Profile, out: &mut Writer) {
+    out.map(profile.counted.len());
+    for (message, counted) in &profile.counted {
+        out.uint(*message);
+        out.array(3);
+        out.int(counted.time);
+        out.array(counted.tallies.len());
+        counted.tallies.iter().for_each(|id| out.uint(*id));
+        out.map(counted.totals.len());
+        for (id, number) in &counted.totals {
+            out.uint(*id);
+            out.str(&number.text());
+        }
+    }
+}
+
+/// Read a stored profile; None for one that the kernel leaves to Python.
+pub fn read(bytes: &[u8], tables: &Tables) -> Option<Profile> {
+    if bytes.first() != Some(&FORMAT) {
+        return None;
+    }
+    let length = |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_be_bytes);
+    let begin = HEAD + length(9)? as usize + length(13)? as usize;
+    let mut reader = Reader::new(bytes.get(begin..)?);
+    reader.array().filter(|fields| *fields == FIELDS)?;
+    let mut profile = Profile::new(reader.str()?);
+    profile.sequence = reader.int()?;
+    profile.applied = reader.int()?;
+    if reader.str()? != &*tables.version {
+        return None;
+    }
+    profile.due = reader.opt_int()?;
+    profile.first = Some(reader.opt_int()??); // one without events is Python's: new, a redirect, erased
+    profile.latest = reader.int()?;
+    let names = [reader.opt_str()?, reader.opt_str()?, reader.opt_str()?];
+    read_contents(&mut profile, tables, &mut reader)?;
+    profile.location = read_location(&mut reader)?;
+    profile.location_ms = reader.int()?;
+    profile.past = reader.raw()?.into();
+    profile.counted = read_counted(&mut reader)?;
+    reader.nil().then_some(())?;
+    profile.links = read_links(&mut reader)?;
+    for (number, value) in names.into_iter().enumerate() {
+        profile.names[number] = Name { value: value.map(Box::from), time: reader.int()? };
+    }
+    profile.former_day = reader.opt_int()?;
+    profile.rest = [reader.raw()?.into(), reader.raw()?.into(), reader.raw()?.into()];
+    (reader.is_done() && reads_its_dates(&profile, tables)).then_some(profile)
+}
+
+/// Whether the kernel can read each trait that a rule reads as a date.
+fn reads_its_dates(profile: &Profile, tables: &Tables) -> bool {
+    tables.dates.iter().all(|path| match trait_of(profile, path) {
+        Scalar::Text(text) => instant(&text) != Read::Unsure,
+        _ => true,
+    })
+}
+
+fn read_map<T>(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) -> Option<T>) -> Option<Vec<T>> {
+    let length = reader.map()?;
+    let mut found = Vec::with_capacity(length.min(1 << 16));
+    for _ in 0..length {
+        found.push(item(reader)?);
+    }
+    Some(found)
+}
+
+fn read_contents(profile: &mut Profile, tables: &Tables, reader: &mut Reader<'_>) -> Option<()> {
+    profile.traits = read_map(reader, |reader| Some((reader.str()?.into(), reader.raw()?.into())))?;
+    profile.trait_times = read_map(reader, |reader| Some((reader.str()?.into(), reader.int()?)))?;
+    for (message, at) in read_map(reader, |reader| Some((reader.uint()?, reader.int()?)))? {
+        profile.seen.push_back(message);
+        profile.seen_at.push_back(at);
+    }
+    profile.features = read_map(reader, |reader| read_feature(tables, reader))?;
+    profile.members = read_map(reader, |reader| {
+        let segment = *tables.index.get(reader.str()?)?;
+        reader.array().filter(|fields| *fields == 4)?;
+        let (since, version) = (reader.int()?, reader.int()?);
+        let (event, reason) = (reader.opt_str()?, reader.opt_str()?);
+        Some(Member { segment, since, version, event: event.map(Box::from), reason: reason.map(Box::from) })
+    })?;
+    profile.flips = read_map(reader, |reader| Some((*tables.index.get(reader.str()?)?, reader.int()?)))?;
+    Some(())
+}
+
+fn read_feature(tables: &Tables, reader: &mut Reader<'_>) -> Option<(u32, State)> {
+    let number = *tables.feature_index.get(&reader.uint()?)?;
+    let bytes = reader.raw()?;
+    let reducer = tables.features[number as usize].reducer;
+    let state =
+        if reducer == crate::feature::Reducer::Python { State::Raw(Blob::from(bytes)) } else { State::read(bytes)? };
+    (reducer.fits(&state) && is_bounded(&state)).then_some((number, state))
+}
+
+fn read_location(reader: &mut Reader<'_>) -> Option<Option<(f64, f64)>> {
+    if reader.nil() {
+        return Some(None);
+    }
+    reader.array().filter(|length| *length == 2)?;
+    Some(Some((reader.float()?, reader.float()?)))
+}
+
+fn read_counted(reader: &mut Reader<'_>) -> Option<VecDeque<(u64, Counted)>> {
+    let found = read_map(reader, |reader| {
+        let message = reader.uint()?;
+        reader.array().filter(|fields| *fields == 3)?;
+        let time = reader.int()?;
+        let tallies = reader.list(Reader::uint)?;
+        let totals = read_map(reader, |reader| Some((reader.uint()?, Dec::parse(reader.str()?)?)))?;
+        Some((message, Counted { time, tallies, totals }))
+    });
+    Some(found?.into())
+}
+
+fn read_links(reader: &mut Reader<'_>) -> Option<Option<Links>> {
+    if reader.nil() {
+        return Some(None);
+    }
+    let stored = reader.raw()?;
+    let mut inner = Reader::new(stored);
+    inner.array().filter(|fields| *fields == 12)?;
+    let owned = inner.list(|reader| reader.str().map(Box::from))?;
+    inner.map().filter(|pending| *pending == 0)?; // with a pending claim, events wait
+    let refused = inner.list(|reader| reader.str().map(Box::from))?;
+    Some(Some(Links { owned, refused, stored: stored.into() }))
+}

@@ -1,0 +1,247 @@
+"""The profiles of a partition where the kernel runs: in the kernel, or, decoded, in Python.
+
+A profile is in one of the two. Python takes a profile from the kernel to do what the kernel does not, and
+``give_back`` returns those that the kernel can hold.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from segops.core.engine import Engine
+from segops.core.links import is_waiting
+from segops.schemas.quarantine import QuarantinedProfile
+from segops.schemas.state import decode_profile, encode_exactly
+from segops.stores.base import ProfileStore, Write
+from segops.streaming.partition.cached_profile import PENDING, CachedProfile, ProfileSnapshot
+from segops.streaming.partition.profile_cache import ProfileCache
+
+_SLICE = 500  # profiles that the kernel encodes at once
+
+#: Returns the kernel's part of a partition, which evaluates by the segments of an engine.
+MakeNative = Callable[[Engine], Any]
+
+
+class NativeSnapshot(ProfileSnapshot):
+    """A snapshot of the profiles in Python and of those in the kernel."""
+
+    def __init__(
+        self, entries: list[CachedProfile], encode: Callable[[CachedProfile], None], native: Any
+    ) -> None:
+        super().__init__(entries, encode)
+        self._native = native
+        self._number: int = len(entries) + native.collect()
+
+    def __len__(self) -> int:
+        """Return the number of profiles."""
+        return self._number
+
+    def encode(self) -> bool:
+        """Encode one slice; return whether more remain."""
+        more: bool = super().encode() or self._native.encode(_SLICE)
+        return more
+
+    @property
+    def writes(self) -> list[Write]:
+        """The store writes of all profiles."""
+        if self._writes is None:
+            self._writes = [*super().writes, *self._native.writes(Write)]
+        return self._writes
+
+    _writes: list[Write] | None = None
+
+
+class NativeProfiles(ProfileCache):
+    """A cache of profiles most of which are in the kernel: in ``native``."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        engine: Engine,
+        quarantine: Callable[[str, bytes, str], QuarantinedProfile],
+        *,
+        bound: int,
+        make_native: MakeNative,
+    ) -> None:
+        self._make_native, self.native = make_native, make_native(engine)
+        self._engine = engine
+        super().__init__(store, engine, quarantine, bound=bound)
+        #: The kernel's part that the snapshot in flight is of.
+        self._written_native = self.native
+        #: The profiles that Python has taken since ``give_back``.
+        self._taken: dict[str, None] = {}
+        #: Profiles of the batch that the store does not have.
+        self._absent: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._entries) + len(self.native)
+
+    @property
+    def dirty(self) -> int:
+        return len(self._dirty) + int(self.native.dirty)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in force. With another one, Python first gets all profiles that the store lacks."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        if engine is self._engine:
+            return
+        for profile_id in self.native.unstored():
+            if self._check_out(profile_id):
+                self._index_due(self._entries[profile_id])
+        self._engine, self.native = engine, self._make_native(engine)
+        for profile_id in self._entries:
+            self.native.note_away(profile_id)
+
+    def _index_due(self, entry: CachedProfile) -> None:
+        """Index the due time of a changed profile, which the kernel had indexed."""
+        if entry.overlay_due_ms is not None:
+            heapq.heappush(self._overlay, (entry.overlay_due_ms, entry.profile.id))
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def get(self, profile_id: str) -> CachedProfile:
+        self._taken[profile_id] = None
+        return super().get(profile_id)
+
+    def load(self, profile_ids: Iterable[str], *, used: bool = True) -> None:
+        entries = self._entries
+        missing = {profile_id for profile_id in profile_ids if profile_id not in entries}
+        rest = [each for each in missing if not self._check_out(each) and each not in self._absent]
+        super().load(rest, used=used)
+        for profile_id in rest:
+            if profile_id in entries:
+                self._take(profile_id)
+
+    def load_batch(self, profile_ids: Iterable[str]) -> None:
+        """Load these profiles into the kernel, or decoded if it cannot hold them. Unknown ones are absent."""
+        self._absent = self._load_natives(profile_ids, used=True)
+
+    def load_due(self, profile_ids: Iterable[str]) -> None:
+        """Load due profiles as ``load_batch`` does, without marking them as used."""
+        self._load_natives(profile_ids, used=False)
+
+    def _load_natives(self, profile_ids: Iterable[str], *, used: bool) -> set[str]:
+        native, absent = self.native, set()
+        ids = [profile_id for profile_id in {*profile_ids} if not native.knows(profile_id)]
+        for profile_id, state in zip(ids, self._store.get_many(ids) if ids else (), strict=True):
+            if state is None:
+                absent.add(profile_id)
+            elif not native.load(profile_id, state, used):
+                entry = self._entries[profile_id] = self._read(profile_id, state)
+                entry.used, entry.size = used, len(state)
+                self._take(profile_id)
+        return absent
+
+    def _insert_new(self, profile_id: str) -> CachedProfile:
+        self._take(profile_id)
+        return super()._insert_new(profile_id)
+
+    def _states_of(self, profile_ids: Sequence[str]) -> Sequence[bytes | None]:
+        native = self.native
+        stored = iter(super()._states_of([each for each in profile_ids if not native.has(each)]))
+        return [native.state(each) if native.has(each) else next(stored) for each in profile_ids]
+
+    def cached_ids(self) -> list[str]:
+        return [*self._entries, *self.native.ids()]
+
+    # -- taking and giving back ------------------------------------------------------------------------------
+
+    def _take(self, profile_id: str) -> None:
+        self._taken[profile_id] = None
+        self.native.note_away(profile_id)
+
+    def _check_out(self, profile_id: str) -> bool:
+        found = self.native.check_out(profile_id)
+        if found is None:
+            return False
+        state, (dirty, dated, used, *rest) = found
+        entry = CachedProfile(self.engine.open(decode_profile(state)), is_new=False)
+        entry.dirty, entry.dated, entry.used = dirty, dated, used
+        entry.stored_due_ms, entry.overlay_due_ms, entry.size, entry.activity = rest
+        if dirty:
+            self._dirty.append(entry)
+        if dated:
+            self._dated.append(entry)
+        self._entries[profile_id], self._taken[profile_id] = entry, None
+        return True
+
+    def give_back(self) -> None:
+        """Return to the kernel the profiles taken since the last call, as far as it can hold them."""
+        taken, self._taken = self._taken, {}
+        for profile_id in taken:
+            entry = self._entries.get(profile_id)
+            if entry is not None and self._is_plain(entry):
+                self._check_in(profile_id, entry)
+
+    def _is_plain(self, entry: CachedProfile) -> bool:
+        """Whether it is worth trying: the kernel holds no profile without events, and none that waits."""
+        profile = entry.profile
+        if entry.quarantined is not None or entry.is_new or profile.first_ms is None:
+            return False
+        return profile.evaluated_by == self.engine.version and not is_waiting(profile)
+
+    def _check_in(self, profile_id: str, entry: CachedProfile) -> None:
+        if entry.write is PENDING:
+            self._encode(entry)
+        state = encode_exactly(entry.profile)
+        if state is None:
+            return
+        of_store = (entry.stored_due_ms, entry.overlay_due_ms, entry.size, entry.activity)
+        if self.native.check_in(profile_id, state, (entry.dirty, entry.dated, entry.used, *of_store)):
+            if entry.dirty:
+                _remove(self._dirty, entry)
+            if entry.dated:
+                _remove(self._dated, entry)
+            del self._entries[profile_id]
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def take_activities(self) -> Iterator[tuple[int | None, int | None]]:
+        return chain(super().take_activities(), self.native.take_activities())
+
+    def carry(self, moves: Mapping[str, bytes]) -> None:
+        native = self.native
+        super().carry({each: encoded for each, encoded in moves.items() if not native.carry(each, encoded)})
+
+    def snapshot(self) -> ProfileSnapshot:
+        self._in_flight, self._written_native = (
+            NativeSnapshot(self._dirty, self._encode, self.native),
+            self.native,
+        )
+        self._dirty, self._dated = [], []
+        return self._in_flight
+
+    def written(self) -> None:
+        self.native.written()
+        if self._written_native is not self.native:  # of former definitions
+            self._written_native.written()
+        self._absent = set()
+        super().written()
+
+    def _evict(self, over: int) -> None:
+        natives = over * len(self.native) // len(self)
+        self.native.evict(natives)
+        super()._evict(over - natives)
+
+    def _discard(self, profile_id: str) -> None:
+        super()._discard(profile_id)
+        self.native.forget(profile_id)
+
+    def _next_changed(self, until_ms: int) -> str | None:
+        native, overlay = self.native.next_due(until_ms), self._overlay
+        if native is None or (overlay and overlay[0] < native):
+            return super()._next_changed(until_ms)
+        self.native.pop_due()
+        return str(native[1])
+
+
+def _remove(entries: list[CachedProfile], entry: CachedProfile) -> None:
+    """Remove an entry, most likely one of the last."""
+    del entries[next(at for at in range(len(entries) - 1, -1, -1) if entries[at] is entry)]

@@ -1,0 +1,120 @@
+"""The segment step of one partition where the kernel runs: Python does the records that it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from segops.core.engine import Engine
+from segops.core.events import Change
+from segops.kernel.tables import Limits, tables_of
+from segops.schemas.identifying import DEFAULT, IdentityLimits
+from segops.schemas.records import Record
+from segops.streaming.partition.native_profiles import NativeProfiles
+from segops.streaming.partition.segment import SegmentProcessor
+
+_COMPILED: Final = 4
+#: Of ``Partition.fire``: the profile is not in the kernel, it is not due, Python has to fire it for a reason.
+_ABSENT, _EARLY, _PYTHON = -1, -2, -10
+
+
+@lru_cache(maxsize=_COMPILED)
+def native_engine(native: Any, engine: Engine, limits: IdentityLimits, max_state_bytes: int) -> Any:
+    """Return the kernel's engine for the segments of an engine; the same one for all partitions."""
+    counts = limits.rules.counts
+    of_kernel = Limits(
+        blocked=tuple(sorted(limits.blocked)),
+        email_sources=limits.email_sources,
+        counts=(counts("user_id"), counts("email"), counts("anonymous_id")),
+        max_bytes=max_state_bytes // 2,
+    )
+    return native.Engine(tables_of(engine.segments, of_kernel))
+
+
+class NativeSegmentProcessor(SegmentProcessor):
+    """A ``SegmentProcessor`` that gives records and timers to the kernel, and the rest to Python.
+
+    Its outputs, counts and stored profiles are those of a ``SegmentProcessor``.
+    """
+
+    _profiles: NativeProfiles
+
+    def __init__(
+        self,
+        *args: Any,
+        native: Any,
+        limits: IdentityLimits = DEFAULT,
+        max_state_bytes: int = 512 << 10,
+        **kwargs: Any,
+    ) -> None:
+        def make_native(engine: Engine) -> Any:
+            return native.Partition(native_engine(native, engine, limits, max_state_bytes))
+
+        self._reasons: list[str] = native.REASONS
+        profiles = partial(NativeProfiles, make_native=make_native)
+        kwargs |= {"limits": limits, "max_state_bytes": max_state_bytes, "profiles": profiles}
+        super().__init__(*args, **kwargs)
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        rows, at = records if isinstance(records, list) else list(records), 0
+        while at < len(rows):
+            if not self.backfill.collects:
+                at = self._feed(rows, at)
+            # The kernel tries the record after this one again: only a backfill needs all of them here.
+            end = len(rows) if self.backfill.collects else at + 1
+            super()._apply(rows[at:end])
+            at = end
+        self._profiles.give_back()
+
+    def _feed(self, rows: list[Record], at: int) -> int:
+        """Give records to the kernel; return the index of the first one that it left."""
+        native = self._profiles.native
+        native.set_clock(self.clock.observed)
+        at, self.offset, applied, why = native.feed(rows, at, self.offset, self._effects.base)
+        self._since_snapshot += applied
+        marks, idle, least, now_ms = native.clock()
+        self._publish_native(native)
+        self.clock.set_observed(marks, idle, least, now_ms)
+        if why >= 0:
+            self._effects.counts.left_to_python[self._reasons[why]] += 1
+        return int(at)
+
+    def _publish_native(self, native: Any) -> None:
+        """Publish the kernel's changes, each by the clock at which it happened."""
+        counts = self._effects.counts
+        for arrived_ms, clock_ms, changes in native.take_changes(Change):
+            self.clock.now_ms = clock_ms
+            self._effects.publish(changes, arrived_ms)
+        duplicates, late = native.take_counts()
+        counts.duplicates += duplicates
+        counts.late += late
+
+    def fire_due(self, limit: int) -> int:
+        if self.backfill.is_blocked:
+            return 0
+        now_ms = self.clock.now_ms
+        ids = self._profiles.due_ids(now_ms, limit)
+        self._profiles.load_due(ids)
+        for profile_id in ids:
+            self._fire_native(profile_id, now_ms)
+        self._profiles.give_back()
+        return len(ids)
+
+    def _fire_native(self, profile_id: str, now_ms: int) -> None:
+        native, counts = self._profiles.native, self._effects.counts
+        late_ms = native.fire(profile_id, now_ms)
+        if late_ms >= 0:
+            self._publish_native(native)
+            counts.timers += 1
+            counts.lateness_ms.append(late_ms)
+        elif late_ms != _EARLY:
+            if late_ms <= _PYTHON:
+                counts.left_to_python[self._reasons[_PYTHON - late_ms]] += 1
+            for cached in self._profiles.known((profile_id,)):
+                self._fire_due(cached, now_ms)
+
+    def rescan(self, limit: int) -> int:
+        number = super().rescan(limit)
+        self._profiles.give_back()
+        return number

@@ -1,0 +1,195 @@
+"""Random definitions that the kernel evaluates itself, and streams that flip them often.
+
+Hypothesis draws every node of the language; these cases are drawn faster and go deeper into what is native.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import msgspec
+
+from segops.core.events import Event
+from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from tests.core.strategies import BASE_MS
+from tests.core.test_equivalence import make_definition
+
+_NAMES = ("A", "B", "page", "identify")
+_VALUES: tuple[Any, ...] = (
+    *(-1, 0, 0.1, 0.2, 0.3, 1, 2, 2.5, 20, 20.0, 1e-5, 3e-7, 123456789012345678, 0.30000000000000004),
+    *("x", "y", "xy", "", "ü", '\n"', True, False, None),
+)
+_ODD: tuple[Any, ...] = (
+    [1, 2],
+    {"r": 1},
+    {"r": "x"},
+    1e300,
+    -0.0,
+    10**20,
+    "2025-10-09",
+    "soon",
+    "2025-10-09T08:53:30.000Z",
+)
+_NUMBERS = (-1, 0, 0.1, 0.3, 0.6, 1, 2.5, 3, 20, 41)
+
+
+def _length(rng: Random) -> str:
+    return f"{rng.randint(1, 40) * 500}ms"
+
+
+def _window(rng: Random) -> dict[str, Any]:
+    roll = rng.random()
+    if roll < 0.65:
+        return {"within": _length(rng)}
+    if roll < 0.8:
+        begin = rng.randrange(60)
+        return {
+            "since": format_instant(BASE_MS + begin * 1_000),
+            "until": format_instant(BASE_MS + (begin + rng.randint(1, 60)) * 1_000),
+        }
+    return {}
+
+
+def _literal(rng: Random) -> Any:
+    return rng.choice([value for value in _VALUES if value is not None])
+
+
+def _predicate(rng: Random) -> dict[str, Any]:
+    number, literals = rng.choice(_NUMBERS), [_literal(rng) for _ in range(2)]
+    pairs: list[dict[str, Any]] = [
+        {rng.choice(("eq", "ne")): literals[0]},
+        {rng.choice(("lt", "lte", "gt", "gte")): number},
+        {rng.choice(("in", "not_in")): literals},
+        {"between": sorted((number, rng.choice(_NUMBERS)))},
+        {"exists": rng.random() < 0.5},
+        {rng.choice(("contains", "starts_with", "ends_with")): rng.choice(("x", "y", "xy"))},
+        {"gte": number, "lt": number + 3},
+    ]
+    return rng.choice(pairs)
+
+
+def _where(rng: Random) -> dict[str, Any]:
+    if rng.random() < 0.6:
+        return {}
+    test = rng.choice(("x", "y", 1)) if rng.random() < 0.5 else _predicate(rng)
+    return {"where": {rng.choice(("p", "q", "o.r", "name")): test}}
+
+
+def _count(rng: Random) -> dict[str, Any]:
+    k = rng.randint(1, 4)
+    return rng.choice(
+        (
+            {"gte": k},
+            {"gt": k},
+            {"lt": k},
+            {"lte": k},
+            {"eq": k},
+            {"eq": 0},
+            {"between": [k, k + 1]},
+            {"gte": 300},
+        )
+    )
+
+
+def _numeric(rng: Random) -> dict[str, Any]:
+    number = rng.choice(_NUMBERS)
+    return rng.choice(
+        (
+            {"gte": number},
+            {"lt": number},
+            {"eq": number},
+            {"between": sorted((number, 20))},
+            {"in": [number, 1]},
+            {"exists": False},
+        )
+    )
+
+
+def _leaf(rng: Random, others: list[str]) -> dict[str, Any]:
+    of = rng.choice((*_NAMES, ["A", "B"]))
+    path = rng.choice(("p", "q", "o.r"))
+    about = {"of": of, **_where(rng), **_window(rng)}
+    leaves: list[dict[str, Any]] = [
+        {"did": of, "count": _count(rng), **_where(rng), **_window(rng)},
+        {"did": of, "count": _count(rng), **_where(rng), **_window(rng)},
+        {"did_not": of, **_where(rng), **_window(rng)},
+        {rng.choice(("sum", "avg")): path, "is": _numeric(rng), **about},
+        {rng.choice(("min", "max")): path, "is": _numeric(rng), **about},
+        {rng.choice(("latest", "earliest")): path, "is": _predicate(rng), **about},
+        {"distinct": path, "is": _count(rng), **about},
+        {
+            rng.choice(("first", "last")): of,
+            **_where(rng),
+            "is": {rng.choice(("older_than", "newer_than")): _length(rng)},
+        },
+        {"trait": path, "is": _predicate(rng)},
+        {"trait": "d", "is": {rng.choice(("in_last", "older_than", "newer_than", "in_next")): _length(rng)}},
+        {"known_for": _length(rng)},
+        {"bucket": {"salt": "s", "from": 0, "to": 50}},
+        {"has_identifier": rng.choice(("email", "anonymous_id", "user_id"))},
+    ]
+    if others:
+        leaves.append({"in_segment": rng.choice(others)})
+    return rng.choice(leaves)
+
+
+def _rule(rng: Random, others: list[str], depth: int = 2) -> dict[str, Any]:
+    if depth == 0 or rng.random() < 0.5:
+        return _leaf(rng, others)
+    of = [_rule(rng, others, depth - 1) for _ in range(rng.randint(2, 3))]
+    return rng.choice(({"all": of}, {"any": of}, {"at_least": {"k": 2, "of": of}}, {"not": of[0]}))
+
+
+def segments(rng: Random) -> SegmentSet:
+    """Return a set of up to eight segments. Rules that cannot be read are left out."""
+    forms: dict[str, dict[str, Any]] = {}
+    definitions = []
+    for number in range(rng.randint(1, 8)):
+        try:
+            definition = make_definition(f"s{number}", form := _rule(rng, [*forms]), _limits(rng))
+        except Exception:  # a rule that can never hold, or always does
+            continue
+        forms[definition.key] = form
+        definitions.append(msgspec.structs.replace(definition, written=form))
+    return SegmentSet(definitions)
+
+
+def _limits(rng: Random) -> dict[str, Any] | None:
+    return {"cool_down": _length(rng)} if rng.random() < 0.05 else None
+
+
+def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
+    """Return events of a minute or so, late and early ones among them, and ticks."""
+    found: list[tuple[str, Any]] = []
+    at = BASE_MS
+    for each in range(number):
+        at += rng.choice((0, 0, 1, 499, 500, 501, 2_000, 9_999))
+        if rng.random() < 0.2:
+            found.append(("clock", at))
+            continue
+        time_ms = max(BASE_MS - 20_000, at + rng.choice((0, 0, 0, 0, -1, -500, -3_000, -15_000, 700)))
+        values = _VALUES if rng.random() < 0.9 else (*_VALUES, *_ODD)
+        properties = {name: rng.choice(values) for name in ("p", "q", "n") if rng.random() < 0.7}
+        if rng.random() < 0.3:
+            properties["o"] = {"r": rng.choice(values)}
+        traits = None
+        if rng.random() < 0.3:
+            traits = {name: rng.choice(values) for name in ("p", "q", "z") if rng.random() < 0.5}
+            traits |= {"o": {"r": rng.choice(values), "a": [1, {"k": 0.1}]}} if rng.random() < 0.2 else {}
+            traits |= {"d": _date(rng)} if rng.random() < 0.3 else {}
+        location = rng.choice((None, None, (0.0, -179.99), (60, 10.5)))
+        found.append(
+            (
+                "event",
+                Event(rng.choice(("A", "B")), time_ms, f"m{each}", properties, traits, location=location),
+            )
+        )
+    found.append(("clock", at + rng.choice((0, 5_000, 100_000, 90_000_000))))
+    return found
+
+
+def _date(rng: Random) -> str:
+    text = format_instant(BASE_MS + rng.randint(-20, 140) * 500)
+    return rng.choice((text, text, text, text[:-5] + "Z", text[:10], text.replace("T", " "), "soon"))

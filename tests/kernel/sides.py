@@ -1,0 +1,294 @@
+"""Whole partitions by both implementations: the same records, batches, timers, checkpoints and crashes.
+
+A *side* is two partitions with their logs, by one implementation. Two sides take the same script; all that
+they emit, count and store must be equal, in order.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from random import Random
+from typing import Any
+
+import msgspec
+
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from segops.kernel import found
+from segops.schemas.changes import encode_change
+from segops.schemas.events import route
+from segops.schemas.messages import encode_message, name_of
+from segops.schemas.records import partition_of
+from segops.schemas.ticks import TICK_HEADERS, source_tick, wall_tick
+from segops.stores.memory import MemoryStores
+from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.native_segment import NativeSegmentProcessor
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.start import Start
+from segops.testing import RecordingOutput
+
+PARTITIONS = 2
+_FAR_MS = 4 * 10**12
+
+
+class Record(msgspec.Struct):
+    """A consumed record."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp: int
+
+
+@dataclass
+class Committed:
+    """Where a partition begins after a crash."""
+
+    offset: int = 0
+    metadata: str = ""
+
+
+class Side:
+    """Two partitions by one implementation."""
+
+    def __init__(self, segments: SegmentSet, *, native: bool, by_events: bool, cache: int = 3) -> None:
+        self.native, self.by_events, self.cache = native, by_events, cache
+        self.engine = Engine(segments)
+        self.logs: list[list[Record]] = [[] for _ in range(PARTITIONS)]
+        self.stores = MemoryStores()
+        self.outputs = [RecordingOutput() for _ in range(PARTITIONS)]
+        self.committed = [Committed() for _ in range(PARTITIONS)]
+        self.processors = [self.open(number) for number in range(PARTITIONS)]
+        self.left: dict[str, int] = {}
+
+    def open(self, number: int) -> SegmentProcessor:
+        """Open a partition where it was committed."""
+        clock = PartitionClock(sources=PARTITIONS, by_events=self.by_events)
+        clock.load(self.committed[number].metadata)
+        options: dict[str, Any] = {
+            "start": Start(
+                self.committed[number].offset, clock, since_ms=0, number=number, partitions=PARTITIONS
+            ),
+            "output": self.outputs[number],
+            "cache_profiles": self.cache,
+            "figures_interval_ms": 0,
+        }
+        store = self.stores.open(number)
+        if self.native:
+            return NativeSegmentProcessor(store, self.engine, native=found()[0], **options)
+        return SegmentProcessor(store, self.engine, **options)
+
+    def append(
+        self, number: int, key: bytes | None, value: bytes, headers: Sequence[Any], at_ms: int
+    ) -> None:
+        """Append a record to the log of a partition."""
+        log = self.logs[number]
+        log.append(Record(len(log), key, value, list(headers), at_ms))
+
+    def post(self, value: bytes, source: str) -> None:
+        """Forward an event as the resolve step does."""
+        routed = route(value, now_ms=_FAR_MS, default_time_ms=0)
+        key = routed.profile_id.encode()
+        headers = [("segops-source", source.encode()), ("segops-time", b"%d" % routed.time_ms)]
+        self.append(partition_of(key, PARTITIONS), key, value, headers, routed.time_ms)
+
+    def tick(self, at_ms: int) -> None:
+        """Advance the clock of every partition."""
+        for number in range(PARTITIONS):
+            for source in range(PARTITIONS if self.by_events else 1):
+                value = source_tick(source, at_ms, idle=False) if self.by_events else wall_tick(at_ms)
+                self.append(number, None, value, TICK_HEADERS, at_ms)
+
+    def read(self, number: int, count: int) -> None:
+        """Process the next records of a partition, and deliver its messages."""
+        processor = self.processors[number]
+        batch = self.logs[number][processor.offset : processor.offset + count]
+        processor.process(batch)
+        for message in self.outputs[number].sent:
+            key = message.to.encode()
+            headers = [("segops-type", name_of(message).encode())]
+            self.append(partition_of(key, PARTITIONS), key, encode_message(message), headers, 1)
+
+    def fire(self, number: int, limit: int) -> None:
+        """Fire some timers of a partition."""
+        self.processors[number].fire_due(limit)
+
+    def checkpoint(self, number: int, between: int) -> dict[str, Any]:
+        """Take a checkpoint with some records read before all of it is encoded; return what it writes."""
+        processor = self.processors[number]
+        snapshot = processor.snapshot()
+        snapshot.encode()
+        if between:
+            self.read(number, between)
+            self.fire(number, 2)
+        writes = {write.profile_id: write for write in snapshot.writes}
+        assert len(writes) == len(snapshot.writes)
+        processor.write(snapshot, None)
+        processor.committed()
+        self.committed[number] = Committed(snapshot.offset, snapshot.metadata)
+        return {
+            "writes": writes,
+            "meta": snapshot.meta,
+            "offset": snapshot.offset,
+            "metadata": snapshot.metadata,
+        }
+
+    def crash(self, number: int) -> None:
+        """Lose what no checkpoint has written."""
+        self.processors[number].close()
+        self.processors[number] = self.open(number)
+
+    def use(self, segments: SegmentSet) -> None:
+        """Evaluate by other definitions."""
+        self.engine = Engine(segments)
+        for processor in self.processors:
+            if processor.wants(self.engine):
+                processor.use(self.engine)
+
+    def work(self, number: int) -> None:
+        """Do a part of a backfill, or a whole scan by new definitions, which visits profiles in any order."""
+        processor, output = self.processors[number], self.outputs[number]
+        processor.work_backfill(5)
+        while processor.rescan(1_000):
+            pass
+        output.changes.sort(key=lambda change: change.profile_id)
+        output.values.sort(key=lambda value: value.profile_id)
+
+    def taken(self, number: int) -> dict[str, Any]:
+        """Return, and forget, all that a partition has put out and counted."""
+        output, counts = self.outputs[number], self.processors[number].take_counts()
+        for reason, left in {
+            **counts.left_to_python,
+            "records": counts.records,
+            "timers": counts.timers,
+        }.items():
+            self.left[reason] = self.left.get(reason, 0) + left
+        seen: dict[str, Any] = {
+            "changes": [encode_change(change, 0) for change in output.changes],
+            "sizes": dict(+self.processors[number].sizes),
+            "clock": self.processors[number].clock.dump(),
+            "offset": self.processors[number].offset,
+        }
+        seen |= {each.name: getattr(counts, each.name) for each in fields(counts)}
+        del seen["left_to_python"]
+        for name, value in vars(output).items():
+            if name not in ("changes",) and isinstance(value, list):
+                seen[f"output.{name}"] = [*value]
+                value.clear()
+        output.changes.clear()
+        return seen
+
+
+def assert_equal(python: dict[str, Any], native: dict[str, Any], when: object) -> None:
+    """Assert that both sides have put out the same."""
+    for name, value in python.items():
+        if name == "meta":
+            assert_equal(value, native[name], (when, name))
+        assert native[name] == value, (when, name)
+
+
+IDS = (
+    {"userId": "u1"},
+    {"userId": "u1", "anonymousId": "a1"},
+    {"userId": "u1", "anonymousId": "a2"},
+    {"userId": "u2"},
+    {"userId": "u2", "anonymousId": "a2"},
+    {"anonymousId": "a1"},
+    {"anonymousId": "a3"},
+    {"userId": 7},
+    {"userId": "u3", "traits": {"email": "E@x"}},
+    {"traits": {"email": "e@x"}, "anonymousId": "a3"},
+    {"userId": "u3", "traits": {"email": None}},
+    {"userId": "ü4"},
+)
+_CALLS = ("track", "track", "track", "track", "track", "track", "identify", "page", "screen", "group")
+
+
+def event_json(event: Event, rng: Random, number: int) -> bytes:
+    """Write a drawn event as the JSON of a call of a random person."""
+    call, ids = rng.choice(_CALLS), rng.choice(IDS if rng.random() < 0.3 else IDS[:4])
+    found: dict[str, Any] = {
+        "type": call,
+        "timestamp": format_instant(event.time_ms + rng.choice((0, 0, number))),
+    }
+    found |= {"event": event.name} if call == "track" else {"name": event.name}
+    found |= {key: value for key, value in ids.items() if key != "traits"}
+    if rng.random() < 0.9:
+        found["messageId"] = f"{event.message_id}-{number // rng.choice((1, 1, 1, 2))}"
+    traits = {**(event.traits or {}), **ids.get("traits", {})}
+    on_top = "email" in traits or rng.random() < 0.5
+    context = {**(event.context or {}), **({"traits": traits} if traits and not on_top else {})}
+    if event.location is not None:
+        context["location"] = dict(zip(("latitude", "longitude"), event.location, strict=True))
+    found |= {"traits": traits} if traits and on_top else {}
+    parts = {"context": context, "properties": event.properties}
+    found |= {name: part for name, part in parts.items() if part or rng.random() < 0.2}
+    return json.dumps(found, ensure_ascii=rng.random() < 0.5).encode()
+
+
+def assert_sides_agree(
+    segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool, later: SegmentSet | None = None
+) -> dict[str, int]:
+    """Take a script of these steps on both sides, and assert that they agree; return what Python did."""
+    rng = Random(zlib.crc32(repr(steps).encode()))
+    sides = [Side(segments, native=native, by_events=watermark) for native in (False, True)]
+    script = _script(steps, rng, later)
+    for number, (name, *arguments) in enumerate(script):
+        found = [getattr(side, name)(*arguments) for side in sides]
+        if found[0] is not None:
+            assert_equal(found[0], found[1], (number, name, *arguments))
+        for partition in range(PARTITIONS):
+            taken = [side.taken(partition) for side in sides]
+            assert_equal(taken[0], taken[1], (number, name, *arguments))
+    stored = [
+        {id_: state for store in side.stores._by_partition.values() for id_, state in store.states.items()}
+        for side in sides
+    ]
+    assert stored[0] == stored[1]
+    return sides[1].left
+
+
+def _script(steps: list[tuple[str, Any]], rng: Random, later: SegmentSet | None) -> list[tuple[Any, ...]]:
+    script: list[tuple[Any, ...]] = []
+    rounds = rng.choice((1, 3, 6))
+    for number in range(rounds):
+        for kind, arg in steps:
+            if kind == "clock":
+                script.append(("tick", arg))
+            else:
+                script.append(
+                    ("post", event_json(arg, rng, number), f"{rng.randrange(PARTITIONS)}:{len(script)}")
+                )
+            script += _between(rng)
+        if later is not None and number == rounds // 2:
+            script.append(("use", later))
+    for _ in range(3):  # messages lead to messages
+        for number in range(PARTITIONS):
+            script += [
+                ("read", number, 1_000),
+                ("fire", number, 1_000),
+                ("work", number),
+                ("checkpoint", number, 0),
+            ]
+    return script
+
+
+def _between(rng: Random) -> list[tuple[Any, ...]]:
+    number, roll = rng.randrange(PARTITIONS), rng.random()
+    if roll < 0.35:
+        return [("read", number, rng.choice((1, 3, 20)))]
+    if roll < 0.5:
+        return [("fire", number, rng.choice((1, 50)))]
+    if roll < 0.62:
+        return [("checkpoint", number, rng.choice((0, 0, 2)))]
+    if roll < 0.67:
+        return [("crash", number)]
+    if roll < 0.72:
+        return [("work", number)]
+    return []
