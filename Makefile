@@ -49,7 +49,8 @@ export CARGO_BUILD_JOBS ?= 1
 kernel: $(STAMP) ## Build the kernel (cargo 1.82 or newer); SEGOPS_KERNEL=auto runs it
 	cargo build --quiet --release --features python $(CRATE)
 	cp $(firstword $(wildcard build/kernel/release/libsegops_kernel.so build/kernel/release/libsegops_kernel.dylib)) \
-	  segops/kernel/_native.abi3.so
+	  segops/kernel/_native.new
+	mv -f segops/kernel/_native.new segops/kernel/_native.abi3.so
 	@SEGOPS_KERNEL=require $(BIN)/segops version
 
 kernel-check: ## Check format and style of the kernel, and run its own tests, where cargo is found

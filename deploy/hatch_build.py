@@ -31,7 +31,9 @@ def build(root: Path) -> str:
     built = next((path for name in _LIBRARIES if (path := target / "release" / name).exists()), None)
     if built is None:
         return "cargo built no library for this platform"
-    shutil.copy(built, root / "segops/kernel/_native.abi3.so")
+    into = root / "segops/kernel/_native.abi3.so"
+    shutil.copy(built, into.with_suffix(".new"))
+    into.with_suffix(".new").replace(into)  # a process may be running the former one
     return ""
 
 

@@ -180,6 +180,15 @@ class NativeProfiles(ProfileCache):
             if entry is not None and self._is_plain(entry):
                 self._check_in(profile_id, entry)
 
+    def give_back_one(self, key: bytes | None) -> bool:
+        """Return the profile of a record's key to the kernel at once; return whether it can hold it."""
+        profile_id = (key or b"").decode()
+        if profile_id not in self._taken:
+            return False  # it was tried since Python had it last
+        del self._taken[profile_id]
+        entry = self._entries.get(profile_id)
+        return entry is not None and self._is_plain(entry) and self._check_in(profile_id, entry)
+
     def _is_plain(self, entry: CachedProfile) -> bool:
         """Whether it is worth trying: the kernel holds no profile without events, and none that waits."""
         profile = entry.profile
@@ -187,19 +196,20 @@ class NativeProfiles(ProfileCache):
             return False
         return profile.evaluated_by == self.engine.version and not is_waiting(profile)
 
-    def _check_in(self, profile_id: str, entry: CachedProfile) -> None:
+    def _check_in(self, profile_id: str, entry: CachedProfile) -> bool:
         if entry.write is PENDING:
             self._encode(entry)
         state = encode_exactly(entry.profile)
-        if state is None:
-            return
         of_store = (entry.stored_due_ms, entry.overlay_due_ms, entry.size, entry.activity)
-        if self.native.check_in(profile_id, state, (entry.dirty, entry.dated, entry.used, *of_store)):
-            if entry.dirty:
-                _remove(self._dirty, entry)
-            if entry.dated:
-                _remove(self._dated, entry)
-            del self._entries[profile_id]
+        known = (entry.dirty, entry.dated, entry.used, *of_store)
+        if state is None or not self.native.check_in(profile_id, state, known):
+            return False
+        if entry.dirty:
+            _remove(self._dirty, entry)
+        if entry.dated:
+            _remove(self._dated, entry)
+        del self._entries[profile_id]
+        return True
 
     # -- writing ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from segops.streaming.partition.native_profiles import NativeProfiles
 from segops.streaming.partition.segment import SegmentProcessor
 
 _COMPILED: Final = 4
+#: Why the kernel leaves a record: Python has its profile.
+HELD: Final = "held"
 #: Of ``Partition.fire``: the profile is not in the kernel, it is not due, Python has to fire it for a reason.
 _ABSENT, _EARLY, _PYTHON = -1, -2, -10
 
@@ -60,15 +62,19 @@ class NativeSegmentProcessor(SegmentProcessor):
         rows, at = records if isinstance(records, list) else list(records), 0
         while at < len(rows):
             if not self.backfill.collects:
-                at = self._feed(rows, at)
+                at, reason = self._feed(rows, at)
+                if reason == HELD and self._profiles.give_back_one(rows[at].key):
+                    continue
+                if reason:
+                    self._effects.counts.left_to_python[reason] += 1
             # The kernel tries the record after this one again: only a backfill needs all of them here.
             end = len(rows) if self.backfill.collects else at + 1
             super()._apply(rows[at:end])
             at = end
         self._profiles.give_back()
 
-    def _feed(self, rows: list[Record], at: int) -> int:
-        """Give records to the kernel; return the index of the first one that it left."""
+    def _feed(self, rows: list[Record], at: int) -> tuple[int, str]:
+        """Give records to the kernel; return the index of the first one that it left, and why ("": none)."""
         native = self._profiles.native
         native.set_clock(self.clock.observed)
         at, self.offset, applied, why = native.feed(rows, at, self.offset, self._effects.base)
@@ -76,9 +82,7 @@ class NativeSegmentProcessor(SegmentProcessor):
         marks, idle, least, now_ms = native.clock()
         self._publish_native(native)
         self.clock.set_observed(marks, idle, least, now_ms)
-        if why >= 0:
-            self._effects.counts.left_to_python[self._reasons[why]] += 1
-        return int(at)
+        return int(at), self._reasons[why] if why >= 0 else ""
 
     def _publish_native(self, native: Any) -> None:
         """Publish the kernel's changes, each by the clock at which it happened."""
