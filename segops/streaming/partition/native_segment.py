@@ -71,7 +71,8 @@ class NativeSegmentProcessor(SegmentProcessor):
             end = len(rows) if self.backfill.collects else at + 1
             super()._apply(rows[at:end])
             at = end
-        self._profiles.give_back()
+        if not self.backfill.collects:
+            self._profiles.give_back()
 
     def _feed(self, rows: list[Record], at: int) -> tuple[int, str]:
         """Give records to the kernel; return the index of the first one that it left, and why ("": none)."""
