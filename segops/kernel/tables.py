@@ -31,7 +31,8 @@ _ORDERED: Final = frozenset(("eq", "ne", "lt", "lte", "gt", "gte"))
 _SEVERAL: Final = frozenset(("in", "not_in", "between"))
 _TEXTS: Final = frozenset(("contains", "starts_with", "ends_with"))
 _DATES: Final = frozenset(("before", "after", "in_last", "in_next", "older_than", "newer_than"))
-_EMAIL_SOURCES: Final = {"traits": 0, "context.traits": 1, "properties": 2}
+#: Where an address may be -> its number in the kernel.
+EMAIL_SOURCES: Final = {"traits": 0, "context.traits": 1, "properties": 2}
 _KINDS: Final = frozenset(("count", "sum", "min", "max", "distinct", "latest", "earliest", "first", "last"))
 
 
@@ -84,7 +85,7 @@ class _Export:
             list(self._dates),
             [sorted(of.by_part[part]) for part in (FIRST, LATEST, LOCATION, IDENTIFIERS)]
             + [sorted(of.blank_members)],
-            [limits.blocked, [_EMAIL_SOURCES[each] for each in limits.email_sources], limits.counts],
+            [limits.blocked, [EMAIL_SOURCES[each] for each in limits.email_sources], limits.counts],
             limits.max_bytes,
         ]
 

@@ -30,6 +30,7 @@ from segops.streaming.durability.transactions import Transactions
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.liveness.fence import LivenessFence, lease_s
+from segops.streaming.native_route import native_route
 from segops.streaming.ownership.fresh_start import FreshStart, Persist
 from segops.streaming.ownership.origin import OriginCheck, origin_of
 from segops.streaming.partition.backfill.recorded import next_engine
@@ -39,7 +40,7 @@ from segops.streaming.partition.engines import engine_of, packed_of
 from segops.streaming.partition.marks import split_mark
 from segops.streaming.partition.native_segment import NativeSegmentProcessor
 from segops.streaming.partition.population import take_census
-from segops.streaming.partition.resolve import ResolveProcessor, read_watermark
+from segops.streaming.partition.resolve import ResolveProcessor, Route, read_watermark
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import BACKFILL_META, IN_FORCE_META
 from segops.streaming.partition.start import Start
@@ -127,6 +128,11 @@ class AssignmentOpener:
     def _processor_type(self) -> Callable[..., SegmentProcessor]:
         native = kernel.chosen(self._settings.engine.kernel)
         return SegmentProcessor if native is None else partial(NativeSegmentProcessor, native=native)
+
+    @property
+    def _route(self) -> Route:
+        native = kernel.chosen(self._settings.engine.kernel)
+        return partial(route, limits=self._limits) if native is None else native_route(native, self._limits)
 
     @property
     def _by_events(self) -> bool:
@@ -260,7 +266,7 @@ class AssignmentOpener:
         output = self._output(self._settings.topics.events, number)
         return ResolveProcessor(
             number,
-            route=partial(route, limits=self._limits),
+            route=self._route,
             output=output,
             event_clock=self._by_events,
             offset=start.offset,

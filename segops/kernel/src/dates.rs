@@ -46,13 +46,14 @@ fn time(text: &[u8]) -> Option<i64> {
     fits.then_some(((hour * 60 + minute) * 60 + second) * 1_000)
 }
 
-/// Milliseconds of a fraction of three or six digits, and the text after it.
+/// Microseconds of a fraction of three or six digits, and the text after it.
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let Some(rest) = text.strip_prefix(b".") else {
         return Some((0, text));
     };
     let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    matches!(length, 3 | 6).then(|| (number(&rest[..3]).unwrap_or(0), &rest[length..]))
+    let unit = if length == 3 { 1_000 } else { 1 };
+    matches!(length, 3 | 6).then(|| (unit * number(&rest[..length]).unwrap_or(0), &rest[length..]))
 }
 
 fn offset(text: &[u8]) -> Option<i64> {
@@ -67,22 +68,24 @@ fn offset(text: &[u8]) -> Option<i64> {
     }
 }
 
-fn known(text: &[u8]) -> Option<i64> {
+/// Microseconds since the epoch of a date and time in a common form; a date alone is midnight UTC.
+pub fn microseconds(text: &str) -> Option<i64> {
+    let text = text.as_bytes();
     let day = date(text)?;
     if text.len() == 10 {
-        return Some(day);
+        return Some(day * 1_000);
     }
     if text[10] != b'T' {
         return None;
     }
-    let (ms, rest) = fraction(text.get(19..)?)?;
-    Some(day + time(&text[11..19])? + ms - offset(rest)?)
+    let (us, rest) = fraction(text.get(19..)?)?;
+    Some((day + time(&text[11..19])? - offset(rest)?) * 1_000 + us)
 }
 
 /// Read a text as an instant.
 pub fn instant(text: &str) -> Read {
-    if let Some(ms) = known(text.as_bytes()) {
-        return Read::At(ms);
+    if let Some(us) = microseconds(text) {
+        return Read::At(us.div_euclid(1_000));
     }
     match text.bytes().next() {
         Some(first) if first.is_ascii_alphabetic() => Read::NoDate,

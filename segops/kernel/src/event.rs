@@ -94,8 +94,13 @@ struct Written<'a> {
     traits: Pairs<'a>,
     context_traits: Pairs<'a>,
     location: Option<Val<'a>>,
+    /// timestamp, originalTimestamp, sentAt and receivedAt.
+    times: [Option<Val<'a>>; 4],
     seen: u32,
 }
+
+/// The times of an event, in the order of `Event::times`.
+const TIMES: [&str; 4] = ["timestamp", "originalTimestamp", "sentAt", "receivedAt"];
 
 /// Names that `properties` get from the call itself, in order.
 const EXTRAS: [&str; 4] = ["name", "category", "groupId", "previousId"];
@@ -157,6 +162,10 @@ impl<'a> Written<'a> {
             self.once(8 + number as u32)?;
             self.extras[number] = Some(value);
         }
+        if let Some(number) = TIMES.iter().position(|each| *each == name) {
+            self.once(20 + number as u32)?;
+            self.times[number] = Some(value);
+        }
         Ok(())
     }
 
@@ -203,6 +212,8 @@ pub struct Event<'a> {
     traits: Pairs<'a>,
     context_traits: Pairs<'a>,
     extras: [Option<Val<'a>>; 4],
+    /// timestamp, originalTimestamp, sentAt and receivedAt, as written.
+    pub times: [Option<Val<'a>>; 4],
 }
 
 impl<'a> Event<'a> {
@@ -230,6 +241,7 @@ impl<'a> Event<'a> {
             traits: found.traits,
             context_traits: found.context_traits,
             extras: found.extras,
+            times: found.times,
         })
     }
 

@@ -16,6 +16,7 @@ pub mod msgpack;
 pub mod partition;
 pub mod predicate;
 pub mod profile;
+pub mod route;
 pub mod rule;
 pub mod state;
 pub mod stored;

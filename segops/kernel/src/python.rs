@@ -5,11 +5,13 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyString, PyTuple};
 
 use crate::change::change_id;
 use crate::engine::{Why, REASONS};
+use crate::event::Limits;
 use crate::partition::{Fired, Group, Meta, Partition, Record};
+use crate::route::Rules;
 use crate::stored;
 use crate::tables::{Tables, TABLES};
 
@@ -378,6 +380,53 @@ impl PyPartition {
     }
 }
 
+/// Resolves events to their profile and time; what it cannot read exactly, `fallback` resolves.
+///
+/// `limits` are the blocked values, the sources of e-mail addresses by number, the types that name a profile
+/// without a user by number, the most bytes, and two lengths in milliseconds: `max_ahead` and `min_skew`.
+#[pyclass(frozen, name = "Route", module = "segops.kernel._native")]
+struct PyRoute {
+    rules: Rules,
+    fallback: Py<PyAny>,
+    make: Py<PyAny>,
+}
+
+/// The limits of `PyRoute`, in the order that it names them in.
+type RouteLimits = (Vec<String>, Vec<u8>, Vec<u8>, usize, i64, i64);
+
+#[pymethods]
+impl PyRoute {
+    #[new]
+    fn new(limits: RouteLimits, fallback: Py<PyAny>, make: Py<PyAny>) -> PyRoute {
+        let (blocked, email_sources, order, max_bytes, max_ahead, min_skew) = limits;
+        let blocked = blocked.into_iter().map(String::into_boxed_str).collect();
+        let limits = Limits { blocked, email_sources, counts: [true; 3] };
+        PyRoute { rules: Rules { limits, order, max_bytes, max_ahead, min_skew }, fallback, make }
+    }
+
+    /// Return `make(profile_id, time_ms, clamped)`. Raises RejectedEvent.
+    #[pyo3(signature = (value, *, now_ms, default_time_ms, repairs))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        value: &Bound<'py, PyAny>,
+        now_ms: i64,
+        default_time_ms: Option<i64>,
+        repairs: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let routed =
+            value.downcast::<PyBytes>().ok().map(|value| self.rules.route(value.as_bytes(), now_ms, default_time_ms));
+        if let Some(Ok(routed)) = routed {
+            return self.make.bind(py).call1((routed.profile, routed.time, routed.clamped));
+        }
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "now_ms"), now_ms)?;
+        options.set_item(intern!(py, "default_time_ms"), default_time_ms)?;
+        options.set_item(intern!(py, "repairs"), repairs)?;
+        self.fallback.bind(py).call((value,), Some(&options))
+    }
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("TABLES", TABLES)?;
@@ -386,5 +435,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("REASONS", REASONS.to_vec())?;
     module.add_class::<PyEngine>()?;
     module.add_class::<PyPartition>()?;
+    module.add_class::<PyRoute>()?;
     Ok(())
 }
