@@ -40,6 +40,13 @@ def test_the_kernel_applies_what_it_can() -> None:
     assert 2 * sum(left.get(each, 0) for each in ("identity", "held", "message")) < left["records"]
 
 
+def test_rules_that_need_more_or_less_of_one_feature() -> None:
+    forms = [{"did": "A", "count": {"gte": k}, "within": "1m"} for k in (1, 3, 60, 300)]
+    of = SegmentSet([definition(f"s{n}", form) for n, form in enumerate(forms)])
+    events = [("event", Event("A", BASE_MS + n, f"m{n}", {})) for n in range(70)]
+    assert_sides_agree(of, [*events, ("clock", BASE_MS + 60_010)], watermark=True)
+
+
 def test_large_definitions_and_large_profiles() -> None:
     rng = Random(5)
     forms = [{"sum": "p", "of": "A", "within": "1m", "where": {"q": n}, "is": {"gte": n}} for n in range(50)]

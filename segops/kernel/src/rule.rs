@@ -242,6 +242,10 @@ fn count_of(state: Option<&State>, length: Option<i64>, now: i64) -> i64 {
         (Some(State::Times(times) | State::Values { times, .. }), Some(length)) => {
             (times.len() - times.partition_point(|time| *time <= now - length)) as i64
         }
+        // Another rule needs more of the feature than a count of the latest events.
+        (Some(State::Sums(sums)), Some(length)) => {
+            (sums.times.len() - sums.times.partition_point(|time| *time <= now - length)) as i64
+        }
         _ => 0,
     }
 }
@@ -340,6 +344,13 @@ mod tests {
         assert_eq!(crossing(&times, 100, &[3, 1], 50), Some(110));
         assert_eq!(crossing(&times, 100, &[3, 1], 110), Some(130));
         assert_eq!(crossing(&times, 100, &[4], 50), None);
+    }
+
+    #[test]
+    fn events_are_counted_also_where_another_rule_needs_all_of_them() {
+        let mut sums = crate::state::Sums::new();
+        (sums.times, sums.counts, sums.totals) = (vec![10, 20], vec![1, 2], vec![Dec::ZERO; 2]);
+        assert_eq!(count_of(Some(&State::Sums(sums)), Some(100), 115), 1);
     }
 
     #[test]

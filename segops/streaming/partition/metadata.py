@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -25,7 +26,7 @@ from segops.streaming.partition.snapshot import (
 from segops.streaming.partition.start import Start
 
 _DUE, _DONE = b"due", b"done"
-_encode_sizes = msgspec.json.encode
+_encode_sizes = partial(msgspec.json.encode, order="sorted")
 _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
 
 
