@@ -48,8 +48,8 @@ export CARGO_BUILD_JOBS ?= 1
 
 kernel: $(STAMP) ## Build the kernel (cargo 1.82 or newer); SEGOPS_KERNEL=auto runs it
 	cargo build --quiet --release --features python $(CRATE)
-	cp $(firstword $(wildcard build/kernel/release/libsegops_kernel.so build/kernel/release/libsegops_kernel.dylib)) \
-	  segops/kernel/_native.new
+	for kind in so dylib; do test ! -e build/kernel/release/libsegops_kernel.$$kind || \
+	  cp build/kernel/release/libsegops_kernel.$$kind segops/kernel/_native.new; done
 	mv -f segops/kernel/_native.new segops/kernel/_native.abi3.so
 	@SEGOPS_KERNEL=require $(BIN)/segops version
 
