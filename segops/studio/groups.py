@@ -199,14 +199,24 @@ def _at_exceptions(items: list[Item], context: Context) -> Piece | None:
     at = next((at for at, item in enumerate(items) if item.kind == "EXCEPT"), None)
     if at is None:
         return None
-    rest = _trimmed(items[at + 1 :])
+    rest, more = _excluded(_trimmed(items[at + 1 :]))
     if not rest:
         raise Unread([items[at]])
+    items = [*items[:at], *more]
+    at = len(items)
     denied = [item.as_kind("OR", "") if item.kind == "AND" else item for item in rest]
     excluded = opposite(_split(denied, context))
     if not _trimmed(items[:at]):
         return _each_denied(excluded)
     return combined("all", [_split(items[:at], context), _each_denied(excluded)])
+
+
+def _excluded(items: list[Item]) -> tuple[list[Item], list[Item]]:
+    """Split what is excluded from what is asked again after a comma: "except employees, with an order"."""
+    for at in range(1, len(items) - 1):
+        if items[at].kind == "COMMA" and items[at + 1].kind in ("WITH", "REL"):
+            return items[:at], [items[at], *items[at + 2 :]]
+    return items, []
 
 
 def _each_denied(piece: Piece) -> Piece:

@@ -277,6 +277,8 @@ class Lexer:
 
     def _ending(self, at: int, ending: Phrase) -> tuple[int, ...]:
         passed, number = 0, at
+        if self._compares(at, ending):
+            return ()
         while number < len(self.tokens) and passed <= MAX_GAP:
             words = self._follow(number, ending)
             if words:
@@ -291,6 +293,13 @@ class Lexer:
             passed += self.tokens[number].norm not in _PASSED_OVER
             number += 1
         return ()
+
+    def _compares(self, at: int, ending: Phrase) -> bool:
+        """Whether the next word sets another event beside the verb: "refunds to orders"."""
+        words = [token.norm for token in self.tokens[at : at + 2]]
+        return (
+            words[:1] in (["as"], ["to"]) and ending[0] != words[0] and words[1:] not in (["many"], ["often"])
+        )
 
     def _divides(self, span: Any) -> bool:
         """Whether a span parts what is before it from another event: "within 2 days of", "half of"."""
