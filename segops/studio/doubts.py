@@ -30,6 +30,8 @@ def doubted(items: list[Item], context: Context) -> list[Item]:
     """Return the items, those that only seem to be conditions as words without a meaning."""
     found = []
     for at, item in enumerate(items):
+        if _says_nothing(items, at, context):
+            continue
         ahead = _ahead(item, context) if item.kind in ("E", "B") else ""
         if ahead:
             found.append(item.as_kind("VAGUE", ("likely", f"{ahead} {context.text(item)}")))
@@ -38,6 +40,14 @@ def doubted(items: list[Item], context: Context) -> list[Item]:
         else:
             found.append(item)
     return found
+
+
+def _says_nothing(items: list[Item], at: int, context: Context) -> bool:
+    """Whether a vague word only announces what follows it: "just ordered today", "big spenders over 1000"."""
+    item, rest = items[at], [each.kind for each in items[at + 1 : at + 3]]
+    if item.kind == "ONLY":
+        return not at and context.tokens[item.first].norm == "just" and rest == ["E", "W"]
+    return item.kind == "VAGUE" and item.value[0] == "amount" and rest == ["SPEND", "Q"]
 
 
 def _ahead(item: Item, context: Context) -> str:

@@ -211,7 +211,8 @@ def _more_text(found: list[Item], context: Context) -> Item | None:
     """Read "tagged press or influencer"."""
     value, text = found[0], found[-1]
     field = value.value.fields()[0]
-    if field.owner != "trait" or context.schema.trait(field.name).name != "list":
+    listed = field.owner == "trait" and context.schema.trait(field.name).name == "list"
+    if not listed and (field.owner == "trait" or found[1].kind == "AND" or not context.schema.is_text(field)):
         return None
     said = text.value if text.kind == "LIT" else context.text(text)
     more = literal_values([said], value.value.fields())
@@ -310,6 +311,27 @@ def _alternative(found: list[Item], _context: Context) -> Reduced:
     return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]
 
 
+def _neither(found: list[Item], context: Context) -> Reduced:
+    """Read "neither export nor alerts" as one denial of both."""
+    if context.tokens[found[0].first].norm != "neither" or found[1].value.fields()[:1] == ():
+        return None
+    if found[1].value.fields()[0].owner == "trait":
+        return None
+    both = _both_values([found[1], found[2].as_kind("OR", ""), found[3]], context)
+    return None if both is None else [found[0], both]
+
+
+def _first_words(found: list[Item], context: Context) -> Reduced:
+    """Read "checked out jackets": of the meanings of a verb, the event that has the value."""
+    *words, value = found
+    head = tuple(context.tokens[item.first].stem for item in words)
+    for begin, _, meanings in context.lexicon.gaps.get(head[0], ()):
+        event = meanings.get("E")
+        if begin == head and event and context.schema.test_of(event.names, value.value):
+            return [Item("E", event, words[0].first, words[-1].last), value]
+    return None
+
+
 def _field_missing(found: list[Item], _context: Context) -> Reduced:
     """Read "email is missing": the field rather than the consent."""
     value, word = found
@@ -323,6 +345,8 @@ PHRASES: Final = (
     Rule("(W|VAGUE|SINCE) UNK* LP (W|T) RP", _explained),
     Rule("SINCE UNK? T", _since_date),
     Rule("V MISSING", _field_missing),
+    Rule("NEG V NEG V", _neither),
+    Rule("UNK UNK V", _first_words),
     Rule("BOTH V AND V", _both_values),
     Rule("V (P )?COMMA? (OR|AND) V", _both_values),
     Rule("V COMMA V", _listed_values),
