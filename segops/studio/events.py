@@ -127,10 +127,19 @@ def of_amount(found: list[Item], context: Context) -> Item | None:
 def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str | None:
     """Return the property of events that a quantity without a name is of, by its unit; None if none."""
     if said.unit == "stars":
-        return "rating" if context.schema.kind(names, "rating") else None
+        known = context.schema.kind(names, "rating") is not None
+        return "rating" if known and not any(_is_above(operand, _STARS) for _, operand in said.ops) else None
     if said.currency:
         return context.schema.money(names) if said.currency == context.catalogue.currency else None
     return None if said.unit else context.schema.figure(names)
+
+
+#: No rating has more stars.
+_STARS: Final = 5
+
+
+def _is_above(operand: Any, most: int) -> bool:
+    return bool(max(operand if isinstance(operand, tuple) else (operand,)) > most)
 
 
 # -- conditions --------------------------------------------------------------------------------------------

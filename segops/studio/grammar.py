@@ -67,26 +67,21 @@ def _with_object(head: str, words: list[str], kind: str, context: Context) -> An
 
 
 def _same_consent(found: list[Item], context: Context) -> Reduced:
-    """Read "consents to email but not to SMS": the verb has a second object."""
+    """Read "consents to email but not to SMS", and "reachable by email or SMS": a verb's second object."""
     value, word = found[0], found[-1]
     words = [context.tokens[at].stem for at in range(value.first, value.last + 1)]
     phrases = context.lexicon.phrases
     heads = (tuple(words[:at]) for at in range(len(words) - 1, 0, -1))
-    meaning = next(
-        (
-            phrases[key]["V"]
-            for head in heads
-            if "V" in phrases.get(key := (*head, context.tokens[word.first].stem), {})
-        ),
-        None,
-    )
+    keys = ((*head, context.tokens[word.first].stem) for head in heads)
+    meaning = next((phrases[key]["V"] for key in keys if "V" in phrases.get(key, {})), None)
     if meaning is None:
         return None
-    joint, denial = (
-        Item("BUT", "", found[-2].first, found[-2].first),
-        Item("NEG", "", found[-2].first, found[-2].last),
-    )
-    return [value, joint, denial, Item("V", Values((meaning,)), word.first, word.last)]
+    more = Item("V", Values((meaning,)), word.first, word.last)
+    if found[1].kind in ("OR", "AND") and len(found) == 3:
+        return [value, found[1], more]
+    joint = Item("BUT", "", found[-2].first, found[-2].first)
+    denial = Item("NEG", "", found[-2].first, found[-2].last)
+    return [value, joint, denial, more]
 
 
 def _same_object_after(found: list[Item], context: Context) -> Reduced:
@@ -172,6 +167,7 @@ _LISTS: Final = (
     Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
     Rule("E Q ASMANY O? UNK", _same_object_after),
     Rule("V COMMA? (EXCEPT|BUT NEG|AND NEG) UNK", _same_consent),
+    Rule("V (OR|AND) UNK", _same_consent),
 )
 _CITIES: Final = (
     Rule("(SUBJ|EVERYONE|REL|COMMA|AND|OR|NODE|V|START|WITH|NEG|BUT|R|G) UNK", _city),

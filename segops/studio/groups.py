@@ -264,6 +264,9 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
     piece = _at(items, context, "all", lambda number: items[number].kind in ("BUT", "SEMI"))
     if piece is not None:
         return piece
+    alternatives = _alternatives(items)
+    if alternatives:
+        return _at(items, context, "all", lambda number: number in alternatives)
     kinds = {item.kind for item in items}
     if not {"AND", "OR"} <= kinds | ({"AND"} if "REL" in kinds or "WITH" in kinds else set()):
         return None
@@ -274,6 +277,14 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
     if weak_and and not weak_or:
         return _at(items, context, "all", lambda number: number in weak_and)
     return None
+
+
+def _alternatives(items: list[Item]) -> list[int]:
+    """Return the commas after alternatives, if what follows is for each of them: "gold or VIP, in Spain"."""
+    joints = [at for at, item in enumerate(items) if item.kind in ("AND", "OR", "REL", "WITH", "EITHER")]
+    if not joints or any(items[at].kind != "OR" for at in joints):
+        return []
+    return [at for at in range(joints[-1] + 2, len(items)) if items[at].kind == "COMMA"]
 
 
 def _at_relative(items: list[Item], context: Context) -> Piece | None:

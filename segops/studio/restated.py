@@ -221,6 +221,17 @@ def _has_users(value: Item, context: Context) -> bool:
     return after == ["users"] or before[-2:] == ["users", "of"]
 
 
+def _used(found: list[Item], context: Context) -> Item | None:
+    """Read "used a coupon": an event that has one."""
+    (field,) = found
+    owned = [each for each in field.value if each.owner == "property"]
+    owners = context.schema.owners(owned[0].name) if owned else ()
+    if context.tokens[field.first].stem not in _USING or field.first == field.last or len(owners) != 1:
+        return None
+    event = Item("E", Clause(owners), field.first, field.last, tuple(field.marked("did")))
+    return having([event, field], context)
+
+
 def _number_last(found: list[Item], _context: Context) -> Reduced:
     """Read "six purchases or more" as "at least six purchases"."""
     quantity, word = one(found, "Q"), found[-1]
@@ -249,6 +260,7 @@ RENAMED: Final = (
     Rule("E Q P", _several),
     Rule("Q DIFF P", _several_used),
     Rule("V", _acted),
+    Rule("P", _used),
     Rule("P Q", _totalling),
     Rule("E UNK OR UNK", _cities),
 )
