@@ -17,6 +17,7 @@ from tests.console import board as full_board
 from tests.console.browser.chromium import chromium, console, in_memory, needs_chromium
 from tests.console.drafting import Board
 from tests.console.helpers import NOW_MS, PASSWORD, USERS, MemoryAudit
+from tests.rest import in_rest, rest
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -185,13 +186,11 @@ async ({ message, seconds }) => {
     ("path", "seconds"),
     [
         ("/segments/high-intent", 200),
-        pytest.param("/segments/high-intent", 3_600, marks=pytest.mark.rest),
-        pytest.param("/", 3_600, marks=pytest.mark.rest),
+        in_rest("/segments/high-intent", 3_600),
+        in_rest("/", 3_600),
     ],
 )
-def test_an_hour_of_messages_leaves_a_page_as_small_as_a_minute_of_them(
-    context: BrowserContext, path: str, seconds: int
-) -> None:
+def test_a_page_does_not_grow_with_messages(context: BrowserContext, path: str, seconds: int) -> None:
     board = full_board.full()
     with ThreadPoolExecutor(1) as pool:  # a loop runs in this thread: that of playwright
         pool.submit(lambda: asyncio.run(board.tick())).result()
@@ -230,7 +229,7 @@ def measured(context: BrowserContext, page: Page) -> dict[str, float]:
 SLOW = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 
 
-@pytest.mark.rest  # a flow on a broker has it, too
+@rest  # a flow on a broker has it, too
 def test_pages_are_usable_on_a_slow_network(
     context: BrowserContext, served: tuple[str, MemoryAudit, Board]
 ) -> None:
