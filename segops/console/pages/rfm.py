@@ -13,7 +13,6 @@ from segops.console.people.asking import part
 from segops.console.people.known import definitions_of, population_of
 from segops.console.people.links import curl_of, link
 from segops.console.people.rfm import (
-    SCAN_S,
     Flows,
     Grid,
     RfmInForce,
@@ -27,6 +26,9 @@ from segops.console.people.rfm import (
 
 _DAY_MS: Final = 86_400_000
 _RANGES: Final = {"1d": 1, "7d": 7, "30d": 30, "all": 0}
+#: How long the page waits for people to be counted; the count goes on, and the next page has it.
+_WAIT_S: Final = 2.0
+_COUNTING: Final = "the people are being counted, look again in a moment"
 _grids, _flows = AnswerCache(), AnswerCache()
 
 
@@ -71,7 +73,8 @@ async def _grid(context: Context[Any], in_force: RfmInForce) -> tuple[tuple[int 
     async def scan() -> Grid:
         return await read_grid(context.settings, in_force, known)
 
-    return await part(_grids.dated(repr(in_force), context.now_ms, scan), (None, None), limit_s=SCAN_S)
+    counted = _grids.dated(repr(in_force), context.now_ms, scan)
+    return await part(counted, (None, None), limit_s=_WAIT_S, late=_COUNTING)
 
 
 async def _moved(context: Context[Any], tiers: dict[str, str], chosen: str) -> tuple[Flows | None, str]:

@@ -25,12 +25,17 @@ def asking(context: Context[Any], *, timeout_s: float = TIMEOUT_S) -> AbstractAs
     return asking_workers(context.settings, worker_of(context.board), timeout_s=timeout_s)
 
 
-async def part(work: Awaitable[_T], default: _D, *, limit_s: float = PART_S) -> tuple[_T | _D, str]:
-    """Return what ``work`` finds and "", or the default and the reason why there is nothing else."""
+async def part(
+    work: Awaitable[_T], default: _D, *, limit_s: float = PART_S, late: str = ""
+) -> tuple[_T | _D, str]:
+    """Return what ``work`` finds and "", or the default and the reason why there is nothing else.
+
+    ``late``: the reason where it takes longer than ``limit_s``.
+    """
     try:
         async with asyncio.timeout(limit_s):
             return await work, ""
     except TimeoutError:
-        return default, f"it was not read within {limit_s:g} seconds"
+        return default, late or f"it was not read within {limit_s:g} seconds"
     except (SegopsError, KafkaError, OSError) as error:
         return default, str(error) or type(error).__name__
