@@ -144,7 +144,8 @@ def test_backfills_are_marked_on_the_trend() -> None:
     ]
     for ago, entered in counted:
         board.minute("vip", ago, 900, entered, {"backfill": 1} if ago == 300 else {})
-    (page, other) = shown(board, "/segments/vip.json", "/segments/calm.json")
+    paths = ("/segments/vip.json", "/segments/calm.json", "/segments/vip.json?range=7d")
+    (page, other, week) = shown(board, *paths)
     marked = [each for each in page["trend"]["notes"] if each["short"] == "past events"]
     assert [each["text"] for each in marked] == [
         "past events counted: 45 entered, 1 left",
@@ -152,6 +153,8 @@ def test_backfills_are_marked_on_the_trend() -> None:
     ]
     assert marked[0]["at_ms"] == NOW_MS // 60_000 * 60_000 - 300 * 60_000
     assert all(each["short"] != "past events" for each in other["trend"]["notes"])
+    joined = [each["text"] for each in week["trend"]["notes"] if each["short"] == "past events"]
+    assert joined == ["past events counted: 52 entered, 1 left"]
 
 
 def test_versions_are_listed_with_what_differs() -> None:

@@ -8,8 +8,6 @@ from typing import Final, NamedTuple
 from segops.schemas.sizes import TrendRecord
 
 REASON: Final = "backfill"
-#: Minutes further apart are of two backfills.
-_GAP_MS: Final = 30 * 60_000
 #: Minutes that are kept of a segment, each once for each partition: the newest.
 _MOST: Final = 2_000
 
@@ -38,12 +36,15 @@ class Backfills:
         if len(minutes) > _MOST:
             del minutes[min(minutes)]
 
-    def of(self, key: str) -> list[Backfill]:
-        """Return the backfills of a segment, the first one first."""
+    def of(self, key: str, gap_ms: int) -> list[Backfill]:
+        """Return the backfills of a segment, the first one first; minutes further apart are of two.
+
+        The partitions of one backfill end at different times.
+        """
         found: list[Backfill] = []
         latest_ms = 0
         for (at_ms, _), (entered, left) in sorted(self._minutes.get(key, {}).items()):
-            if found and at_ms - latest_ms <= _GAP_MS:
+            if found and at_ms - latest_ms <= gap_ms:
                 last = found.pop()
                 found.append(Backfill(last.at_ms, last.entered + entered, last.left + left))
             else:

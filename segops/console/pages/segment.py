@@ -34,6 +34,8 @@ RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "30d": (29 * DAY_MS, 6 * HOUR_MS),
 }
 _MOST_HAPPENINGS: Final = 30
+#: Notes of one kind for which a trend has room side by side.
+_NOTES: Final = 24
 
 
 def definition_of(context: Context[Board]) -> Definition:
@@ -146,7 +148,7 @@ def trend(board: Board, key: str, span: str) -> dict[str, Any]:
         # the present is shown where it is, and not at the end of its step
         "points": [(min(each.start_ms + step_ms, now_ms), each.members) for each in steps],
         "steps": [(each.start_ms, each.adds, each.drops) for each in steps],
-        "notes": [*_notes(board.editions(key)), *_backfills(board.backfills.of(key))],
+        "notes": [*_notes(board.editions(key)), *_backfills(board.backfills.of(key, span_ms // _NOTES))],
     }
 
 
