@@ -149,12 +149,11 @@ def test_a_size_that_busy_workers_did_not_count_is_counted_again(
     async def late(*_args: Any, **_options: Any) -> Any:
         raise ScanTimeout("0 of 2 partitions answered within 5 s")
 
-    counts = estimating.patient_scan
-    monkeypatch.setattr(estimating, "patient_scan", late)
-    opened = flow.visit("/builder?text=key: s%0Awhen: {did: Order}")
-    size = opened.page.locator('[data-part="estimate"]')
-    expect(size).to_contain_text("no estimate: 0 of 2 partitions answered within 5 s")
-    monkeypatch.setattr(estimating, "patient_scan", counts)
+    with monkeypatch.context() as patch:
+        patch.setattr(estimating, "patient_scan", late)
+        opened = flow.visit("/builder?text=key: s%0Awhen: {did: Order}")
+        size = opened.page.locator('[data-part="estimate"]')
+        expect(size).to_contain_text("no estimate: 0 of 2 partitions answered within 5 s")
     opened.page.get_by_role("button", name="Count again").click()
     expect(size).to_contain_text("of 40 profiles")
 
