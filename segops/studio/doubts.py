@@ -7,6 +7,7 @@ from typing import Final
 
 from segops.studio.items import Item
 from segops.studio.phrases import Context
+from segops.studio.words import stem
 
 #: What is said before a verb of what has not happened: "about to cancel", "may buy again".
 _AHEAD: Final = re.compile(
@@ -45,9 +46,25 @@ def doubted(items: list[Item], context: Context) -> list[Item]:
 def _says_nothing(items: list[Item], at: int, context: Context) -> bool:
     """Whether a vague word only announces what follows it: "just ordered today", "big spenders over 1000"."""
     item, rest = items[at], [each.kind for each in items[at + 1 : at + 3]]
+    following = items[at + 1] if at + 1 < len(items) else None
+    if item.kind == "E" and following is not None and context.tokens[item.first].stem == _USE:
+        return item.first == item.last and _is_owned(following, item, context)
+    if item.kind == "UNK" and context.tokens[item.first].norm == "new" and following is not None:
+        return following.kind == "E" and following.value.count is None and not following.other.get("P")
     if item.kind == "ONLY":
         return not at and context.tokens[item.first].norm == "just" and rest == ["E", "W"]
     return item.kind == "VAGUE" and item.value[0] == "amount" and rest == ["SPEND", "Q"]
+
+
+_USE: Final = stem("use")
+
+
+def _is_owned(value: Item, event: Item, context: Context) -> bool:
+    """Whether what is used is of the customer rather than of the event: "using the free plan"."""
+    kinds = [context.catalogue.events[name] for name in event.value.names]
+    fields = [each.field for each in value.value] if value.kind == "V" else []
+    owned = any(field.owner == "property" and field.name in kind for field in fields for kind in kinds)
+    return any(field.owner == "trait" for field in fields) and not owned
 
 
 def _ahead(item: Item, context: Context) -> str:

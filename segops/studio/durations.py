@@ -94,6 +94,9 @@ COMPARISONS: Final[Mapping[str, str]] = {
     "no further than": "lte",
     "no farther than": "lte",
     "not further than": "lte",
+    "not further away than": "lte",
+    "no further away than": "lte",
+    "not farther than": "lte",
     "closer than": "lt",
     "nearer than": "lt",
     "better than": "gt",
@@ -247,7 +250,9 @@ def _every(groups: _Groups) -> WindowSpan | None:
 def _clock(groups: _Groups) -> WindowSpan | None:
     begin, end = clock(groups.get("low") or "0:00"), clock(groups.get("high") or "24:00")
     return (
-        None if begin is None or end is None or begin == end else WindowSpan("clock", text=f"{begin}-{end}")
+        None
+        if begin is None or end is None or begin == end or (begin, end) == ("00:00", "24:00")
+        else WindowSpan("clock", text=f"{begin}-{end}")
     )
 
 

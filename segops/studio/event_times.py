@@ -9,7 +9,7 @@ from segops.studio.clauses import Clause, duration
 from segops.studio.dates import DateWindow
 from segops.studio.durations import WindowSpan
 from segops.studio.events import extended
-from segops.studio.items import Item, Reduced, one
+from segops.studio.items import Item, Reduced, every, one
 from segops.studio.phrases import Context
 from segops.studio.windows import age_test, window_keys
 
@@ -149,6 +149,22 @@ def _at_times(
     zone = {} if context.catalogue.zone == "UTC" else {"zone": context.catalogue.zone}
     known["time_of_day"] = {**known.get("time_of_day", {}), **times, **zone}
     return extended(event, found, time.marked("time_of_day"), keys=tuple(known.items()))
+
+
+def lifecycle(found: list[Item], _context: Context) -> Item | None:
+    """Read "resurrected users by login, in 30-day periods"."""
+    event, stage, period = every(found, "E")[-1], one(found, "STAGE"), one(found, "W")
+    if not isinstance(period.value, WindowSpan) or period.value.kind not in (
+        "in",
+        "length",
+        "rate",
+        "within",
+        "for",
+    ):
+        return None
+    keys = (("period", duration(period.value.length_ms)), ("is", stage.value))
+    marks = (*stage.marked("lifecycle.is"), *period.marked("lifecycle.period"))
+    return extended(event, found, marks, head="lifecycle", keys=keys)
 
 
 _SPECIAL: Final = {"gap": _gap, "regular": _regular, "clock": _clock}

@@ -165,7 +165,7 @@ def _split(items: list[Item], context: Context) -> Piece:
     items = _trimmed(items)
     if not items:
         raise Unread(())
-    for split in (_at_exceptions, _at_either, _at_weak, _at_relative, _at_or, _at_and):
+    for split in (_at_exceptions, _at_either, _at_weak, _at_relative, _at_traits, _at_or, _at_and):
         piece = split(items, context)
         if piece is not None:
             return piece
@@ -299,6 +299,35 @@ def _at_relative(items: list[Item], context: Context) -> Piece | None:
             return None
         return _split([item for number, item in enumerate(items) if number != at], context)
     return combined("all", [_split(items[:at], context), _split(items[at + 1 :], context)])
+
+
+def _at_traits(items: list[Item], context: Context) -> Piece | None:
+    """Split what customers are from alternatives: "owners with a risk above 0.6 or fewer than 5 seats"."""
+    at = next((at for at in range(1, len(items)) if _begins_with(items[at], context)), None)
+    rest = items[at:] if at is not None else []
+    parts, joints = every(rest, *_PARTS), [item.kind for item in rest if item.kind not in _PARTS]
+    before = items[:at]
+    if (
+        joints != ["OR"]
+        or not any(item.kind in _PARTS for item in before)
+        or any(item.kind in ("OR", "AND") for item in before)
+        or not _is_number(parts[-1])
+    ):
+        return None
+    return combined("all", [_split(before, context), _split(rest, context)])
+
+
+def _begins_with(item: Item, context: Context) -> bool:
+    return item.kind in _PARTS and item.first >= 0 and context.tokens[item.first].norm in ("with", "having")
+
+
+def _is_number(item: Item) -> bool:
+    """Whether a part asks for a number of the customer: a score, or a trait above or below something."""
+    node = item.value.node if isinstance(item.value, Piece) else {}
+    tests = node.get("is", {})
+    return "score" in node or (
+        "trait" in node and not {"gt", "gte", "lt", "lte", "between"}.isdisjoint(tests)
+    )
 
 
 def _at_or(items: list[Item], context: Context) -> Piece | None:

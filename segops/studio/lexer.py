@@ -76,6 +76,7 @@ _STOPS: Final = frozenset(
         "while",
         "or",
         "and",
+        "per",
     ]
 )
 #: The first words of days of the week, which dates would take: "on Mondays", "from Monday to Friday".

@@ -129,6 +129,17 @@ def _events_per_order(found: list[Item], context: Context) -> Item | None:
     return _ratio(found, [event, side], test_of(said), context)
 
 
+def _per_event(found: list[Item], context: Context) -> Item | None:
+    """Read "orders per store visit above 0.2" and "refunds per order above 0.5"."""
+    event, quantity, whole = found[0], one(found, "Q"), found[1]
+    names = context.schema.purchase() if whole.kind == "PERONE" else found[2].value.names
+    said: Quantity = quantity.value
+    if not names or event.value.names == names or said.unit not in ("", "times", "percent") or said.bare:
+        return None
+    side = Item("E", Clause(names), whole.first, whole.last)
+    return _ratio(found, [event, side], _fraction(said) or test_of(said), context)
+
+
 _ORDERS: Final = frozenset(map(stem, ("order", "purchase")))
 
 #: Rules of ratios, before events take their numbers.
@@ -141,6 +152,8 @@ RATIOS: Final = (
     Rule("SPEND Q PERONE", _per_order),
     Rule("E Q P PERONE", _per_order),
     Rule("E Q PERONE W?", _events_per_order),
+    Rule("E PERONE Q W?", _per_event),
+    Rule("E PER E Q W?", _per_event),
     Rule("E (E|RATE|RATIO) Q W?", _rate),
     Rule("Q E W?", _share_of_orders),
     Rule("E Q E W?", _share),
