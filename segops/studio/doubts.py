@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from segops.studio.items import Item
 from segops.studio.phrases import Context
@@ -36,6 +36,8 @@ def doubted(items: list[Item], context: Context) -> list[Item]:
         ahead = _ahead(item, context) if item.kind in ("E", "B") else ""
         if ahead:
             found.append(item.as_kind("VAGUE", ("likely", f"{ahead} {context.text(item)}")))
+        elif item.kind == "E" and at and _place(items[at - 1], item, context):
+            found.append(Item("V", _place(items[at - 1], item, context), item.first, item.last))
         elif item.kind == "P" and at and _is_other_score(items[at - 1], item, context):
             found.append(item.as_kind("UNK"))
         else:
@@ -65,6 +67,15 @@ def _is_owned(value: Item, event: Item, context: Context) -> bool:
     fields = [each.field for each in value.value] if value.kind == "V" else []
     owned = any(field.owner == "property" and field.name in kind for field in fields for kind in kinds)
     return any(field.owner == "trait" for field in fields) and not owned
+
+
+def _place(before: Item, event: Item, context: Context) -> Any:
+    """Return the value that "was in a store" means after an event; None if it is an event itself."""
+    if context.tokens[event.first].stem != stem("be") or before.kind not in ("E", "FIRST", "LAST", "Q"):
+        return None
+    numbers = sorted({*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)})
+    words = [context.tokens[at].stem for at in numbers if context.tokens[at].norm not in ("a", "the", "our")]
+    return context.lexicon.phrases.get(tuple(words[1:]), {}).get("V")
 
 
 def _ahead(item: Item, context: Context) -> str:

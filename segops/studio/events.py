@@ -43,7 +43,12 @@ def counted(found: list[Item], context: Context) -> Item | None:
     clause: Clause = event.value
     if said.unit == "stars" or said.currency:
         return amount(found, context) if found[0] is quantity else None
-    if clause.test is not None or clause.head != "did" or said.unit not in ("", "times"):
+    counted_once = clause.test == {"gte": 1} and said.unit == "times"
+    if (
+        (clause.test is not None and not counted_once)
+        or clause.head != "did"
+        or said.unit not in ("", "times")
+    ):
         return None
     if any(not_whole(operand) for _, operand in said.ops) or _is_graded(quantity, context):
         return None
@@ -216,6 +221,9 @@ def conditioned(event: Item, value: Item, found: list[Item], context: Context) -
         head = {"first": "earliest", "last": "latest"}[clause.head]
         is_ = test if isinstance(test, dict) else {"eq": test}
         return extended(event, found, value.marked("is"), head=head, field=prop, test=is_)
+    if clause.head in ("earliest", "latest") and clause.test is None and prop == clause.field:
+        is_ = test if isinstance(test, dict) else {"eq": test}
+        return extended(event, found, value.marked("is"), test=is_).as_kind("E")
     test = other_than(test) if any(item.kind in ("OTHER", "EXCEPT") for item in found) else test
     denied = any(item.kind == "NEG" for item in found)
     marks = value.marked(f"where.{prop}")
@@ -343,6 +351,8 @@ def about_text(found: list[Item], context: Context) -> Item | None:
     kinds = context.catalogue.events[clause.names[0]]
     fitting = [name for name, kind in kinds.items() if kind.name == "string" and name in _NAMED]
     before = context.tokens[text.first - 1].norm if text.first else ""
+    if before in ("a", "an") and text.first > 1:
+        before = context.tokens[text.first - 2].norm if "source" in fitting else before
     fitting = [
         name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])
     ]

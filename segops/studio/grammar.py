@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from segops.studio.aggregates import AGGREGATES, EARLY
 from segops.studio.clauses import Clause, Piece
+from segops.studio.comparisons import COMPARED, COMPARED_LATE
 from segops.studio.doubts import doubted, either_or_both
 from segops.studio.durations import WindowSpan
 from segops.studio.entire import every_value
@@ -284,12 +285,12 @@ def _parsed(items: list[Item], context: Context) -> Piece:
     items = reduce(items, _CITIES, context)[1:]
     items = started(reduce(items, (*TEXTS, *_CITIES[1:]), context))
     items = every_value(items, context)
-    items = reduce(items, (*RATIOS, *RENAMED, *EARLY), context, 1)
+    items = reduce(items, (*RATIOS, *RENAMED, *EARLY, *COMPARED), context, 1)
     items = reduce(items, MEASURES, context)
     items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)
     items = turned(_after(items))
     items = reduce(items, (*TRAITS, *AGGREGATES, *EVENTS), context)
-    items = reduce(items, (*MORE, *TRAITS, *EVENTS, *_LATE), context)
+    items = reduce(items, (*COMPARED_LATE, *MORE, *TRAITS, *EVENTS, *_LATE), context)
     return grouped(_ended(items), context)
 
 

@@ -330,9 +330,23 @@ def _is_number(item: Item) -> bool:
     )
 
 
+def _is_open_list(items: list[Item], context: Context) -> bool:
+    """Whether a list may go on with what is asked of its first part: "gold members, in Spain or with …"."""
+    kinds = [item.kind for item in items]
+    if kinds != ["NODE", "COMMA", "NODE", "OR", "NODE"] or not _is_number(items[4]):
+        return False
+    words = [context.tokens[item.last + 1].norm for item in (items[0], items[2])]
+    return words[0] in _PEOPLE and words[1] not in _PEOPLE and "in_segment" not in items[2].value.node
+
+
+_PEOPLE: Final = frozenset(("members", "customers", "users", "people", "shoppers", "subscribers", "accounts"))
+
+
 def _at_or(items: list[Item], context: Context) -> Piece | None:
     if not any(item.kind == "OR" for item in items):
         return None
+    if _is_open_list(items, context):
+        raise Unread([items[1].as_kind("EITHERBOTH")])
     return _at(
         items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR")
     )

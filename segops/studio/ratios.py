@@ -80,15 +80,16 @@ def _rate(found: list[Item], context: Context) -> Item | None:
     event, word, quantity = found[0], found[1], one(found, "Q")
     table: dict[str, str] = load_table("synonyms.yaml")["rates"]
     whole = table.get(event.value.names[0], "")
-    if whole not in context.catalogue.events or context.tokens[word.last].norm not in (
-        "rate",
-        "rates",
-        "ratio",
-    ):
+    if whole not in context.catalogue.events or not _is_rate(word, context):
         return None
     test = _fraction(quantity.value)
     side = Item("E", Clause((whole,)), word.first, word.last)
     return None if test is None or quantity.value.bare else _ratio(found, [event, side], test, context)
+
+
+def _is_rate(word: Item, context: Context) -> bool:
+    words = {token.norm for token in context.tokens[word.first : word.last + 1]}
+    return not words.isdisjoint(("rate", "rates", "ratio"))
 
 
 def _share_of_orders(found: list[Item], context: Context) -> Item | None:

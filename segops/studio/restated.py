@@ -84,9 +84,11 @@ def not_about(found: list[Item], context: Context) -> Item | None:
 
 
 def used_on(found: list[Item], context: Context) -> Item | None:
-    """Read "used a coupon on an order"."""
+    """Read "used a coupon on an order" and "a coupon order"."""
     field, event = found
-    if context.tokens[field.first].stem not in _USING:
+    texts = [each for each in field.value if context.schema.is_text(each)]
+    noun = bool(texts) and field.last == event.first - 1 and not texts[0].name.endswith("_id")
+    if context.tokens[field.first].stem not in _USING and not noun:
         return None
     done = having([event, field], context)
     return None if done is None else replace(done, first=field.first, last=event.last)
