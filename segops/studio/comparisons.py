@@ -75,7 +75,7 @@ def _for_both(found: list[Item], context: Context) -> Item | None:
 _WINDOWS: Final = frozenset(("within", "between", "since", "until", "calendar", "since_last"))
 
 
-def _in_turn(found: list[Item], context: Context) -> Reduced:
+def _last_too(found: list[Item], context: Context) -> Reduced:
     """Read "first order was on the web and the last one in the app"."""
     event, word, value = found[0], found[-2] if found[-2].kind != "Q" else found[-3], found[-1]
     clause: Clause = event.value
@@ -119,5 +119,5 @@ COMPARED: Final = (
 COMPARED_LATE: Final = (
     Rule("NODE COMMA? W", _for_both),
     Rule("W COMMA? NODE", _for_both),
-    Rule("E COMMA? (AND|BUT)? (FIRST|LAST) Q? V", _in_turn),
+    Rule("E COMMA? (AND|BUT)? (FIRST|LAST) Q? V", _last_too),
 )

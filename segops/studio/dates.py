@@ -319,6 +319,10 @@ DATE_WINDOWS: Final[tuple[tuple[str, _Builder], ...]] = (
         rf"(?:between|from) (?:the )?(?P<from>\d{{1,2}})(?: (?:st|nd|rd|th))? {_TO} {_dated('b')}",
         _within_month,
     ),
+    (
+        rf"(?:on )?(?:the )?(?P<from>\d{{1,2}})(?: (?:st|nd|rd|th))? (?:to|-|until|till|through) {_dated('b')}",
+        _within_month,
+    ),
     (rf"(?:after|since|from) {_dated('a')} (?:and|but) before {_dated('b')}", _before_too),
     (rf"(?:in |on )?{_dated('a')}{_AND_LATER}", _from),
     (rf"from {_dated('a')}{_AND_LATER}", _from),

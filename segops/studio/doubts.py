@@ -36,8 +36,8 @@ def doubted(items: list[Item], context: Context) -> list[Item]:
         ahead = _ahead(item, context) if item.kind in ("E", "B") else ""
         if ahead:
             found.append(item.as_kind("VAGUE", ("likely", f"{ahead} {context.text(item)}")))
-        elif item.kind == "E" and at and _place(items[at - 1], item, context):
-            found.append(Item("V", _place(items[at - 1], item, context), item.first, item.last))
+        elif item.kind == "E" and at and _where_meant(items[at - 1], item, context):
+            found.append(Item("V", _where_meant(items[at - 1], item, context), item.first, item.last))
         elif item.kind == "P" and at and _is_other_score(items[at - 1], item, context):
             found.append(item.as_kind("UNK"))
         else:
@@ -69,7 +69,7 @@ def _is_owned(value: Item, event: Item, context: Context) -> bool:
     return any(field.owner == "trait" for field in fields) and not owned
 
 
-def _place(before: Item, event: Item, context: Context) -> Any:
+def _where_meant(before: Item, event: Item, context: Context) -> Any:
     """Return the value that "was in a store" means after an event; None if it is an event itself."""
     if context.tokens[event.first].stem != stem("be") or before.kind not in ("E", "FIRST", "LAST", "Q"):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from segops.studio.clauses import Clause, count_of, test_of
+from segops.studio.clauses import Both, Clause, count_of, test_of
 from segops.studio.items import Item, Mark, every, one
 from segops.studio.meanings import Event, Field
 from segops.studio.phrases import Context
@@ -241,7 +241,8 @@ def _as_role(event: Item, value: Item, context: Context) -> tuple[str, Any] | No
         kind = context.schema.kind(clause.names, field.name)
         if kind is not None and kind.name == "string":
             said = value.value.of(field)
-            return field.name, said[0] if len(said) == 1 else {"in": list(said)}
+            several = Both(said) if value.value.joint or value.value.both else {"in": list(said)}
+            return field.name, said[0] if len(said) == 1 else several
     return None
 
 

@@ -94,6 +94,16 @@ def _same_object_after(found: list[Item], context: Context) -> Reduced:
     return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]
 
 
+def _verb_of_kinds(found: list[Item], context: Context) -> Reduced:
+    """Read "opened at least 4 different campaigns": the verb of an event that is said of such things."""
+    verb, noun = context.tokens[found[0].first].stem, context.tokens[found[-1].last].stem
+    gaps = context.lexicon.gaps.get(verb, ())
+    meaning = next(
+        (each["E"] for head, end, each in gaps if (head, end) == ((verb,), (noun,)) and "E" in each), None
+    )
+    return None if meaning is None else [Item("E", meaning, found[0].first, found[0].last), *found[1:]]
+
+
 def _any_of_list(found: list[Item], _context: Context) -> Item:
     return merged(found[0].kind, "", found)
 
@@ -165,6 +175,7 @@ _LISTS: Final = (
     Rule("Q COLON", _number_of_list),
     Rule("ALLOF OFTHESE?", _any_of_list),
     Rule("UNK (OR|AND) (E|V|P)", _same_object),
+    Rule("UNK Q DIFF (P|O)", _verb_of_kinds),
     Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
     Rule("E Q ASMANY O? UNK", _same_object_after),
     Rule("V COMMA? (EXCEPT|BUT NEG|AND NEG) UNK", _same_consent),

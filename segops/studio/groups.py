@@ -318,15 +318,16 @@ def _at_traits(items: list[Item], context: Context) -> Piece | None:
 
 
 def _begins_with(item: Item, context: Context) -> bool:
-    return item.kind in _PARTS and item.first >= 0 and context.tokens[item.first].norm in ("with", "having")
+    around = context.tokens[max(0, item.first - 1) : max(0, item.first) + 1]
+    return item.kind in _PARTS and any(token.norm in ("with", "having") for token in around)
 
 
 def _is_number(item: Item) -> bool:
     """Whether a part asks for a number of the customer: a score, or a trait above or below something."""
     node = item.value.node if isinstance(item.value, Piece) else {}
-    tests = node.get("is", {})
-    return "score" in node or (
-        "trait" in node and not {"gt", "gte", "lt", "lte", "between"}.isdisjoint(tests)
+    tests = node.get("is", {}).values() if "trait" in node else ()
+    return "score" in node or any(
+        isinstance(each, int | float) and not isinstance(each, bool) for each in tests
     )
 
 

@@ -160,6 +160,8 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     texts = [each for each in field.value if context.schema.is_text(each)]
     if kept is None and found[0] is field and _is_placed(value, context):
         return None
+    if kept is None and found[0] is value and all(each.name.endswith("_id") for each in texts):
+        return None
     if kept is None and field.last + 1 == value.first and all(each.owner == "trait" for each in texts):
         return None
     if texts:

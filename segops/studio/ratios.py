@@ -87,6 +87,16 @@ def _rate(found: list[Item], context: Context) -> Item | None:
     return None if test is None or quantity.value.bare else _ratio(found, [event, side], test, context)
 
 
+def _part_of(found: list[Item], context: Context) -> Item | None:
+    """Read "share of orders refunded above 30 %": those to all of their kind."""
+    event, quantity, word = one(found, "E"), one(found, "Q"), one(found, "SHARE")
+    whole = load_table("synonyms.yaml")["rates"].get(event.value.names[0], "")
+    test = _fraction(quantity.value)
+    if whole not in context.catalogue.events or test is None or quantity.value.bare:
+        return None
+    return _ratio(found, [event, Item("E", Clause((whole,)), word.first, word.last)], test, context)
+
+
 def _is_rate(word: Item, context: Context) -> bool:
     words = {token.norm for token in context.tokens[word.first : word.last + 1]}
     return not words.isdisjoint(("rate", "rates", "ratio"))
@@ -156,6 +166,8 @@ RATIOS: Final = (
     Rule("E PERONE Q W?", _per_event),
     Rule("E PER E Q W?", _per_event),
     Rule("E (E|RATE|RATIO) Q W?", _rate),
+    Rule("SHARE E Q W?", _part_of),
+    Rule("Q E W E", _share),
     Rule("Q E W?", _share_of_orders),
     Rule("E Q E W?", _share),
     Rule("Q E E W?", _share),
