@@ -74,7 +74,11 @@ def _logarithm(number: float) -> float:
     return log1p(max(number, 0.0))
 
 
-_TRANSFORMED: Final[dict[str, Callable[[float], float]]] = {"none": float, "log1p": _logarithm, "days_log1p": _logarithm}
+_TRANSFORMED: Final[dict[str, Callable[[float], float]]] = {
+    "none": float,
+    "log1p": _logarithm,
+    "days_log1p": _logarithm,
+}
 
 
 class WeightedScore(msgspec.Struct, frozen=True, tag="weighted"):
@@ -169,9 +173,9 @@ class TreesScore(msgspec.Struct, frozen=True, tag="trees"):
         total = self.parameters.intercept
         for tree in self.parameters.trees:
             at = 0
-            while (feature := tree.feature[at]) >= 0:
+            while (feature := tree.tested[at]) >= 0:
                 at = tree.left[at] if numbers[feature] <= tree.threshold[at] else tree.right[at]
-            total += tree.value[at]
+            total += tree.leaves[at]
         return self._finished(total)
 
     def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
@@ -188,7 +192,7 @@ class TreesScore(msgspec.Struct, frozen=True, tag="trees"):
         found = [0.0] * len(self.inputs)
         for tree in self.parameters.trees:
             means, at = _means(tree), 0
-            while (feature := tree.feature[at]) >= 0:
+            while (feature := tree.tested[at]) >= 0:
                 before = means[at]
                 at = tree.left[at] if numbers[feature] <= tree.threshold[at] else tree.right[at]
                 found[feature] += means[at] - before
@@ -203,9 +207,9 @@ def _reached(tree: Tree, lows: Sequence[float], highs: Sequence[float]) -> list[
     found, waiting = [], [0]
     while waiting:
         at = waiting.pop()
-        feature = tree.feature[at]
+        feature = tree.tested[at]
         if feature < 0:
-            found.append(tree.value[at])
+            found.append(tree.leaves[at])
             continue
         if lows[feature] <= tree.threshold[at]:
             waiting.append(tree.left[at])
@@ -216,9 +220,9 @@ def _reached(tree: Tree, lows: Sequence[float], highs: Sequence[float]) -> list[
 
 def _means(tree: Tree) -> list[float]:
     """Return the mean of the leaves below each node."""
-    sums, counts = list(tree.value), [1] * len(tree.value)
-    for at in range(len(tree.feature) - 1, -1, -1):
-        if tree.feature[at] >= 0:
+    sums, counts = list(tree.leaves), [1] * len(tree.leaves)
+    for at in range(len(tree.tested) - 1, -1, -1):
+        if tree.tested[at] >= 0:
             children = (tree.left[at], tree.right[at])
             counts[at] = sum(counts[child] for child in children)
             sums[at] = sum(sums[child] for child in children)

@@ -28,7 +28,7 @@ MAX_DAYS: Final = 3_650
 
 def score(node: ScoreNode, reading_of: ReadingOf) -> Leaf:
     """Compile predicates of a score."""
-    scorer = None if node.model is None else node.model.scorer
+    scorer = None if node.model is None else node.model.formula
     if node.name in SCORERS or node.model is None or scorer is None:
         return score_of_scorer(node)
     if isinstance(scorer, OrderScore):
@@ -69,7 +69,7 @@ def _of_orders(node: ScoreNode, scorer: OrderScore) -> Leaf:
 
 def score_reading(figure: ScoreFigure, reading_of: ReadingOf) -> Reading:
     """Return how to read a score of a model; without one, it is missing."""
-    scorer = None if figure.model is None else figure.model.scorer
+    scorer = None if figure.model is None else figure.model.formula
     if scorer is None:
         return Reading(lambda _profile, _now_ms: None, lambda _profile, now_ms: iter([(now_ms, None)]))
     if not isinstance(scorer, OrderScore):
