@@ -28,6 +28,8 @@ from segops.core.values import kind
 _GREATEST: Final = 1e100
 #: Log-odds beyond it are certain.
 _CERTAIN: Final = 700.0
+#: Days of a figure beyond it count as it: no score of days moves for good.
+MAX_DAYS: Final = 3_650
 #: The days of which ``intent`` knows the usual score; each counts half as much as the one after it.
 BASE_DAYS: Final = 7
 
@@ -246,8 +248,7 @@ class IntentScore(msgspec.Struct, frozen=True, tag="intent"):
 
     def of(self, numbers: Sequence[float]) -> float:
         """Return the score; 0 where the usual probability is 0."""
-        now, usual = self._both(numbers)
-        return self._ratio(now, usual)
+        return self._ratio(*self.both(numbers))
 
     def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
         """Return bounds of the score."""
@@ -260,7 +261,8 @@ class IntentScore(msgspec.Struct, frozen=True, tag="intent"):
             self._ratio(most[0], usual_low) if usual_low else _GREATEST
         )
 
-    def _both(self, numbers: Sequence[float]) -> tuple[float, float]:
+    def both(self, numbers: Sequence[float]) -> tuple[float, float]:
+        """Return the probability now, and the usual one."""
         now, *before = map(self.now.of, self._days(numbers))
         return now, _decayed(before)
 

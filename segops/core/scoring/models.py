@@ -114,7 +114,8 @@ class WeightedParameters(msgspec.Struct, frozen=True, tag="weighted"):
 class Tree(msgspec.Struct, frozen=True):
     """A tree: node 0 is its root. ``tested`` of a node is the index of an input, -1 in a leaf.
 
-    A value at most ``threshold`` goes ``left``; ``leaves`` has the value of each leaf. Children come after their parent.
+    A value at most ``threshold`` goes ``left``; ``leaves`` has the value of each leaf. Children come after
+    their parent.
     """
 
     tested: tuple[int, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -18,12 +18,10 @@ from segops.core.rules.execution.verdicts import aging, evaluated
 from segops.core.rules.figures import Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
 from segops.core.scoring import SCORERS
-from segops.core.scoring.figure_scores import Scorers, input_number
+from segops.core.scoring.figure_scores import MAX_DAYS, Scorers, input_number
 from segops.core.scoring.order_scores import OrderScore, numbers_in, place_among
 
 ReadingOf = Callable[[Figure], Reading]
-#: Days beyond it count as it in a model: no score of days moves for good.
-MAX_DAYS: Final = 3_650
 
 
 def score(node: ScoreNode, reading_of: ReadingOf) -> Leaf:
