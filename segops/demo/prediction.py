@@ -33,7 +33,7 @@ def fit_model(environment: Environment, history: OrderHistory, say: Callable[[st
         rows.writerow(("customer", "date", "amount"))
         rows.writerows(_orders(history))
     half = format_instant(history.half_ms)[:10]
-    say(f"\nA model of how customers buy, fitted on the orders until {half} compared with those after it:")
+    say(f"\nA model of how customers buy, fitted on the orders until {half}, compared with later ones:")
     files = ("--orders", environment.orders_file.name, "--model", environment.model_file.name)
     asyncio.run(Commands(environment, say).run("fit", "bg-nbd", *files, "--until", half))
     say("")
