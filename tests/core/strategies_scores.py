@@ -24,7 +24,7 @@ FITTED = "2025-10-01T00:00:00Z"
 #: How many sets of models there are.
 _SETS = 500
 #: Days: orders of one day and of the next ones tell customers apart, and scores move within two days.
-_ALPHAS = (0.3, 1.0, 1.0, 4.0, 30.0)
+_ALPHAS = (2.0, 4.0, 8.0, 30.0)
 
 
 def score_models(form: Any) -> dict[str, Model]:
@@ -162,16 +162,11 @@ _names = st.one_of(st.sampled_from(_QUICK), st.sampled_from(_SLOW), st.sampled_f
 
 @composite
 def score_rules(draw: Any) -> dict[str, Any]:
-    """Draw a test of a score, one with hysteresis, or a comparison of a score."""
-    name, shape = draw(_names), draw(st.sampled_from(["is", "is", "is", "sides", "compare", "ratio"]))
+    """Draw a test of a score, or a comparison of a score."""
+    name, shape = draw(_names), draw(st.sampled_from(["is", "is", "is", "compare", "ratio"]))
     if shape == "is" or name == "next_order_at":
         return {"score": name, "is": draw(_tests(name))}
     number = draw(_NUMBERS[name])
-    if shape == "sides":
-        sides = (
-            [{"gte": number}, {"lt": number}] if draw(st.booleans()) else [{"lt": number}, {"gte": number}]
-        )
-        return {"score": name, "enter": sides[0], "exit": sides[1]}
     figure = {"score": name}
     if shape == "ratio":
         other = draw(_others)
@@ -180,6 +175,15 @@ def score_rules(draw: Any) -> dict[str, Any]:
         return {"ratio": {"of": sides[0], "to": sides[1], "is": test}}
     operator = draw(st.sampled_from(["lt", "gte", "gt", "lte"]))
     return {"compare": draw(st.sampled_from([[figure, operator, number], [draw(_others), operator, figure]]))}
+
+
+@composite
+def score_hystereses(draw: Any) -> dict[str, Any]:
+    """Draw a score of a model with hysteresis."""
+    name = draw(st.sampled_from(sorted(_NUMBERS)))
+    number = draw(_NUMBERS[name])
+    enter, exit = draw(st.permutations([{"gte": number}, {"lt": number}]))
+    return {"score": name, "enter": enter, "exit": exit}
 
 
 _others = st.one_of(
