@@ -48,8 +48,8 @@ test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BRO
 test-rest: $(STAMP) ## Run the tests that `make test` leaves out (tests/README.md says which)
 	SEGOPS_TEST_EXAMPLES=all $(PYTEST) $(PARALLEL) -m "rest or drawn"
 
-check: format-check lint types imports ## Check format, style, types, layers; run the tests of `make test` without a broker (PROCESSES=2)
-	$(BIN)/pytest -q -m "not broker and not rest" -n $(or $(PROCESSES),2) --dist worksteal
+check: format-check lint types imports ## Check format, style, types, layers; run the short tests without a broker (PROCESSES=2)
+	$(BIN)/pytest -q -m "not (broker or rest or slow)" -n $(or $(PROCESSES),2) --dist worksteal
 
 .PHONY: format-check
 format-check: $(STAMP)
