@@ -229,7 +229,9 @@ rfms = st.one_of(
 @composite
 def hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score or RFM node whose enter and exit conditions exclude each other."""
-    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
+    kind = draw(st.sampled_from(["score", "model", "tier", "digit", "digit", "mixed"]))
+    if kind == "model":
+        return draw(import_module(".strategies_scores", __package__).score_hystereses())
     if kind == "score":
         low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
         below, above = {"lte": low}, {"gt": low + draw(st.sampled_from([0, 0.5, 1]))}
@@ -296,6 +298,7 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
     every += [comparisons(), comparisons(), ratios()]
     every.append(import_module(".strategies_frozen", __package__).frozen_rules())
     every.append(import_module(".strategies_times", __package__).timed_leaves)
+    every += [import_module(".strategies_scores", __package__).score_rules()] * 2
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return every
