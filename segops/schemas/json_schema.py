@@ -25,6 +25,8 @@ from segops.core.rules.parsing import (
     TIME_KEYS,
     windows_of,
 )
+from segops.core.rules.parsing.rfm import GRID_PATTERN
+from segops.core.scoring.rfm_presets import PARTS, PRESETS
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_audiences import audiences_block
@@ -217,11 +219,12 @@ def _rfm(head: str) -> Schema:
     digit: Schema = {"anyOf": [WHOLE, ref("count")]}
     digits = {
         "type": "object",
-        "properties": dict.fromkeys(DIGITS, digit),
+        "properties": {**dict.fromkeys(DIGITS, digit), "grid": STRING},
         "additionalProperties": False,
-        "minProperties": 1,
+        "anyOf": [{"required": [name]} for name in DIGITS],
     }
-    one = {"anyOf": [STRING, list_of(STRING), digits]}
+    tier = map_of((), grid=STRING, tier={"anyOf": [STRING, list_of(STRING)]})
+    one = {"anyOf": [STRING, list_of(STRING), digits, {**tier, "required": ["tier"]}]}
     sides = map_of(SIDES, **dict.fromkeys(SIDES, one))
     return map_of((head,), **{head: {"anyOf": [*one["anyOf"], sides]}})
 
@@ -261,21 +264,26 @@ def _rfm_block() -> Schema:
     """Return the schema of an ``rfm`` block."""
 
     def edges(items: Schema) -> Schema:
-        return {**list_of(items), "maxItems": MAX_EDGES}
+        return {"anyOf": [{**list_of(items), "maxItems": MAX_EDGES}, {"enum": [*PARTS]}]}
 
     pair = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
-    cells = map_of(("recency", "frequency"), recency=pair, frequency=pair)
+    box = map_of(("recency", "frequency"), recency=pair, frequency=pair, monetary=pair)
+    cells = {"anyOf": [box, list_of(box)]}
+    keys = {
+        "preset": {"enum": [*PRESETS]},
+        "period": POSITIVE,
+        "currency": CURRENCY,
+        "recency": edges(POSITIVE),
+        "frequency": edges({"type": "integer", "minimum": 0}),
+        "monetary": edges({"type": "number"}),
+        "tiers": {"type": "object", "additionalProperties": cells, "minProperties": 1},
+    }
+    named = map_of(("of",), **keys, of=ref("names"), where=ref("where"), value=path_of("properties"))
     return {
-        "description": "Parameters of RFM; missing keys keep their defaults.",
-        **map_of(
-            (),
-            period=POSITIVE,
-            currency=CURRENCY,
-            recency=edges(POSITIVE),
-            frequency=edges({"type": "integer", "minimum": 0}),
-            monetary=edges({"type": "number"}),
-            tiers={"type": "object", "additionalProperties": cells, "minProperties": 1},
-        ),
+        "description": "Parameters of RFM; missing keys keep their defaults. Other keys name further grids.",
+        **map_of((), **keys),
+        "additionalProperties": False,
+        "patternProperties": {f"^(?!({'|'.join(keys)})$){GRID_PATTERN.strip('^')}": named},
         "minProperties": 1,
     }
 

@@ -181,7 +181,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                 ),
                 "selects no events",
             ),
-            **dict.fromkeys((model.RfmNode, model.ScoreNode), "selects events without conditions"),
+            model.ScoreNode: "selects events without conditions",
         },
     ),
     "lint: stored in full": (

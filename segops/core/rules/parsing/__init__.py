@@ -20,7 +20,7 @@ from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import HEADS, REFRESHED, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader, Reads
-from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
+from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_grids, read_rfm
 from segops.core.rules.parsing.rhythm import ACTIVE, DURATION_OPERATORS, MAX_PERIODS, NUMBERS, VALUES, WHICH
 from segops.core.rules.parsing.scores import SCORE_PATTERN, SIDES, read_scores
 from segops.core.rules.parsing.sequences import MAX_STEPS
@@ -67,6 +67,7 @@ __all__ = [
     "path_of_element",
     "read_alerts",
     "read_areas",
+    "read_grids",
     "read_indicators",
     "read_policy",
     "read_published",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from segops.core.areas import Area
 from segops.core.errors import DefinitionError, Issue
@@ -16,6 +17,8 @@ from segops.core.scoring.rfm import Rfm
 MAX_NODES = 1_000
 
 _DEFAULT_RFM = Rfm()
+#: Measure -> its edges.
+Edges = Mapping[str, tuple[Any, ...]]
 _NO_AREAS: Mapping[str, tuple[Area, ...]] = MappingProxyType({})
 
 
@@ -39,6 +42,10 @@ class Context:
     ) -> None:
         self.source = source
         self.rfm = rfm
+        #: The named grids. None if the block is invalid: any name is accepted.
+        self.grids: Mapping[str, Rfm] | None = {}
+        #: The edges of measured populations: model -> measure -> edges.
+        self.populations: Mapping[str, Edges] = {}
         self.areas = areas
         self.max_nodes = max_nodes
         self.published = published
@@ -54,6 +61,14 @@ class Context:
         self.scores: Collection[str] | None = ()
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
+
+    def population_edges(self, model: str, parts: Mapping[str, int]) -> Edges | None:
+        """Return the edges of these measures, each into so many parts; None if they are not measured."""
+        known = self.populations.get(model, {})
+        found = {
+            name: known[name] for name, number in parts.items() if len(known.get(name, ())) == number - 1
+        }
+        return found if len(found) == len(parts) else None
 
     def begin(self, path: str) -> None:
         """Start counting the nodes of the rule at ``path``."""

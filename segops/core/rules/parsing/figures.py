@@ -27,7 +27,7 @@ from segops.core.rules.parsing.distances import read_distance
 from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
-from segops.core.rules.parsing.rfm import DIGITS
+from segops.core.rules.parsing.rfm import DIGITS, grid_of
 from segops.core.rules.parsing.scores import read_score_name
 from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, only_keys, read_window
@@ -151,7 +151,7 @@ def _score(reader: Reader, head: str) -> ScoreFigure:
 
 
 def _rfm(reader: Reader, head: str) -> DigitFigure | TierFigure:
-    rfm, name = reader.context.rfm or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
+    rfm, name = grid_of(reader) or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
     return TierFigure(rfm) if name == TIER else DigitFigure(rfm, name)
 
 
@@ -199,7 +199,7 @@ FIGURES: dict[str, FigureHead] = {
     **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
     "trait": FigureHead((), _trait),
     "score": FigureHead((), _score),
-    "rfm": FigureHead(("refresh",), _rfm),
+    "rfm": FigureHead(("grid", "refresh"), _rfm),
     **dict.fromkeys(
         ("days_since_first", "days_since_last"), FigureHead(("where", "time_of_day", "refresh"), _days)
     ),

@@ -184,7 +184,9 @@ _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate()),
     DigitFigure: _digit,
     DaysFigure: _days,
-    TierFigure: lambda figure, form: model.RfmNode(figure.rfm, named_tiers(form)),
+    TierFigure: lambda figure, form: model.RfmNode(
+        figure.rfm, named_tiers(form, figure.rfm if form.context.rfm else None)
+    ),
     RatioFigure: lambda figure, form: model.Ratio(figure.upper, figure.lower, form.predicate()),
     DistanceFigure: lambda figure, form: Distance(figure, read_lengths(form)),
     FrozenFigure: lambda figure, form: frozen(_tested(figure.of, form), figure.refresh, form),
