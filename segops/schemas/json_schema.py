@@ -15,6 +15,7 @@ from segops.core.rules.parsing import (
     AGGREGATES,
     COUNT_OPERATORS,
     DIGITS,
+    GRID_PATTERN,
     HEADS,
     MAX_ALERTS,
     MAX_EDGES,
@@ -25,8 +26,7 @@ from segops.core.rules.parsing import (
     TIME_KEYS,
     windows_of,
 )
-from segops.core.rules.parsing.rfm import GRID_PATTERN
-from segops.core.scoring.rfm_presets import PARTS, PRESETS
+from segops.core.scoring.rfm_presets import QUANTILES, PRESETS
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_audiences import audiences_block
@@ -264,7 +264,7 @@ def _rfm_block() -> Schema:
     """Return the schema of an ``rfm`` block."""
 
     def edges(items: Schema) -> Schema:
-        return {"anyOf": [{**list_of(items), "maxItems": MAX_EDGES}, {"enum": [*PARTS]}]}
+        return {"anyOf": [{**list_of(items), "maxItems": MAX_EDGES}, {"enum": [*QUANTILES]}]}
 
     pair = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
     box = map_of(("recency", "frequency"), recency=pair, frequency=pair, monetary=pair)

@@ -15,11 +15,18 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, thawed
 from segops.core.scoring import SCORERS
+from segops.core.scoring.rfm import Rfm
 
 
 def reads_rfm(node: Node) -> bool:
     """Return whether a rule depends on the ``rfm`` block."""
     return any(isinstance(each, (RfmNode, DigitFigure, TierFigure)) for each in _read_by(node))
+
+
+def grids_of(node: Node) -> list[Rfm]:
+    """Return the grids that a rule reads."""
+    found = (each for each in _read_by(node) if isinstance(each, (RfmNode, DigitFigure, TierFigure)))
+    return list(dict.fromkeys(each.rfm for each in found))
 
 
 def names_of_areas(node: Node) -> set[str]:

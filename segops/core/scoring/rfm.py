@@ -61,15 +61,15 @@ class Actions(msgspec.Struct, frozen=True):
     amount: Path | None = None
 
 
-class Population(msgspec.Struct, frozen=True):
+class Quantiles(msgspec.Struct, frozen=True):
     """The measures of a grid whose edges are quantiles of all profiles, by the model ``model``.
 
-    ``parts``: such a measure -> the number of parts of equal size. ``measured``: whether there is such a
+    ``groups``: such a measure -> the number of groups of equal size. ``measured``: whether there is such a
     model; without one no profile has digits.
     """
 
     model: str
-    parts: tuple[tuple[str, int], ...]
+    groups: tuple[tuple[str, int], ...]
     measured: bool = False
 
 
@@ -88,7 +88,7 @@ class Rfm(msgspec.Struct, frozen=True):
     monetary: tuple[Decimal, ...] = (Decimal(50), Decimal(100), Decimal(250), Decimal(500))
     tiers: tuple[tuple[Any, ...], ...] = tuple((name, *cells) for name, cells in GRID.items())
     actions: Actions | UnsetType = UNSET
-    population: Population | UnsetType = UNSET
+    quantiles: Quantiles | UnsetType = UNSET
 
     @property
     def feature(self) -> Feature:
@@ -108,8 +108,9 @@ class Rfm(msgspec.Struct, frozen=True):
     @property
     def unmeasured(self) -> str | None:
         """The name of the model that the grid waits for; None if it has all its edges."""
-        waits = not isinstance(self.population, UnsetType) and not self.population.measured
-        return self.population.model if waits else None  # type: ignore[union-attr]
+        if isinstance(self.quantiles, UnsetType) or self.quantiles.measured:
+            return None
+        return self.quantiles.model
 
     def value(self, read: PurchaseTotals, now_ms: int) -> Digits | None:
         """Return the digits at ``now_ms``; None for a profile without an order.
@@ -171,8 +172,8 @@ class Rfm(msgspec.Struct, frozen=True):
             "frequency": self.frequency,
             "monetary": self.monetary,
         }
-        parts = {} if isinstance(self.population, UnsetType) else dict(self.population.parts)
-        return parts.get(name, len(edges[name]) + 1)
+        groups = {} if isinstance(self.quantiles, UnsetType) else dict(self.quantiles.groups)
+        return groups.get(name, len(edges[name]) + 1)
 
     def cells(self) -> Iterable[Digits]:
         """Yield all combinations of digits."""

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from segops.core.scoring.rfm import GRID
 
-#: What a grid may write instead of edges -> the number of parts of equal size.
-PARTS: Final[dict[str, int]] = {"terciles": 3, "quartiles": 4, "quintiles": 5, "deciles": 10}
+#: What a grid may write instead of edges -> the number of groups of equal size.
+QUANTILES: Final[dict[str, int]] = {"terciles": 3, "quartiles": 4, "quintiles": 5, "deciles": 10}
 
 #: Tier -> lowest and highest digit of recency, and of frequency and monetary as their mean, rounded down.
 _SHOPIFY: Final[dict[str, tuple[int, int, int, int]]] = {
@@ -44,9 +44,9 @@ Tiers = tuple[tuple[str | int, ...], ...]
 
 
 class Preset(NamedTuple):
-    """The number of parts of each measure, and the tiers."""
+    """The number of groups of each measure, and the tiers."""
 
-    parts: int
+    groups: int
     tiers: Tiers
 
 

@@ -62,13 +62,13 @@ class Context:
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 
-    def population_edges(self, model: str, parts: Mapping[str, int]) -> Edges | None:
-        """Return the edges of these measures, each into so many parts; None if they are not measured."""
+    def population_edges(self, model: str, groups: Mapping[str, int]) -> Edges | None:
+        """Return the edges of these measures, each into so many groups; None if they are not measured."""
         known = self.populations.get(model, {})
         found = {
-            name: known[name] for name, number in parts.items() if len(known.get(name, ())) == number - 1
+            name: known[name] for name, number in groups.items() if len(known.get(name, ())) == number - 1
         }
-        return found if len(found) == len(parts) else None
+        return found if len(found) == len(groups) else None
 
     def begin(self, path: str) -> None:
         """Start counting the nodes of the rule at ``path``."""

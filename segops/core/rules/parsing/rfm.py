@@ -22,13 +22,13 @@ from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.money import read_currency
 from segops.core.rules.parsing.reader import Reader
-from segops.core.scoring.rfm import MEASURES, Actions, Population, Rfm
-from segops.core.scoring.rfm_presets import PARTS, PRESETS
+from segops.core.scoring.rfm import MEASURES, Actions, Quantiles, Rfm
+from segops.core.scoring.rfm_presets import QUANTILES, PRESETS
 
 DIGITS = MEASURES
 MAX_EDGES = 9
 #: The model of the population that the unnamed grid reads; ``rfm.NAME`` is that of a named one.
-MODEL: Final = "rfm"
+RFM_MODEL: Final = "rfm"
 GRID_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
 _NAME = re.compile(GRID_PATTERN.strip("^$"))
 _EXAMPLE = "{of: [Application Opened], frequency: [1, 5, 20]}"
@@ -46,7 +46,7 @@ def read_rfm(raw: Any, path: str, context: Context) -> Rfm:
     if names and len(names) == len(raw):
         return Rfm()
     own = {key: value for key, value in raw.items() if key not in names} if names else raw
-    return _grid(Reader(own, path, context), MODEL, {})
+    return _grid(Reader(own, path, context), RFM_MODEL, {})
 
 
 def read_grids(raw: Any, path: str, context: Context) -> dict[str, Rfm]:
@@ -75,7 +75,7 @@ def _named(block: Reader, name: Any) -> Rfm:
         form.fail("expected a name of at most 64 lower-case letters, digits, hyphens and underscores")
     if "of" not in form:
         form.fail(f"unknown key, or a grid without of: the events that count, such as {_EXAMPLE}")
-    return _grid(form, f"{MODEL}.{name}", _ACTIONS)
+    return _grid(form, f"{RFM_MODEL}.{name}", _ACTIONS)
 
 
 def _grid(block: Reader, model_name: str, others: Mapping[str, Callable[[Reader], Any]]) -> Rfm:
@@ -85,7 +85,7 @@ def _grid(block: Reader, model_name: str, others: Mapping[str, Callable[[Reader]
     chosen, default = found.get("preset"), Rfm()
     edges = {name: found.get(name, getattr(default, _FIELD[name])) for name in MEASURES}
     if chosen is not None:
-        edges = {name: found.get(name, chosen.parts) for name in MEASURES}
+        edges = {name: found.get(name, chosen.groups) for name in MEASURES}
     rfm = Rfm(
         Purchases(found.get("period", default.purchases.period_ms), found.get("currency")),
         tiers=found.get("tiers", default.tiers if chosen is None else chosen.tiers),
@@ -99,22 +99,22 @@ def _actions(found: Mapping[str, Any]) -> Actions:
 
 
 def _with_edges(block: Reader, rfm: Rfm, edges: Mapping[str, Any], model_name: str) -> Rfm:
-    """Return the grid with written edges, and those of the population where a number of parts stands."""
-    parts = tuple((name, edges[name]) for name in MEASURES if isinstance(edges[name], int))
+    """Return the grid with written edges, and those of the population where a number of groups stands."""
+    groups = tuple((name, edges[name]) for name in MEASURES if isinstance(edges[name], int))
     found = dict(edges)
-    population: Any = UNSET
-    if parts:
-        measured = block.context.population_edges(model_name, dict(parts))
-        found |= measured or dict.fromkeys(dict(parts), ())
-        population = Population(model_name, parts, measured is not None)
+    quantiles: Any = UNSET
+    if groups:
+        measured = block.context.population_edges(model_name, dict(groups))
+        found |= measured or dict.fromkeys(dict(groups), ())
+        quantiles = Quantiles(model_name, groups, measured is not None)
         if measured is None:
-            block.warn(_unmeasured(dict(parts), model_name))
+            block.warn(_unmeasured(dict(groups), model_name))
     fields = {_FIELD[name]: found[name] for name in MEASURES}
-    return msgspec.structs.replace(rfm, population=population, **fields)
+    return msgspec.structs.replace(rfm, quantiles=quantiles, **fields)
 
 
-def _unmeasured(parts: Mapping[str, int], model_name: str) -> str:
-    names, command = " and ".join(parts), f"`segops models refresh {model_name}`"
+def _unmeasured(groups: Mapping[str, int], model_name: str) -> str:
+    names, command = " and ".join(groups), f"`segops models refresh {model_name}`"
     return f"{names}: the population is not measured yet, so no customer has digits; run {command}"
 
 
@@ -123,11 +123,11 @@ _FIELD: Final = {"recency": "recency_ms", "frequency": "frequency", "monetary": 
 
 
 def _edges(read: Callable[[Reader], Any]) -> Callable[[Reader], tuple[Any, ...] | int]:
-    """Return a reader of a list of edges, or of the name of quantiles, which is a number of parts."""
+    """Return a reader of a list of edges, or of the name of quantiles, which is a number of groups."""
 
     def read_edges(reader: Reader) -> tuple[Any, ...] | int:
         if isinstance(reader.raw, str):
-            return PARTS[reader.one_of(PARTS)]
+            return QUANTILES[reader.one_of(QUANTILES)]
         edges = tuple([read(edge) for edge in reader.values(f"a list of 1 to {MAX_EDGES} edges", MAX_EDGES)])
         if any(a >= b for a, b in pairwise(edges)):
             reader.fail("expected each edge to be above the previous one")
@@ -172,10 +172,10 @@ def _greatest(block: Reader, key: str) -> int:
     edges, preset = block.at(key).raw, block.at("preset").raw
     if isinstance(edges, list):
         return len(edges) + 1
-    if isinstance(edges, str) and edges in PARTS:
-        return PARTS[edges]
+    if isinstance(edges, str) and edges in QUANTILES:
+        return QUANTILES[edges]
     if edges is None and isinstance(preset, str) and preset in PRESETS:
-        return PRESETS[preset].parts
+        return PRESETS[preset].groups
     return Rfm().greatest(key)
 
 
