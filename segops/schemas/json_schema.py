@@ -26,7 +26,7 @@ from segops.core.rules.parsing import (
     TIME_KEYS,
     windows_of,
 )
-from segops.core.scoring.rfm_presets import QUANTILES, PRESETS
+from segops.core.scoring.rfm_presets import PRESETS, QUANTILES
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_audiences import audiences_block

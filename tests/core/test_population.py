@@ -17,6 +17,7 @@ from segops.core.rules import parsing
 from segops.core.rules.blocks import grids_of
 from segops.core.rules.model import RfmNode
 from segops.core.scans import PopulationCounter, Populations, grid_named, populations_read
+from segops.core.scoring.models import Model, PopulationParameters
 from segops.core.scoring.population import HOUR_MS, added, count_in, edges_of, quantiles, rounded_up
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
@@ -162,7 +163,8 @@ def test_rules_that_read_two_grids_by_one_name_are_refused() -> None:
 
 def _grid(edges: dict[str, tuple[Any, ...]] | None) -> Rfm:
     context = parsing.Context()
-    context.populations = {} if edges is None else {"rfm": edges}
+    if edges is not None:
+        context.models = {"rfm": Model("rfm", "population", PopulationParameters(tuple(edges.items()), 9, 0))}
     return parsing.read_rfm(BLOCK, "rfm", context)
 
 

@@ -15,7 +15,8 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, thawed
 from segops.core.scoring import SCORERS
-from segops.core.scoring.rfm import Rfm
+from segops.core.scoring.models import models_of
+from segops.core.scoring.rfm import Quantiles, Rfm
 
 
 def reads_rfm(node: Node) -> bool:
@@ -36,7 +37,12 @@ def names_of_areas(node: Node) -> set[str]:
 
 def names_of_scores(node: Node) -> set[str]:
     """Return the names of the scores that a rule reads."""
-    return {each.name for each in _read_by(node) if isinstance(each, (ScoreNode, ScoreFigure))}
+    return {each.name for each in scores_of(node)}
+
+
+def scores_of(node: Node) -> Iterator[ScoreNode | ScoreFigure]:
+    """Yield the nodes and figures of a rule that are scores."""
+    yield from (each for each in _read_by(node) if isinstance(each, (ScoreNode, ScoreFigure)))
 
 
 def _read_by(node: Node) -> Iterator[object]:
@@ -58,4 +64,12 @@ def _thawed_figures(figure: object) -> Iterator[object]:
 
 def unfitted_scores(node: Node) -> list[str]:
     """Return the names of the scores that a rule reads and that no model has, sorted."""
-    return sorted(names_of_scores(node) - SCORERS.keys())
+    found = (each for each in scores_of(node) if each.model is None)
+    return sorted({each.name for each in found} - SCORERS.keys())
+
+
+def names_of_models(node: Node) -> set[str]:
+    """Return the names of the models, existing or not, that the scores and grids of a rule need."""
+    scores = names_of_scores(node) - SCORERS.keys()
+    of_grids = (each.quantiles.model for each in grids_of(node) if isinstance(each.quantiles, Quantiles))
+    return {*(name for score in scores for name in models_of(score)), *of_grids}

@@ -11,6 +11,8 @@ from segops.core.errors import DefinitionError, Issue
 from segops.core.lookups import LookupTable
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import ListInForce
+from segops.core.scoring.models import Model
+from segops.core.scoring.population import populations_in
 from segops.core.scoring.rfm import Rfm
 
 #: Limit on the nodes of a rule: to find its next flip, every leaf is evaluated at every edge.
@@ -44,8 +46,6 @@ class Context:
         self.rfm = rfm
         #: The named grids. None if the block is invalid: any name is accepted.
         self.grids: Mapping[str, Rfm] | None = {}
-        #: The edges of measured populations: model -> measure -> edges.
-        self.populations: Mapping[str, Edges] = {}
         self.areas = areas
         self.max_nodes = max_nodes
         self.published = published
@@ -59,12 +59,14 @@ class Context:
         self.lists: Mapping[str, ListInForce] = {}
         #: The scores that the file declares. None if the block is invalid: any name is accepted.
         self.scores: Collection[str] | None = ()
+        #: The models in force, by name: bound to the rules that read their scores.
+        self.models: Mapping[str, Model] = {}
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 
     def population_edges(self, model: str, groups: Mapping[str, int]) -> Edges | None:
         """Return the edges of these measures, each into so many groups; None if they are not measured."""
-        known = self.populations.get(model, {})
+        known = populations_in(self.models).get(model, {})
         found = {
             name: known[name] for name, number in groups.items() if len(known.get(name, ())) == number - 1
         }

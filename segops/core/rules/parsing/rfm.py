@@ -23,7 +23,7 @@ from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.money import read_currency
 from segops.core.rules.parsing.reader import Reader
 from segops.core.scoring.rfm import MEASURES, Actions, Quantiles, Rfm
-from segops.core.scoring.rfm_presets import QUANTILES, PRESETS
+from segops.core.scoring.rfm_presets import PRESETS, QUANTILES
 
 DIGITS = MEASURES
 MAX_EDGES = 9
@@ -107,7 +107,7 @@ def _with_edges(block: Reader, rfm: Rfm, edges: Mapping[str, Any], model_name: s
         measured = block.context.population_edges(model_name, dict(groups))
         found |= measured or dict.fromkeys(dict(groups), ())
         quantiles = Quantiles(model_name, groups, measured is not None)
-        if measured is None:
+        if measured is None and not block.context.published:
             block.warn(_unmeasured(dict(groups), model_name))
     fields = {_FIELD[name]: found[name] for name in MEASURES}
     return msgspec.structs.replace(rfm, quantiles=quantiles, **fields)
