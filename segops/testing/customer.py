@@ -57,8 +57,8 @@ def definition(
 ) -> Definition:
     """Parse a rule as an author writes it, and its policy if it has a ``membership`` block.
 
-    ``areas``: a ``places`` block, for a rule that names places; ``tables``: blocks of look-up tables; ``rfm``:
-    an ``rfm`` block.
+    ``areas``: a ``places`` block, for a rule that names places; ``tables``: blocks of look-up tables;
+    ``rfm``: an ``rfm`` block.
 
     Raises DefinitionError if the rule is invalid. It is not linted: a rule that never holds is accepted.
     """

@@ -27,6 +27,8 @@ from segops.core.windows import ALWAYS
 
 #: The measures of a grid.
 MEASURES: Final = ("recency", "frequency", "monetary")
+#: Measure -> the field of a grid with its edges.
+EDGES_OF: Final = {"recency": "recency_ms", "frequency": "frequency", "monetary": "monetary"}
 
 DAY_MS = 86_400_000
 

@@ -22,7 +22,7 @@ from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.money import read_currency
 from segops.core.rules.parsing.reader import Reader
-from segops.core.scoring.rfm import MEASURES, Actions, Quantiles, Rfm
+from segops.core.scoring.rfm import EDGES_OF, MEASURES, Actions, Quantiles, Rfm
 from segops.core.scoring.rfm_presets import PRESETS, QUANTILES
 
 DIGITS = MEASURES
@@ -83,7 +83,7 @@ def _grid(block: Reader, model_name: str, others: Mapping[str, Callable[[Reader]
     preset = {"preset": lambda reader: PRESETS[reader.known("preset", PRESETS)]}
     found = block.fields({**_FIELDS, **preset, **others, "tiers": partial(_tiers, block)})
     chosen, default = found.get("preset"), Rfm()
-    edges = {name: found.get(name, getattr(default, _FIELD[name])) for name in MEASURES}
+    edges = {name: found.get(name, getattr(default, EDGES_OF[name])) for name in MEASURES}
     if chosen is not None:
         edges = {name: found.get(name, chosen.groups) for name in MEASURES}
     rfm = Rfm(
@@ -109,17 +109,13 @@ def _with_edges(block: Reader, rfm: Rfm, edges: Mapping[str, Any], model_name: s
         quantiles = Quantiles(model_name, groups, measured is not None)
         if measured is None and not block.context.published:
             block.warn(_unmeasured(dict(groups), model_name))
-    fields = {_FIELD[name]: found[name] for name in MEASURES}
+    fields = {EDGES_OF[name]: found[name] for name in MEASURES}
     return msgspec.structs.replace(rfm, quantiles=quantiles, **fields)
 
 
 def _unmeasured(groups: Mapping[str, int], model_name: str) -> str:
     names, command = " and ".join(groups), f"`segops models refresh {model_name}`"
     return f"{names}: the population is not measured yet, so no customer has digits; run {command}"
-
-
-#: Measure -> the field of a grid with its edges.
-_FIELD: Final = {"recency": "recency_ms", "frequency": "frequency", "monetary": "monetary"}
 
 
 def _edges(read: Callable[[Reader], Any]) -> Callable[[Reader], tuple[Any, ...] | int]:
