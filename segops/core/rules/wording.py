@@ -95,7 +95,7 @@ def _of_purchases(feature: Feature, purchases: Purchases) -> str:
     """Describe the orders, or other events, that a grid reads."""
     last = f"of the last {format_duration(purchases.period_ms)}"
     if feature.kind != ACTIONS:
-        return f"orders {last}"
+        return "days with orders" if feature.kind == "purchases" else f"orders {last}"
     amount = "" if feature.path is None else f"with {path_text(feature.path)}"
     selected = select_text(model.Selection(feature.names, feature.where))
     return " ".join(part for part in ("number of", selected, amount, last) if part)
