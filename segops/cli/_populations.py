@@ -35,13 +35,13 @@ _LEAST_MS: Final = 3_600_000
 def refresh(
     names: Sequence[str], *, every: int | None, dry_run: bool, yes: bool, form: str, **limits: float
 ) -> None:
-    """Measure the population of the grids NAME (rfm, or rfm.GRID), and publish their edges.
+    """Measure the populations NAME, such as rfm, rfm.GRID or percentile.SCORE, and publish their edges.
 
     Visits every profile of the running system, after live events, and counts what it has of each measure
-    with quantiles. The new edges are the next version of the model NAME; just before, the workers compute who
-    enters and leaves, also of those who did nothing. If it moves more of a segment than --max-changes or
-    --max-share allow, nothing is published. With --every, a refresh that fails is reported, and the next one
-    is due.
+    with quantiles, or of the score. The new edges are the next version of the model NAME; just before, the
+    workers compute who enters and leaves, also of those who did nothing. If it moves more of a segment than
+    --max-changes or --max-share allow, nothing is published. With --every, a refresh that fails is reported,
+    and the next one is due.
     """
     if every is not None and every < _LEAST_MS:
         raise click.UsageError(f"--every: expected at least {format_duration(_LEAST_MS)}")

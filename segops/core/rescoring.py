@@ -105,9 +105,13 @@ def _without_models(form: Any) -> Any:
         return [_without_models(each) for each in form]
     if not isinstance(form, dict):
         return form
-    is_score = form.get("type") == "score"
     form = _without_edges(form) if "quantiles" in form else form
-    return {key: _without_models(each) for key, each in form.items() if not (is_score and key == "model")}
+    left_out = _OF_MODELS.get(str(form.get("type")))
+    return {key: _without_models(each) for key, each in form.items() if key != left_out}
+
+
+#: Type of a node or figure -> its field that a model gives.
+_OF_MODELS: Final = {"score": "model", "percentile": "edges"}
 
 
 def _without_edges(grid: dict[str, Any]) -> dict[str, Any]:

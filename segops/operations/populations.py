@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from segops.config import Settings
 from segops.core.errors import UserError
-from segops.core.scans import Measured, grid_named, populations_read
+from segops.core.scans import Measured, groups_in, population_named, populations_read
 from segops.core.scoring.models import Model
-from segops.core.scoring.population import edges_of, groups_of
+from segops.core.scoring.population import edges_of
 from segops.core.values import format_instant
 from segops.kafka.definitions import read
 from segops.operations.scans import Progress, patient_scan
@@ -37,12 +37,12 @@ async def measure(
     """
     log = await read(settings)
     try:
-        grid = grid_named(name, log.live.values())
+        population = population_named(name, log.live.values())
     except UserError as error:
         known = ", ".join(populations_read(log.live.values())) or "none"
         raise UserError(f"{error}; read by published segments: {known}") from None
     scanned = await patient_scan(settings, PopulationRequest((name,)), wait_s=wait_s, progress=progress)
-    return measurement(name, groups_of(grid), scanned, now_ms=wall_ms())
+    return measurement(name, groups_in(population), scanned, now_ms=wall_ms())
 
 
 def measurement(name: str, groups: dict[str, int], scanned: Scanned, *, now_ms: int) -> Measurement:

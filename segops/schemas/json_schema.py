@@ -235,6 +235,11 @@ def _score(head: str) -> Schema:
     return {**map_of((head,), **figures), "oneOf": kinds}
 
 
+def _percentile(head: str) -> Schema:
+    percent: Schema = {"anyOf": [WHOLE, ref("count")]}
+    return map_of((head, "is"), **{head: SCORE, "is": percent})
+
+
 def _only_is() -> Schema:
     return {"required": ["is"], "not": {"anyOf": [{"required": [side]} for side in SIDES]}}
 
@@ -347,6 +352,7 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
     ),
     "bucket": ("The customer falls into this share of all customers, in percent.", _bucket),
     "score": ("The named score satisfies `is`; or from `enter` until `exit`.", _score),
+    "score_percentile": ("The percentile of the score in the population satisfies `is`.", _percentile),
     "rfm": (
         "The RFM tier is one of these, or the digits satisfy predicates; or from `enter` until `exit`.",
         _rfm,

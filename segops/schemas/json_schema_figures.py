@@ -72,6 +72,7 @@ def _live_figure(head: str) -> Schema:
         "indicator": _INDICATOR,
         "trait": path_of("traits"),
         "score": SCORE,
+        "score_percentile": SCORE,
         "rfm": {"enum": [*DIGITS, TIER]},
     }
     if head == "rfm":

@@ -16,7 +16,7 @@ from segops.core.events import Event
 from segops.core.rules import parsing
 from segops.core.rules.blocks import grids_of
 from segops.core.rules.model import RfmNode
-from segops.core.scans import PopulationCounter, Populations, grid_named, populations_read
+from segops.core.scans import PopulationCounter, Populations, population_named, populations_read
 from segops.core.scoring.models import Model, PopulationParameters
 from segops.core.scoring.population import HOUR_MS, added, count_in, edges_of, quantiles, rounded_up
 from segops.core.scoring.rfm import Rfm
@@ -110,7 +110,7 @@ def test_populations_equal_a_recount_over_all_profiles(
     engine = Engine(SegmentSet(_definitions(s={"rfm": {"recency": {"gte": 2}}})))
     now_ms = MONDAY + 120 * DAY
     counters = [
-        PopulationCounter({"rfm": grid_named("rfm", engine.segments.all_definitions)})
+        PopulationCounter({"rfm": population_named("rfm", engine.segments.all_definitions)})
         for _ in range(partitions)
     ]
     last, frequency, monetary = [], [], []
@@ -148,14 +148,14 @@ def _merged(found: list[Populations]) -> Populations:
 def test_rules_that_read_two_grids_by_one_name_are_refused() -> None:
     one = _definitions(a={"rfm": {"recency": 2}}, b={"rfm": {"grid": "opens", "frequency": 2}})
     assert populations_read(one) == ["rfm", "rfm.opens"]
-    assert grid_named("rfm.opens", one).actions == grids_of(one[1].when)[0].actions
+    assert population_named("rfm.opens", one).actions == grids_of(one[1].when)[0].actions
     other = inline(
         [{"key": "c", "when": {"rfm": {"recency": 2}}}], "g", "segments", rfm={**BLOCK, "period": "30d"}
     )
     with pytest.raises(UserError, match="2 different grids by the name 'rfm'"):
-        grid_named("rfm", [*one, *other])
-    with pytest.raises(UserError, match=r"no published segment reads a grid with quantiles of 'rfm\.clicks'"):
-        grid_named("rfm.clicks", one)
+        population_named("rfm", [*one, *other])
+    with pytest.raises(UserError, match=r"no published segment reads quantiles of 'rfm\.clicks'"):
+        population_named("rfm.clicks", one)
 
 
 # -- grids with edges of a population ----------------------------------------------------------------------

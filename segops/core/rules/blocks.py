@@ -8,6 +8,7 @@ from segops.core.rules.figures import (
     DigitFigure,
     DistanceFigure,
     FrozenFigure,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
@@ -28,6 +29,11 @@ def grids_of(node: Node) -> list[Rfm]:
     """Return the grids that a rule reads."""
     found = (each for each in _read_by(node) if isinstance(each, (RfmNode, DigitFigure, TierFigure)))
     return list(dict.fromkeys(each.rfm for each in found))
+
+
+def percentiles_of(node: Node) -> list[PercentileFigure]:
+    """Return the percentiles of scores that a rule reads."""
+    return list(dict.fromkeys(each for each in _read_by(node) if isinstance(each, PercentileFigure)))
 
 
 def names_of_areas(node: Node) -> set[str]:
@@ -54,7 +60,9 @@ def _read_by(node: Node) -> Iterator[object]:
 
 
 def _thawed_figures(figure: object) -> Iterator[object]:
-    if not isinstance(figure, FrozenFigure):
+    if isinstance(figure, PercentileFigure):
+        yield from (figure, figure.score)
+    elif not isinstance(figure, FrozenFigure):
         yield figure
     elif isinstance(figure.of, RatioFigure):
         yield from leaf_figures(figure.of)
@@ -72,4 +80,5 @@ def names_of_models(node: Node) -> set[str]:
     """Return the names of the models, existing or not, that the scores and grids of a rule need."""
     scores = names_of_scores(node) - SCORERS.keys()
     of_grids = (each.quantiles.model for each in grids_of(node) if isinstance(each.quantiles, Quantiles))
-    return {*(name for score in scores for name in models_of(score)), *of_grids}
+    of_scores = {each.model for each in percentiles_of(node)}
+    return {*(name for score in scores for name in models_of(score)), *of_grids, *of_scores}

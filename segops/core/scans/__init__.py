@@ -48,7 +48,8 @@ from segops.core.scans.population import (
     Measured,
     PopulationCounter,
     Populations,
-    grid_named,
+    groups_in,
+    population_named,
     populations_read,
 )
 from segops.core.scans.references import with_references
@@ -102,9 +103,10 @@ __all__ = [
     "draft_of",
     "edit_of",
     "followed_share",
-    "grid_named",
+    "groups_in",
     "in_sample",
     "interval",
+    "population_named",
     "populations_read",
     "with_references",
 ]

@@ -1,8 +1,8 @@
-"""The population that the edges of grids are quantiles of: histograms over all profiles."""
+"""The populations that edges of grids and of scores are quantiles of: histograms over all profiles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -10,10 +10,21 @@ import msgspec
 from segops.core.errors import UserError
 from segops.core.features import reducer_of
 from segops.core.profile import Profile
-from segops.core.rules.blocks import grids_of
-from segops.core.scoring.population import Histogram, added, count_totals, groups_of
+from segops.core.rules.blocks import grids_of, percentiles_of
+from segops.core.rules.execution.figures import reading_of
+from segops.core.rules.figures import ScoreFigure
+from segops.core.scoring.population import (
+    PERCENTILES,
+    SCORE,
+    Histogram,
+    added,
+    count_in,
+    count_totals,
+    groups_of,
+)
 from segops.core.scoring.rfm import Quantiles, Rfm
 from segops.core.segments import Definition
+from segops.core.values import kind
 
 
 class Measured(msgspec.Struct):
@@ -38,22 +49,29 @@ class Populations(msgspec.Struct):
         return Populations({name: found.merged(other.models[name]) for name, found in self.models.items()})
 
 
-def grid_named(name: str, definitions: Iterable[Definition]) -> Rfm:
-    """Return the grid of a population's model that published rules read.
+Population = Rfm | ScoreFigure
+
+
+def population_named(name: str, definitions: Iterable[Definition]) -> Population:
+    """Return the grid, or the score, whose population a model describes that published rules read.
 
     Raises UserError if no rule reads it, or if rules read different grids by this name.
     """
-    found = {
-        _unmeasured(each): None
-        for definition in definitions
-        for each in grids_of(definition.when)
-        if isinstance(each.quantiles, Quantiles) and each.quantiles.model == name
-    }
+    found = {of: None for model, of in _read_by(definitions) if model == name}
     if not found:
-        raise UserError(f"no published segment reads a grid with quantiles of {name!r}")
+        raise UserError(f"no published segment reads quantiles of {name!r}")
     if len(found) > 1:
         raise UserError(f"published segments read {len(found)} different grids by the name {name!r}")
     return next(iter(found))
+
+
+def _read_by(definitions: Iterable[Definition]) -> Iterator[tuple[str, Population]]:
+    for definition in definitions:
+        for grid in grids_of(definition.when):
+            if isinstance(grid.quantiles, Quantiles):
+                yield grid.quantiles.model, _unmeasured(grid)
+        for figure in percentiles_of(definition.when):
+            yield figure.model, figure.score
 
 
 def _unmeasured(rfm: Rfm) -> Rfm:
@@ -63,40 +81,61 @@ def _unmeasured(rfm: Rfm) -> Rfm:
 
 
 def populations_read(definitions: Iterable[Definition]) -> list[str]:
-    """Return the names of the populations of grids that rules read, sorted."""
-    grids = (each for definition in definitions for each in grids_of(definition.when))
-    return sorted({each.quantiles.model for each in grids if isinstance(each.quantiles, Quantiles)})
+    """Return the names of the populations that rules read, sorted."""
+    return sorted({name for name, _ in _read_by(definitions)})
+
+
+def groups_in(population: Population) -> dict[str, int]:
+    """Return the measures of a population, with the numbers of groups into which it is divided."""
+    return groups_of(population) if isinstance(population, Rfm) else {SCORE: PERCENTILES}
 
 
 class _Counted(NamedTuple):
-    """A grid, how to read it of a profile, and its histograms."""
+    """How to count one profile in the histograms of a population: returns whether it has the measures."""
 
-    rfm: Rfm
+    count: Callable[[Profile, int], bool]
     histograms: dict[str, Histogram]
 
 
-class PopulationCounter:
-    """Counts what all profiles have of the measures of ``grids``: model -> grid."""
+def _counted(population: Population) -> _Counted:
+    histograms: dict[str, Histogram] = {measure: {} for measure in groups_in(population)}
+    if isinstance(population, Rfm):
+        key, reducer = population.feature.id, reducer_of(population.feature)
 
-    def __init__(self, grids: Mapping[str, Rfm]) -> None:
-        self._counted = {
-            name: _Counted(rfm, {measure: {} for measure in groups_of(rfm)}) for name, rfm in grids.items()
-        }
-        self._features = {name: (rfm.feature.id, reducer_of(rfm.feature)) for name, rfm in grids.items()}
-        self._profiles = dict.fromkeys(grids, 0)
+        def count_grid(profile: Profile, now_ms: int) -> bool:
+            read = reducer.read(profile.features.get(key), now_ms)
+            if read.last_ms is not None:
+                count_totals(histograms, read)
+            return read.last_ms is not None
+
+        return _Counted(count_grid, histograms)
+    reading = reading_of(population)
+
+    def count_score(profile: Profile, now_ms: int) -> bool:
+        value = reading.value(reading.read(profile, now_ms), now_ms)
+        if kind(value) != "number":
+            return False
+        count_in(histograms[SCORE], value)
+        return True
+
+    return _Counted(count_score, histograms)
+
+
+class PopulationCounter:
+    """Counts what all profiles have of the measures of ``populations``, by model."""
+
+    def __init__(self, populations: Mapping[str, Population]) -> None:
+        self._counted = {name: _counted(each) for name, each in populations.items()}
+        self._profiles = dict.fromkeys(populations, 0)
 
     def wants(self, profile_id: str) -> bool:
         """Return True: a population is of all profiles."""
         return True
 
     def visit(self, profile: Profile, now_ms: int) -> None:
-        """Count one profile, if it has digits or would have them."""
+        """Count one profile, if it has the measures."""
         for name, counted in self._counted.items():
-            key, reducer = self._features[name]
-            read = reducer.read(profile.features.get(key), now_ms)
-            if read.last_ms is not None:
-                self._profiles[name] += 1
-                count_totals(counted.histograms, read)
+            self._profiles[name] += counted.count(profile, now_ms)
 
     def result(self) -> Populations:
         """Return the histograms over the profiles visited so far."""

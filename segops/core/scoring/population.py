@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, Decimal
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
 
@@ -24,6 +25,11 @@ _LEAST_POWER: Final = -6
 #: Values beyond it, of either sign, count as it.
 _GREATEST: Final = Decimal(10) ** 15
 
+#: The number of groups into which a population is divided by a score.
+PERCENTILES: Final = 100
+#: The measure of a population by a score.
+SCORE: Final = "score"
+
 #: A value, rounded up, as a text -> the number of profiles.
 Histogram = dict[str, int]
 
@@ -34,6 +40,8 @@ def rounded_up(value: Any) -> Decimal:
     >>> [str(rounded_up(value)) for value in (1234, 7, -1239, 0.00012345, 0)]
     ['1240', '7', '-1230', '0.000124', '0']
     """
+    if isinstance(value, Fraction):
+        value = Decimal(value.numerator) / value.denominator
     number = max(min(exact(value), _GREATEST), -_GREATEST)
     if not number:
         return Decimal(0)

@@ -24,7 +24,7 @@ from segops.core.scans import (
     Visitor,
     draft_of,
     edit_of,
-    grid_named,
+    population_named,
 )
 from segops.core.segments import SegmentSet
 from segops.schemas.published_lookups import MissingColumn
@@ -120,7 +120,7 @@ def _plan(ask: PlanRequest, basis: _Basis) -> Visitor:
 
 def _population(ask: PopulationRequest, basis: _Basis) -> Visitor:
     definitions = basis.engine.segments.all_definitions
-    return PopulationCounter({name: grid_named(name, definitions) for name in ask.models})
+    return PopulationCounter({name: population_named(name, definitions) for name in ask.models})
 
 
 #: Type of a question -> its visitor. Raises UserError.

@@ -20,6 +20,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
@@ -136,6 +137,13 @@ def _recency_days(history: History, now_ms: int) -> int | None:
     return (now_ms - max(times)) // _DAY_MS if times else None
 
 
+def _percentile(figure: PercentileFigure, history: History, now_ms: int) -> int | None:
+    found = value_of(figure.score, history, now_ms)
+    if figure.edges is None or not is_number(found):
+        return None
+    return len([edge for edge in figure.edges if exact(edge) < found])
+
+
 def _digit(figure: DigitFigure, history: History, now_ms: int) -> int | None:
     found = digits(figure, history, now_ms)
     return None if found is None else found[figure.name]
@@ -193,6 +201,7 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     AggregateFigure: lambda figure, history, now_ms: aggregate(figure, _events(figure, history, now_ms)),
     TraitFigure: lambda figure, history, _now_ms: lookup(history.traits(), figure.path),
     ScoreFigure: score,
+    PercentileFigure: _percentile,
     DigitFigure: _digit,
     TierFigure: _tier,
     DaysFigure: _days,
