@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from segops.core.rules.parsing import GRID_PATTERN, RFM_MODEL, Reader
+from segops.core.rules.parsing import GRID_PATTERN, RFM_MODEL, Reader, Reads
 from segops.core.scoring.models import PopulationParameters
 from segops.core.scoring.population import is_rising
 from segops.core.values import format_instant
@@ -30,7 +30,11 @@ _KEYS: Final = {measure: key for key, measure in _MEASURES.items()}
 def read_population(form: Reader) -> PopulationParameters:
     """Read the ``parameters`` of a model form. Raises DefinitionError with every mistake."""
     at = Reader(form.raw.get("parameters"), f"{form.path}.parameters".lstrip("."), form.context)
-    reads = {"edges": _edges, "profiles": partial(Reader.integer, least=1), "measured_at": Reader.instant}
+    reads: Reads = {
+        "edges": _edges,
+        "profiles": partial(Reader.integer, least=1),
+        "measured_at": Reader.instant,
+    }
     example = "{edges: {frequency: [1, 2, 4, 8]}, profiles: 2357, measured_at: 2026-11-27T08:00:00Z}"
     edges, profiles, measured_at_ms, _ = at.record(reads, example, {"histogram": _histogram})
     return PopulationParameters(edges, profiles, measured_at_ms)

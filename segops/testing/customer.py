@@ -66,7 +66,7 @@ def definition(
     context = Context("test", areas=named)
     context.lookups = read_tables(tables, context)
     if rfm is not None:
-        context.rfm, context.grids = (read(rfm, "rfm", context) for read in (read_rfm, read_grids))
+        context.rfm, context.grids = read_rfm(rfm, "rfm", context), read_grids(rfm, "rfm", context)
     when = {name: part for name, part in rule.items() if name != "membership"}
     node = read_rule(when, key, context)
     policy = read_policy(rule["membership"], key, context) if "membership" in rule else None

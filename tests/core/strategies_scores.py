@@ -179,9 +179,22 @@ _names = st.one_of(st.sampled_from(_QUICK), st.sampled_from(_SLOW), st.sampled_f
 
 
 _percents = st.one_of(st.integers(0, 99), st.sampled_from([0, 1, 50, 99]))
-percentile_rules: st.SearchStrategy[dict[str, Any]] = st.tuples(
-    st.sampled_from(sorted(_RANGES)), st.sampled_from(["gte", "lt", "gt", "lte", "eq"]), _percents
-).map(lambda found: {"score_percentile": found[0], "is": {found[1]: found[2]}})
+_relations = st.sampled_from(["gte", "lt", "gt", "lte", "eq"])
+_places = st.tuples(st.sampled_from(sorted(_RANGES)), _relations, _percents)
+percentile_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    _places.map(lambda found: {"score_percentile": found[0], "is": {found[1]: found[2]}}),
+    st.tuples(_places, st.integers(0, 3)).map(
+        lambda found: {
+            "compare": [
+                {"ratio": {"of": {"score_percentile": found[0][0]}, "to": {"did": "A"}}}
+                if found[1] == 0
+                else {"score_percentile": found[0][0]},
+                found[0][1],
+                found[0][2],
+            ]
+        }
+    ),
+)
 
 
 @composite

@@ -93,7 +93,7 @@ def groups_in(population: Population) -> dict[str, int]:
 class _Counted(NamedTuple):
     """How to count one profile in the histograms of a population: returns whether it has the measures."""
 
-    count: Callable[[Profile, int], bool]
+    visit: Callable[[Profile, int], bool]
     histograms: dict[str, Histogram]
 
 
@@ -135,7 +135,7 @@ class PopulationCounter:
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Count one profile, if it has the measures."""
         for name, counted in self._counted.items():
-            self._profiles[name] += counted.count(profile, now_ms)
+            self._profiles[name] += counted.visit(profile, now_ms)
 
     def result(self) -> Populations:
         """Return the histograms over the profiles visited so far."""
