@@ -36,6 +36,12 @@ def percentiles_of(node: Node) -> list[PercentileFigure]:
     return list(dict.fromkeys(each for each in _read_by(node) if isinstance(each, PercentileFigure)))
 
 
+def unmeasured_populations(node: Node) -> list[str]:
+    """Return the names of the populations that a rule waits for, sorted."""
+    of_grids = {each.unmeasured for each in grids_of(node) if each.unmeasured is not None}
+    return sorted(of_grids | {each.model for each in percentiles_of(node) if each.edges is None})
+
+
 def names_of_areas(node: Node) -> set[str]:
     """Return the names of the ``places`` that a rule reads."""
     return {each.name for each in _read_by(node) if isinstance(each, (Located, Visited, DistanceFigure))}
