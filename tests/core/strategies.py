@@ -232,7 +232,7 @@ rfms = st.one_of(
 @composite
 def hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score or RFM node whose enter and exit conditions exclude each other."""
-    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed", "grid"]))
+    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
     if kind == "score":
         low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
         below, above = {"lte": low}, {"gt": low + draw(st.sampled_from([0, 0.5, 1]))}
@@ -241,10 +241,11 @@ def hystereses(draw: Any) -> dict[str, Any]:
     if kind == "tier":
         enter, exit, *_ = draw(st.permutations(["champions", "hibernating", "new"]))
         return {"rfm": {"enter": enter, "exit": [exit]}}
-    if kind == "grid":
-        return grid_hysteresis
     if kind == "mixed":
-        return {"rfm": {"enter": "champions", "exit": {"recency": {"lte": draw(st.integers(1, 2))}}}}
+        low = draw(st.integers(1, 3))
+        return (
+            grid_hysteresis if low > 2 else {"rfm": {"enter": "champions", "exit": {"recency": {"lte": low}}}}
+        )
     digit, k = draw(st.sampled_from(["recency", "recency", "frequency", "monetary"])), draw(st.integers(2, 4))
     low_k = draw(st.integers(1, k - 1))
     enter, exit = draw(st.sampled_from([({"gte": k}, {"lte": low_k}), ({"lte": low_k}, {"gte": k})]))
