@@ -79,7 +79,7 @@ def test_churn_risk_crosses_by_time_alone_at_the_first_millisecond() -> None:
     model, first, last = Buying(0.243, 31.0, 0.793, 2.426), T, 30.0
 
     def risk(at_ms: int) -> float:
-        return round(1 - model.p_alive(History(3, last, (at_ms - first) / DAY)), 9)
+        return round(1 - round(model.p_alive(History(3, last, (at_ms - first) / DAY)), 9), 9)
 
     assert risk(due - 1) < 0.5 <= risk(due)
     assert shopper.wait(due - 1) == []
