@@ -42,14 +42,17 @@ def completed(definition: Definition, models: Mapping[str, Model]) -> Definition
 def models_in_force(log: DefinitionLog) -> dict[str, Model]:
     """Return the models in force, by name.
 
-    They are those of the library; where that was not read, or holds a model that cannot be read, those that
-    published definitions carry.
+    They are those of the library; where that was not read, holds a model that cannot be read, or is behind,
+    those that published definitions carry.
     """
     found = carried_models(log.live.values())
     library = ModelLog() if log.models is None else log.models
     for name in library.names():
         try:
-            found[name] = library.in_force(name).model
+            model = library.in_force(name).model
         except _UNREADABLE as error:
             logger.error("ignoring the model %s in the library: %s", name, error)
+            continue
+        if name not in found or model.version > found[name].version:
+            found[name] = model
     return found
