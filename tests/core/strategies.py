@@ -15,7 +15,7 @@ from tests.core import strategies_events
 
 from .strategies_areas import area_rules, distance_rules
 from .strategies_dates import births, date_predicates
-from .strategies_grids import GRIDS, grid_hysteresis, grid_rules
+from .strategies_grids import GRIDS, grid_rules, mixed_hysteresis
 from .strategies_lookups import code_rules, lookup_rules
 from .strategies_since import sinces
 
@@ -242,10 +242,7 @@ def hystereses(draw: Any) -> dict[str, Any]:
         enter, exit, *_ = draw(st.permutations(["champions", "hibernating", "new"]))
         return {"rfm": {"enter": enter, "exit": [exit]}}
     if kind == "mixed":
-        low = draw(st.integers(1, 3))
-        return (
-            grid_hysteresis if low > 2 else {"rfm": {"enter": "champions", "exit": {"recency": {"lte": low}}}}
-        )
+        return mixed_hysteresis(draw(st.integers(1, 3)))
     digit, k = draw(st.sampled_from(["recency", "recency", "frequency", "monetary"])), draw(st.integers(2, 4))
     low_k = draw(st.integers(1, k - 1))
     enter, exit = draw(st.sampled_from([({"gte": k}, {"lte": low_k}), ({"lte": low_k}, {"gte": k})]))
