@@ -96,10 +96,10 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
         target = _target(numbers, begun, rises=self.name in _RISING)
         if target is None:
             return None
-        place = place_among(numbers, begun)
+        place = rank_among(numbers, begun)
 
         def inside(at_ms: int) -> bool:
-            return place_among(numbers, view(self.value(read, at_ms))) == place
+            return rank_among(numbers, view(self.value(read, at_ms))) == place
 
         if inside(LATEST_MS):
             return None
@@ -144,7 +144,7 @@ def numbers_in(tests: Iterable[Predicate]) -> list[Any]:
     return sorted({one for one in each if kind(one) == "number"})
 
 
-def place_among(numbers: Sequence[Any], value: Any) -> int:
+def rank_among(numbers: Sequence[Any], value: Any) -> int:
     """Return where a value is among sorted numbers: even between two of them, odd on one."""
     return bisect_left(numbers, value) + bisect_right(numbers, value)
 
