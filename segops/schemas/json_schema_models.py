@@ -80,8 +80,8 @@ def _weighted() -> Schema:
 def _population() -> Schema:
     whole: Schema = {"type": "integer", "minimum": 0}
     edges = {
-        **dict.fromkeys(("recency_ms", "frequency"), {**list_of(whole), "maxItems": MAX_EDGES}),
-        **dict.fromkeys(("monetary", "score"), {**list_of(_NUMBER), "maxItems": MAX_EDGES}),
+        **{key: {**list_of(whole), "maxItems": MAX_EDGES} for key in ("recency_ms", "frequency")},
+        **{key: {**list_of(_NUMBER), "maxItems": MAX_EDGES} for key in ("monetary", "score")},
     }
     bar: Schema = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
     bars: Schema = {"type": "object", "additionalProperties": {**list_of(bar), "maxItems": MAX_BARS}}
