@@ -15,6 +15,7 @@ from tests.core import strategies_events
 
 from .strategies_areas import area_rules, distance_rules
 from .strategies_dates import births, date_predicates
+from .strategies_grids import GRIDS, grid_rules, mixed_hysteresis
 from .strategies_lookups import code_rules, lookup_rules
 from .strategies_since import sinces
 
@@ -214,6 +215,7 @@ RFM = {
         "hibernating": {"recency": [1, 1], "frequency": [1, 4]},
         "new": {"recency": [1, 4], "frequency": [1, 2]},
     },
+    **GRIDS,
 }
 rfms = st.one_of(
     st.lists(st.sampled_from(["champions", "hibernating", "new"]), min_size=1, max_size=2).map(
@@ -223,6 +225,7 @@ rfms = st.one_of(
         lambda pair: {"rfm": {pair[0]: {"gte": pair[1]}}}
     ),
     st.integers(2, 4).map(lambda digit: {"rfm": {"recency": digit, "monetary": {"lte": 3}}}),
+    grid_rules,
 )
 
 
@@ -241,7 +244,7 @@ def hystereses(draw: Any) -> dict[str, Any]:
         enter, exit, *_ = draw(st.permutations(["champions", "hibernating", "new"]))
         return {"rfm": {"enter": enter, "exit": [exit]}}
     if kind == "mixed":
-        return {"rfm": {"enter": "champions", "exit": {"recency": {"lte": draw(st.integers(1, 2))}}}}
+        return mixed_hysteresis(draw(st.integers(1, 3)))
     digit, k = draw(st.sampled_from(["recency", "recency", "frequency", "monetary"])), draw(st.integers(2, 4))
     low_k = draw(st.integers(1, k - 1))
     enter, exit = draw(st.sampled_from([({"gte": k}, {"lte": low_k}), ({"lte": low_k}, {"gte": k})]))
