@@ -1,0 +1,211 @@
+"""A model made of decisions: fitted, calibrated, measured on a later period, and let through the gates or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from segops.core.scoring.models import READY, Input
+from segops.core.training.calibration import Calibration, calibrated, written
+from segops.core.training.decisions import Decision, Task
+from segops.core.training.gates import leaks, not_better, single_auc, too_little
+from segops.core.training.logistic import Weights, fitted
+from segops.core.training.periods import Periods, Split, check_split, periods, split
+from segops.core.training.progressive import progressive
+from segops.core.training.quality import Quality, auc, quality
+from segops.core.values import format_instant
+
+NOT_ENOUGH_DATA: Final = "not_enough_data"
+NOT_BETTER: Final = "not_better_than_chance"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where decisions came from: its name, the features, the first event, the clock, and all events read.
+
+    ``forbid``: names that no feature may read; they stay in the model.
+    """
+
+    name: str
+    inputs: Sequence[Input]
+    figures: Sequence[Any]
+    first_ms: int
+    clock_ms: int
+    events: int = 0
+    forbid: tuple[str, ...] = ()
+
+
+class FeatureReport(msgspec.Struct, frozen=True):
+    """A feature: its weight on the log-odds for one standard deviation, and how well it orders outcomes alone."""
+
+    name: str
+    weight: float
+    auc: float
+
+
+class TrainingReport(msgspec.Struct, frozen=True):
+    """What training found. ``model``: its file form; None if a leak refuses it.
+
+    ``progressive_auc``: of predictions that were made before the outcome, while learning. ``measured``: of
+    the model on the held-out future. Both are None without enough data.
+    """
+
+    name: str
+    status: str
+    reasons: list[str]
+    leaks: list[str]
+    decisions: int
+    positives: int
+    profiles: int
+    fitted: int
+    calibrated: int
+    progressive_auc: float | None = None
+    measured: Quality | None = None
+    features: list[FeatureReport] = []
+    model: dict[str, Any] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model gives scores."""
+        return self.status == READY
+
+    @property
+    def outcome(self) -> str:
+        """The status of the model; ``refused`` if it knew the future."""
+        return "refused" if self.leaks else self.status
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """A fitted model, and its predictions of the held-out decisions."""
+
+    weights: Weights
+    calibration: Calibration
+    foretold: list[float]
+
+
+def trained(task: Task, decisions: Sequence[Decision], source: Source, *, now_ms: int) -> TrainingReport:
+    """Return the report of a model made of decisions whose outcomes are known, with the model.
+
+    Raises Leak if the periods overlap. Nothing depends on the order of the decisions.
+    """
+    found = sorted(decisions, key=lambda each: (each.at_ms, each.profile, each.mark))
+    of = _periods(found, source, task.horizon_ms)
+    parts = split(found, of, task.horizon_ms)
+    check_split(parts, task.horizon_ms)
+    history_ms = source.clock_ms - source.first_ms
+    reasons = too_little(found, parts, history_ms=history_ms, horizon_ms=task.horizon_ms)
+    report = TrainingReport(
+        task.name,
+        NOT_ENOUGH_DATA,
+        reasons,
+        [],
+        len(found),
+        sum(each.observed for each in found),
+        len({each.profile for each in found}),
+        len(parts.fitted),
+        len(parts.calibrated),
+    )
+    if reasons:
+        return _with(report, model=_header(task, report, source, now_ms))
+    return _measured(task, parts, source, report, now_ms=now_ms)
+
+
+def _periods(found: Sequence[Decision], source: Source, horizon_ms: int) -> Periods:
+    first_ms = found[0].at_ms if found else source.first_ms
+    return periods(first_ms, max(first_ms, source.clock_ms - horizon_ms), horizon_ms)
+
+
+def _measured(
+    task: Task, parts: Split, source: Source, report: TrainingReport, *, now_ms: int
+) -> TrainingReport:
+    made = _made(parts)
+    measured = quality(made.foretold, _observed(parts.measured))
+    early = auc(progressive(parts.fitted, task.horizon_ms), _observed(parts.fitted))
+    names = [each.name for each in source.inputs]
+    alone = [single_auc(parts.fitted, number) for number in range(len(names))]
+    signs = leaks(names, alone, early, measured.auc)
+    reasons = [*signs, *not_better(measured)]
+    found = _with(
+        report,
+        status=NOT_BETTER if reasons else READY,
+        reasons=reasons,
+        leaks=signs,
+        progressive_auc=early,
+        measured=measured,
+        features=list(map(FeatureReport, names, made.weights.weights, alone)),
+    )
+    if signs:
+        return found
+    return _with(found, model=_header(task, found, source, now_ms) | _fitted_part(made, source))
+
+
+def _made(parts: Split) -> _Made:
+    weights = fitted([each.vector for each in parts.fitted], _observed(parts.fitted))
+    raw = [weights.predicted(each.vector) for each in parts.calibrated]
+    calibration = calibrated(raw, _observed(parts.calibrated))
+    foretold = [calibration.of(weights.predicted(each.vector)) for each in parts.measured]
+    return _Made(weights, calibration, foretold)
+
+
+def _observed(decisions: Sequence[Decision]) -> list[bool]:
+    return [each.observed for each in decisions]
+
+
+def _with(report: TrainingReport, **changes: Any) -> TrainingReport:
+    return msgspec.structs.replace(report, **changes)
+
+
+# -- the model file ------------------------------------------------------------------------------------------
+
+
+def _header(task: Task, report: TrainingReport, source: Source, now_ms: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": task.name,
+        "kind": "logistic",
+        "fitted_at": format_instant(now_ms),
+        "status": report.status,
+        "trained_on": {
+            "source": source.name,
+            "events": source.events,
+            "decisions": report.decisions,
+            "positives": report.positives,
+            "customers": report.profiles,
+            "targets": list(task.targets),
+            "horizon_ms": task.horizon_ms,
+            "from": format_instant(source.first_ms),
+            "until": format_instant(source.clock_ms),
+        },
+    }
+    if report.reasons:
+        found["reasons"] = list(report.reasons)
+    if source.forbid:
+        found["forbid"] = list(source.forbid)
+    if report.measured is not None:
+        found["quality"] = msgspec.to_builtins(report.measured) | {
+            "progressive_auc": report.progressive_auc
+        }
+    return found
+
+
+def _fitted_part(made: _Made, source: Source) -> dict[str, Any]:
+    standard, weights = made.weights.standard, made.weights.weights
+    features = [
+        {
+            "name": each.name,
+            "figure": figure,
+            "transform": each.transform,
+            "missing": each.missing,
+            "mean": mean,
+            "scale": scale,
+        }
+        for each, figure, mean, scale in zip(
+            source.inputs, source.figures, standard.means, standard.scales, strict=True
+        )
+    ]
+    named = {each.name: weight for each, weight in zip(source.inputs, weights, strict=True)}
+    return {
+        "features": features,
+        "parameters": {"intercept": made.weights.intercept, "weights": named},
+        "calibration": written(made.calibration),
+    }
