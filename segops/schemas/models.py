@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from segops.core.scoring.models import BUYING, READY, SPENDING, STATUSES, Model,
 from segops.core.scoring.spending import Spending
 from segops.core.values import kind
 
+NO_MODELS: Final[Mapping[str, Model]] = MappingProxyType({})
 MAX_FEATURES: Final = 1_000
 MAX_TREES: Final = 1_000
 MAX_TREE_NODES: Final = 4_096

@@ -44,6 +44,12 @@ STANDARD_SCORES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+#: Scores that time alone does not move, or moves at whole days only.
+STILL_SCORES: Final = ("recency_days", "next_order_at", "average_order_value_expected")
+#: Scores that move with every millisecond.
+MOVING_SCORES: Final = tuple(name for name in ORDER_SCORES if name not in STILL_SCORES)
+
+
 class Gaps(msgspec.Struct, frozen=True):
     """The gamma prior of the rate of orders, for the next one: ``shape`` > 1, ``scale`` in days."""
 
