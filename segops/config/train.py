@@ -12,7 +12,9 @@ class TrainSettings(SettingsSection):
     """`segops train`."""
 
     folder: Path = setting(
-        "TRAIN_FOLDER", "segops-training", "Folder of the snapshot of `segops train`, and of the models that it makes."
+        "TRAIN_FOLDER",
+        "segops-training",
+        "Folder of the snapshot of `segops train`, and of the models that it makes.",
     )
     profiles: int = setting(
         "TRAIN_PROFILES",
@@ -27,14 +29,22 @@ class TrainSettings(SettingsSection):
         ge=1_000,
     )
     history_ms: PositiveDurationMs = setting(
-        "TRAIN_HISTORY", "90d", "How long `segops train` keeps a decision whose outcome is known, by the event clock."
+        "TRAIN_HISTORY",
+        "90d",
+        "How long `segops train` keeps a decision whose outcome is known, by the event clock.",
     )
     interval_ms: PositiveDurationMs = setting(
         "TRAIN_INTERVAL", "1h", "How often `segops train` makes models of what it has seen."
     )
     snapshot_interval_ms: PositiveDurationMs = setting(
-        "TRAIN_SNAPSHOT_INTERVAL", "5m", "How often `segops train` writes its snapshot, from which it goes on after a stop."
+        "TRAIN_SNAPSHOT_INTERVAL",
+        "5m",
+        "How often `segops train` writes its snapshot, from which it goes on after a stop.",
     )
     web_port: int = setting(
-        "TRAIN_WEB_PORT", 6077, "Port of the HTTP server of `segops train`, on SEGOPS_WEB_HOST.", ge=0, le=MAX_PORT
+        "TRAIN_WEB_PORT",
+        6077,
+        "Port of the HTTP server of `segops train`, on SEGOPS_WEB_HOST.",
+        ge=0,
+        le=MAX_PORT,
     )

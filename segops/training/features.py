@@ -41,7 +41,9 @@ def read_features(raw: Any, source: str) -> Features:
     """Read features as a model file has them. Raises DefinitionError with every mistake."""
     if not isinstance(raw, dict) or not isinstance(raw.get("features", []), list):
         raise DefinitionError([Issue(source, "features", "expected a list of features")])
-    unknown = [Issue(source, str(key), "unknown key; expected features or forbid") for key in raw if key not in _KEYS]
+    unknown = [
+        Issue(source, str(key), "unknown key; expected features or forbid") for key in raw if key not in _KEYS
+    ]
     if unknown:
         raise DefinitionError(unknown)
     written = raw.get("features", DEFAULT_FEATURES)
@@ -56,5 +58,5 @@ def read_features(raw: Any, source: str) -> Features:
         "forbid": raw.get("forbid", []),
     }
     found = read_model(model, source)
-    assert isinstance(found.parameters, WeightedParameters)
-    return Features(found.parameters.inputs, tuple(each["figure"] for each in written), found.forbid)
+    inputs = found.parameters.inputs if isinstance(found.parameters, WeightedParameters) else ()
+    return Features(inputs, tuple(each["figure"] for each in written), found.forbid)

@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 
 from segops.config import TrainSettings
+from segops.core.scoring.figure_scores import WeightedScore
 from segops.core.scoring.models import Model, WeightedParameters
 from segops.core.training.decisions import Task
-from segops.core.training.inputs import Inputs, positions
-from segops.core.training.logistic import Standard, Weights
+from segops.core.training.inputs import Inputs
+from segops.core.training.logistic import Standard
 from segops.core.training.report import Source, TrainingReport, trained
 from segops.schemas.identifying import IdentityLimits
 from segops.training.features import Features
@@ -62,11 +63,18 @@ class Making(msgspec.Struct, frozen=True):
 
 
 def foretelling(model: Model, inputs: Inputs) -> Callable[[Sequence[float]], float] | None:
-    """Return what a model says of the vectors of an observer; None if it reads other features, or gives no score."""
+    """Return what a model says of vectors; None if it gives no score, or reads a feature that they lack."""
     parameters = model.parameters
     if not model.is_ready or not isinstance(parameters, WeightedParameters):
         return None
-    return None
+    positions = inputs.positions(parameters.inputs)
+    if positions is None:
+        return None
+    score, standard = (
+        WeightedScore(parameters),
+        Standard([each.mean for each in parameters.inputs], [each.scale for each in parameters.inputs]),
+    )
+    return lambda vector: score.of(standard.of([vector[position] for position in positions]))
 
 
 def write_model(folder: Path, report: TrainingReport) -> Path | None:

@@ -44,19 +44,19 @@ class TrainingMetrics:
         )
         self.calibration_error = Gauge(
             "segops_model_calibration_error",
-            "Calibration error (ECE) of the model in force on the latest day whose outcomes are known.",
+            "Calibration error (ECE) of the model in force on the latest known day.",
             ["model"],
             registry=registry,
         )
         self.auc = Gauge(
             "segops_model_auc",
-            "AUC of the model in force on the latest day whose outcomes are known.",
+            "AUC of the model in force on the latest known day.",
             ["model"],
             registry=registry,
         )
         self.lift = Gauge(
             "segops_model_lift",
-            "Lift of the highest tenth of predictions of the model in force on the latest day with known outcomes.",
+            "Lift of the highest tenth of predictions of the model in force on the latest known day.",
             ["model"],
             registry=registry,
         )

@@ -71,7 +71,7 @@ class Observer:
                     self.days.append((name, worth))
 
     def erase(self, identifier: str) -> None:
-        """Forget a person: the profile that an identifier leads to, all of its identifiers, and its decisions."""
+        """Forget a person: the profile that an identifier leads to, all its identifiers, and its decisions."""
         owner, profiles = self.survivor(identifier), self.replay.profiles
         gone = frozenset(each for each in profiles if self.survivor(each) == owner)
         for each in gone:
@@ -108,7 +108,11 @@ class Observer:
     def latest_ms(self, profile: str) -> int | None:
         """Return the time of a profile's latest event; None if it is gone, or was merged into another."""
         found = self.replay.profiles.get(profile)
-        return None if found is None or found.merged_into is not None or found.first_ms is None else found.latest_ms
+        return (
+            None
+            if found is None or found.merged_into is not None or found.first_ms is None
+            else found.latest_ms
+        )
 
     def vector(self, profile: str, now_ms: int) -> Sequence[float] | None:
         """Return the features of a profile that is in the sample."""
@@ -124,13 +128,17 @@ class Observer:
     # -- the sample ------------------------------------------------------------------------------------------
 
     def _follows(self, profile_id: str, event: Event) -> bool:
-        return self.level == 0 or profile_id in self.replay.profiles or any(map(self._sampled, self._ids(profile_id, event)))
+        return (
+            self.level == 0
+            or profile_id in self.replay.profiles
+            or any(map(self._sampled, self._ids(profile_id, event)))
+        )
 
     def _sampled(self, profile_id: str) -> bool:
         return not xxh3_64_intdigest(profile_id.encode()) & ((1 << self.level) - 1)
 
     def _thin(self) -> None:
-        """Follow half as many profiles: those that are sampled, and those that share an identifier with one."""
+        """Follow half as many profiles: those sampled, and those that share an identifier with one."""
         profiles = self.replay.profiles
         while len(profiles) > self._most:
             self.level += 1

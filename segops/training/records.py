@@ -18,7 +18,7 @@ from segops.schemas.ticks import TYPE_HEADER
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A record: an event of a profile, or a person to forget (``event`` None), or neither (``profile`` None)."""
+    """A record: an event of a profile, a person to forget (``event`` None), or neither (``profile`` None)."""
 
     partition: int
     offset: int
@@ -50,7 +50,11 @@ def _event(
     try:
         source, time_ms = origin_of(record.headers)
         event = decode(
-            record.value, time_ms=time_ms, default_id=source.decode(), limits=limits, context_keys=context_keys
+            record.value,
+            time_ms=time_ms,
+            default_id=source.decode(),
+            limits=limits,
+            context_keys=context_keys,
         )
     except (RejectedEvent, ValueError):
         return 0, Read(*at, rejected=True)

@@ -24,7 +24,7 @@ class ModelState(msgspec.Struct, array_like=True):
 
 
 class Snapshot(msgspec.Struct, array_like=True):
-    """A snapshot. ``of``: the topic, features, models and limits that it was made with; others need another."""
+    """A snapshot. ``of``: the topic, features and models that it was made with; others need another."""
 
     of: str
     offsets: dict[int, int]
@@ -47,7 +47,10 @@ def snapshot_of(observer: Observer, of: str, offsets: dict[int, int]) -> Snapsho
         observer.level,
         dict(observer.counts),
         [encode_profile(each) for each in observer.replay.profiles.values()],
-        {each.task.name: ModelState(each.state, observer.drift[each.task.name].day) for each in observer.decisions},
+        {
+            each.task.name: ModelState(each.state, observer.drift[each.task.name].day)
+            for each in observer.decisions
+        },
     )
 
 

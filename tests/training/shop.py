@@ -4,7 +4,7 @@ A visit is a number of views, one a minute, some of which go into the cart. When
 with a probability that is a logistic function of what the visit held and of the orders of the last 30 days,
 at a uniform instant of the following ``DELAY_MS``. The next visit comes at least ``PAUSE_MS`` later. So the
 probability that an order follows within 24 hours is known during a visit, from what it held so far and may
-still hold, and from an order or from an hour after the last view on: then there is none before the next visit.
+still hold, and from an order or an hour after the last view on: then none comes before the next visit.
 In the minutes between it is known, too, but depends on them, and no window of an hour does: it is left out.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from math import exp, log1p
 from typing import Any
 
@@ -33,7 +33,7 @@ def propensity(views: int, carts: int, orders: int) -> float:
     return 1 / (1 + exp(-(-4.2 + 0.9 * log1p(views) + 2.2 * log1p(carts) + 0.7 * log1p(orders))))
 
 
-@lru_cache(maxsize=None)
+@cache
 def expected(views: int, carts: int, orders: int) -> float:
     """Return the probability while a visit may still go on."""
     now = propensity(views, carts, orders)
@@ -44,7 +44,7 @@ def expected(views: int, carts: int, orders: int) -> float:
 
 
 class Visit(msgspec.Struct):
-    """A visit: the times of its views, which of them went into the cart, and when an order came, if one did."""
+    """A visit: the times of its views, which of them went into the cart, and when an order came, if any."""
 
     views: list[int]
     carts: list[int]

@@ -6,7 +6,7 @@ Decisions are taken in two ways, both from the past alone:
 - in quiet, since a rule looks at it then, too: 1, 4, 16, ... hours (times 0.5 to 1.5, by the hash of the
   profile) after its last event, up to some weeks.
 
-A decision is labelled with whether a target event follows: after its instant t, and at most one horizon later.
+A decision is labelled with whether a target event follows: after its instant t, and at most a horizon later.
 It is known once the clock has passed t + horizon; until then it is pending. Beyond ``most`` decisions every
 second one is dropped, by hash, and from then on only such are taken: those left are a sample of all.
 """
@@ -170,16 +170,15 @@ class Decisions:
         horizon = self.task.horizon_ms
         while self.pending and self.pending[0].at_ms + horizon < clock_ms:
             found = self.pending.popleft()
-            times = self._targets.get(self._profiles.survivor(found.profile), ())
+            times = self._targets.get(self._profiles.survivor(found.profile), [])
             found.observed = any(found.at_ms < time_ms <= found.at_ms + horizon for time_ms in times)
             self.known.append(found)
             yield found
         while self._target_times and self._target_times[0][0] < clock_ms - 2 * horizon:
             time_ms, profile = self._target_times.popleft()
-            if (times := self._targets.get(profile)) is not None:
-                times[:] = [each for each in times if each > time_ms]
-                if not times:
-                    del self._targets[profile]
+            left = [each for each in self._targets.pop(profile, []) if each > time_ms]
+            if left:
+                self._targets[profile] = left
 
     def expire(self, before_ms: int) -> None:
         """Forget the decisions before an instant whose outcome is known."""
@@ -223,5 +222,5 @@ class Decisions:
 
 def _after(profile: str, number: int) -> int:
     """Return how long after its last event a profile's decision number ``number`` in quiet is taken."""
-    part = xxh3_64_intdigest(profile.encode()) % _SPREAD
+    part: int = xxh3_64_intdigest(profile.encode()) % _SPREAD
     return QUIET_MS[number] * (_SPREAD // 2 + part) // _SPREAD

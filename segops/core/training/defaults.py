@@ -28,8 +28,16 @@ _OTHERS: Final[tuple[_Row, ...]] = (
     ("cart_value_24h", {"sum": "price", "as": "number", "of": "Product Added", "within": "24h"}, "log1p"),
     ("price_latest", {"latest": "price", "as": "number", "of": "Product Viewed", "within": "30d"}, "log1p"),
     ("price_mean", {"avg": "price", "as": "number", "of": "Product Viewed", "within": "30d"}, "log1p"),
-    ("in_the_evening", {"did": "any_event", "time_of_day": {"from": "18:00", "to": "24:00"}, "within": "1h"}, "log1p"),
-    ("at_night", {"did": "any_event", "time_of_day": {"from": "00:00", "to": "08:00"}, "within": "1h"}, "log1p"),
+    (
+        "in_the_evening",
+        {"did": "any_event", "time_of_day": {"from": "18:00", "to": "24:00"}, "within": "1h"},
+        "log1p",
+    ),
+    (
+        "at_night",
+        {"did": "any_event", "time_of_day": {"from": "00:00", "to": "08:00"}, "within": "1h"},
+        "log1p",
+    ),
     ("on_weekend", {"did": "any_event", "time_of_day": {"days": ["sat", "sun"]}, "within": "24h"}, "log1p"),
 )
 

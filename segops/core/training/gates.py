@@ -73,7 +73,9 @@ def single_auc(decisions: Sequence[Decision], feature: int) -> float:
     return 0.5 if found is None else max(found, 1 - found)
 
 
-def leaks(names: Sequence[str], alone: Sequence[float], progressive: float | None, held_out: float | None) -> list[str]:
+def leaks(
+    names: Sequence[str], alone: Sequence[float], progressive: float | None, held_out: float | None
+) -> list[str]:
     """Return the signs that a model knows the future, with the features that show it.
 
     ``alone``: the AUC of each feature by itself; ``progressive`` and ``held_out``: that of predictions before

@@ -1,6 +1,6 @@
 """Logistic regression: learnt row by row as outcomes become known, and fitted to all rows at once.
 
-Rows are lists of numbers, one per feature. Both standardise them, by means and scales that are known at the time.
+Rows are lists of numbers, one per feature. Both standardise them, by the means and scales known at the time.
 """
 
 from __future__ import annotations
@@ -42,9 +42,14 @@ class Weights(msgspec.Struct, frozen=True):
     weights: list[float]
     standard: Standard
 
+    def log_odds(self, vector: Vector) -> float:
+        """Return the log-odds of a row."""
+        total: float = sum(map(mul, self.weights, self.standard.of(vector)))
+        return self.intercept + total
+
     def predicted(self, vector: Vector) -> float:
         """Return the probability of a row."""
-        return sigmoid(self.intercept + sum(map(mul, self.weights, self.standard.of(vector))))
+        return sigmoid(self.log_odds(vector))
 
 
 def sigmoid(log_odds: float) -> float:
@@ -119,7 +124,7 @@ class OnlineLogistic:
 
 
 def fitted(vectors: Sequence[Vector], observed: Sequence[bool], ridge: float = RIDGE) -> Weights:
-    """Return the weights of the greatest likelihood, less ``ridge`` / 2 times their squares (Newton's method).
+    """Return the weights of the greatest likelihood less ``ridge`` / 2 times their squares, by Newton's method.
 
     The intercept costs nothing, so the mean prediction is the share of the rows that were followed.
 

@@ -23,7 +23,7 @@ class Leak(ValueError):
 
 
 class Periods(msgspec.Struct, frozen=True):
-    """Decisions before ``calibrated_ms`` are fitted, and those before ``measured_ms`` calibrate: less a gap."""
+    """Decisions before ``calibrated_ms`` are fitted, those before ``measured_ms`` calibrate, less a gap."""
 
     calibrated_ms: int
     measured_ms: int
@@ -75,4 +75,6 @@ def _check_gap(name: str, before: Sequence[Decision], after: Sequence[Decision],
     begins_ms = min(each.at_ms for each in after)
     if known_ms >= begins_ms:
         late = (known_ms - begins_ms) / 3_600_000
-        raise Leak(f"decisions that are {name} were known {late:,.1f} h after later ones began: split by time")
+        raise Leak(
+            f"decisions that are {name} were known {late:,.1f} h after later ones began: split by time"
+        )

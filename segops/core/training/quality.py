@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -122,7 +123,7 @@ def lift(predicted: Sequence[float], observed: Sequence[bool], groups: int = BIN
     for group in reversed(list(_equal(predicted))):
         shares += [sum(observed[index] for index in group) / len(group)] * len(group)
     edges = [total * number // groups for number in range(groups + 1)]
-    means = (sum(shares[low:high]) / (high - low) for low, high in zip(edges, edges[1:], strict=False))
+    means = (sum(shares[low:high]) / (high - low) for low, high in pairwise(edges))
     return [mean * total / positives for mean in means]
 
 

@@ -1,4 +1,4 @@
-"""A model made of decisions: fitted, calibrated, measured on a later period, and let through the gates or not."""
+"""A model made of decisions: fitted, calibrated, measured on a later period, and let through gates or not."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from segops.core.scoring.models import READY, Input
-from segops.core.training.calibration import Calibration, calibrated, written
+from segops.core.scoring.figure_scores import WeightedScore
+from segops.core.scoring.models import READY, Input, Platt, WeightedParameters
+from segops.core.training.calibration import calibrated, written
 from segops.core.training.decisions import Decision, Task
 from segops.core.training.gates import leaks, not_better, single_auc, too_little
-from segops.core.training.logistic import Weights, fitted
+from segops.core.training.logistic import fitted
 from segops.core.training.periods import Periods, Split, check_split, periods, split
 from segops.core.training.progressive import progressive
 from segops.core.training.quality import Quality, auc, quality
@@ -37,7 +38,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class FeatureReport(msgspec.Struct, frozen=True):
-    """A feature: its weight on the log-odds for one standard deviation, and how well it orders outcomes alone."""
+    """A feature: its weight (log-odds for one standard deviation), and how well it orders outcomes alone."""
 
     name: str
     weight: float
@@ -79,8 +80,7 @@ class TrainingReport(msgspec.Struct, frozen=True):
 class _Made(msgspec.Struct, frozen=True):
     """A fitted model, and its predictions of the held-out decisions."""
 
-    weights: Weights
-    calibration: Calibration
+    parameters: WeightedParameters
     foretold: list[float]
 
 
@@ -119,7 +119,7 @@ def _periods(found: Sequence[Decision], source: Source, horizon_ms: int) -> Peri
 def _measured(
     task: Task, parts: Split, source: Source, report: TrainingReport, *, now_ms: int
 ) -> TrainingReport:
-    made = _made(parts)
+    made = _made(parts, source.inputs)
     measured = quality(made.foretold, _observed(parts.measured))
     early = auc(progressive(parts.fitted, task.horizon_ms), _observed(parts.fitted))
     names = [each.name for each in source.inputs]
@@ -133,19 +133,26 @@ def _measured(
         leaks=signs,
         progressive_auc=early,
         measured=measured,
-        features=list(map(FeatureReport, names, made.weights.weights, alone)),
+        features=list(map(FeatureReport, names, made.parameters.weights, alone)),
     )
     if signs:
         return found
     return _with(found, model=_header(task, found, source, now_ms) | _fitted_part(made, source))
 
 
-def _made(parts: Split) -> _Made:
+def _made(parts: Split, inputs: Sequence[Input]) -> _Made:
+    """Fit on one period, calibrate on the next, and foretell the last one, by the score that rules use."""
     weights = fitted([each.vector for each in parts.fitted], _observed(parts.fitted))
-    raw = [weights.predicted(each.vector) for each in parts.calibrated]
-    calibration = calibrated(raw, _observed(parts.calibrated))
-    foretold = [calibration.of(weights.predicted(each.vector)) for each in parts.measured]
-    return _Made(weights, calibration, foretold)
+    odds = [weights.log_odds(each.vector) for each in parts.calibrated]
+    scales = zip(inputs, weights.standard.means, weights.standard.scales, strict=True)
+    parameters = WeightedParameters(
+        tuple(msgspec.structs.replace(each, mean=mean, scale=scale) for each, mean, scale in scales),
+        tuple(weights.weights),
+        weights.intercept,
+        calibrated(odds, _observed(parts.calibrated)),
+    )
+    score = WeightedScore(parameters)
+    return _Made(parameters, [score.of(weights.standard.of(each.vector)) for each in parts.measured])
 
 
 def _observed(decisions: Sequence[Decision]) -> list[bool]:
@@ -182,30 +189,26 @@ def _header(task: Task, report: TrainingReport, source: Source, now_ms: int) -> 
     if source.forbid:
         found["forbid"] = list(source.forbid)
     if report.measured is not None:
-        found["quality"] = msgspec.to_builtins(report.measured) | {
-            "progressive_auc": report.progressive_auc
-        }
+        found["quality"] = msgspec.to_builtins(report.measured) | {"progressive_auc": report.progressive_auc}
     return found
 
 
 def _fitted_part(made: _Made, source: Source) -> dict[str, Any]:
-    standard, weights = made.weights.standard, made.weights.weights
+    parameters = made.parameters
     features = [
         {
             "name": each.name,
             "figure": figure,
             "transform": each.transform,
             "missing": each.missing,
-            "mean": mean,
-            "scale": scale,
+            "mean": each.mean,
+            "scale": each.scale,
         }
-        for each, figure, mean, scale in zip(
-            source.inputs, source.figures, standard.means, standard.scales, strict=True
-        )
+        for each, figure in zip(parameters.inputs, source.figures, strict=True)
     ]
-    named = {each.name: weight for each, weight in zip(source.inputs, weights, strict=True)}
+    named = {each.name: weight for each, weight in zip(parameters.inputs, parameters.weights, strict=True)}
     return {
         "features": features,
-        "parameters": {"intercept": made.weights.intercept, "weights": named},
-        "calibration": written(made.calibration),
+        "parameters": {"intercept": parameters.intercept, "weights": named},
+        "calibration": written(parameters.calibration or Platt()),
     }
