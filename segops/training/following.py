@@ -72,7 +72,7 @@ class Follower:
         self._written = dict(self._offsets)
 
     async def follow(self, stop: asyncio.Event, make: Callable[[], Awaitable[None]]) -> None:
-        """Apply records until ``stop``; call ``make`` and write snapshots at their intervals, one at the end."""
+        """Apply records until ``stop``; at their intervals, call ``make`` and write snapshots."""
         train, merger = self._settings.train, Merger[Read](self._partitions)
         snapshot_s, made_s, lag_s = (time.monotonic() for _ in range(3))
         while not stop.is_set():
@@ -130,7 +130,7 @@ class Follower:
         self._offsets[each.partition] = each.offset + 1
 
     async def _write(self) -> None:
-        """Write the snapshot if anything was read since the last one; commit its positions for lag monitors."""
+        """Write the snapshot if anything was read since the last one; commit its positions, for monitors."""
         if self._written == self._offsets:
             return
         oldest_ms = self.observer.clock_ms - self._settings.train.history_ms

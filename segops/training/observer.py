@@ -71,7 +71,7 @@ class Observer:
                     self.days.append((name, worth))
 
     def erase(self, identifier: str) -> None:
-        """Forget a person: the profile that an identifier leads to, all its identifiers, and its decisions."""
+        """Forget a person: the profile that an identifier leads to, its identifiers, and its decisions."""
         owner, profiles = self.survivor(identifier), self.replay.profiles
         gone = frozenset(each for each in profiles if self.survivor(each) == owner)
         for each in gone:

@@ -13,8 +13,8 @@ from segops.core.training.logistic import fitted
 
 #: An isotonic calibration needs so many rows that were followed, and as many that were not.
 ISOTONIC_FROM: Final = 500
-#: The points of an isotonic calibration are at most so many.
-POINTS: Final = 20
+#: A group of an isotonic calibration has about this part of the rows, or of those expected to be followed.
+PARTS: Final = 20
 _EDGE: Final = 1e-12
 #: The slope of a sigmoid that says the base rate of all rows; that of a model file is above 0.
 _FLAT: Final = 1e-9
@@ -52,10 +52,10 @@ def platt(odds: Sequence[float], observed: Sequence[bool]) -> Platt:
 
 
 def isotonic(odds: Sequence[float], observed: Sequence[bool]) -> Isotonic:
-    """Fit a rising line by pooling adjacent violators (Ayer et al., 1955) of at most ``POINTS`` groups.
+    """Fit a rising line by pooling adjacent violators (Ayer et al., 1955) of groups of rows.
 
-    The groups expect equal numbers of rows that are followed, so that there are points where probabilities
-    are high. A share is never 0 or 1: a group counts as if two rows more, one of them followed, were in it.
+    A group has a twentieth of the rows, or of those that are expected to be followed, so that there are points
+    where probabilities are low, and where they are high. A share is never 0 or 1: a group counts as if two rows more, one of them followed, were in it.
     The line leads from (0, 0) to (1, 1), so that it keeps the order of the rows.
 
     >>> apply(isotonic([-9.0, -9.0, 1.0, 1.0], [False, True, True, True]), 1.0)
@@ -74,11 +74,11 @@ def isotonic(odds: Sequence[float], observed: Sequence[bool]) -> Isotonic:
 
 def _groups(raw: Sequence[float], observed: Sequence[bool]) -> list[tuple[float, int, int]]:
     """Return of each group the sum of its probabilities, the rows that were followed, and all its rows."""
-    step = max(sum(raw) / POINTS, _EDGE)
+    most, most_rows = max(sum(raw) / PARTS, _EDGE), max(len(raw) // PARTS, 1)
     found: list[tuple[float, int, int]] = []
     total, followed, rows, last = 0.0, 0, 0, -1.0
     for p, y in sorted(zip(raw, observed, strict=True)):
-        if rows and p != last and total + p > step:
+        if rows and p != last and (total + p > most or rows >= most_rows):
             found.append((total, followed, rows))
             total, followed, rows = 0.0, 0, 0
         total, followed, rows, last = total + p, followed + y, rows + 1, p

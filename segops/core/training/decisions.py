@@ -191,8 +191,10 @@ class Decisions:
         self.pending = deque(each for each in self.pending if each.profile not in profiles)
         self.known = deque(each for each in self.known if each.profile not in profiles)
         self.dropped += before - len(self.pending) - len(self.known)
+        self._target_times = deque(each for each in self._target_times if each[1] not in profiles)
         for profile in profiles:
             self._targets.pop(profile, None)
+            self._due.pop(profile, None)
 
     @property
     def state(self) -> DecisionState:
@@ -223,4 +225,5 @@ class Decisions:
 def _after(profile: str, number: int) -> int:
     """Return how long after its last event a profile's decision number ``number`` in quiet is taken."""
     part: int = xxh3_64_intdigest(profile.encode()) % _SPREAD
-    return QUIET_MS[number] * (_SPREAD // 2 + part) // _SPREAD
+    after_ms: int = QUIET_MS[number] * (_SPREAD // 2 + part) // _SPREAD
+    return after_ms

@@ -124,7 +124,7 @@ class OnlineLogistic:
 
 
 def fitted(vectors: Sequence[Vector], observed: Sequence[bool], ridge: float = RIDGE) -> Weights:
-    """Return the weights of the greatest likelihood less ``ridge`` / 2 times their squares, by Newton's method.
+    """Return the weights of the greatest likelihood less ``ridge`` / 2 times their squares (by Newton).
 
     The intercept costs nothing, so the mean prediction is the share of the rows that were followed.
 
