@@ -33,14 +33,14 @@ class Duration(click.ParamType):
 
     name = "DURATION"
 
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return ``value`` in milliseconds."""
         try:
             found = parse_duration(value)
         except ValueError:
             found = 0
         if found <= 0:
-            self.fail(f"expected a duration above 0 such as 14d, got {value!r}", param, ctx)
+            self.fail(f"expected a duration such as 90d, got {value!r}", param, ctx)
         return found
 
 

@@ -74,7 +74,11 @@ def _logarithm(number: float) -> float:
     return log1p(max(number, 0.0))
 
 
-_TRANSFORMED: Final[dict[str, Callable[[float], float]]] = {"none": float, "log1p": _logarithm, "days_log1p": _logarithm}
+_TRANSFORMED: Final[dict[str, Callable[[float], float]]] = {
+    "none": float,
+    "log1p": _logarithm,
+    "days_log1p": _logarithm,
+}
 
 
 class WeightedScore(msgspec.Struct, frozen=True, tag="weighted"):
