@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
 
+from segops.cli._edits import limited, limits_in
 from segops.cli._input import Input
+from segops.cli._models import YES, publish_model
 from segops.cli._params import DURATION, formats
 from segops.cli._say import say, say_blocks, say_text, warn
 from segops.cli._service import serve
 from segops.cli._training import blocks, plot
 from segops.config import Settings, load
 from segops.core.errors import UserError
-from segops.core.scoring.models import Model
 from segops.core.training.decisions import Task
 from segops.core.training.report import TrainingReport
 from segops.logs import start_logging
 from segops.metrics import Metrics
+from segops.operations.models import next_version
 from segops.schemas.identifying import limits_of
 from segops.schemas.models import read_model
 from segops.training.features import load_features
 from segops.training.making import HORIZONS, TARGET, Making, write_model
-from segops.training.service import TrainingService
+from segops.training.publishing import models_in_force, publish_report
+from segops.training.service import Publish, TrainingService
 from segops.wall_clock import wall_ms
 
 _EPILOG = """
@@ -74,6 +78,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Write the calibration curve to this file, as SVG.",
 )
 @click.option("--publish", is_flag=True, help="Publish each model that passes its gates.")
+@limited
+@YES
 @formats(["text", "json"], default="text")
 @click.option(
     "--web-port", type=click.IntRange(0, 65_535), help="Port of the HTTP server. [SEGOPS_TRAIN_WEB_PORT]"
@@ -88,8 +94,10 @@ def command(
     folder: Path | None,
     plot_file: Path | None,
     publish: bool,
+    yes: bool,
     form: str,
     web_port: int | None,
+    **limits: float,
 ) -> None:
     """Learn how likely an event follows: MODELS convert_24h, convert_7d (both by default) or of another name.
 
@@ -105,7 +113,8 @@ def command(
         if plot_file is not None:
             raise UserError("--plot needs --from: a process makes many reports")
         start_logging(settings.worker.log_level)
-        asyncio.run(_serve(settings, making, publish=publish))
+        chosen = None if yes else limits_in(limits)
+        asyncio.run(_serve(settings, making, partial(publish_report, settings, chosen) if publish else None))
         return
     reports = _train(settings, making, source)
     for report in reports:
@@ -114,6 +123,8 @@ def command(
     _show(reports, form)
     if plot_file is not None:
         plot_file.write_text(plot(reports), "utf-8")
+    if publish:
+        _publish(reports, limits, yes=yes)
 
 
 def _task(name: str, targets: tuple[str, ...], horizon_ms: int | None) -> Task:
@@ -149,20 +160,19 @@ def _show(reports: list[TrainingReport], form: str) -> None:
             warn(f"{report.name} is refused: {leak}")
 
 
-async def _in_folder(folder: Path) -> Mapping[str, Model]:
-    """Return the models of a folder: those in force while nothing is published."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        model = read_model(msgspec.json.decode(path.read_bytes()), str(path))
-        found[model.name] = model
-    return found
+def _publish(reports: list[TrainingReport], limits: dict[str, float], *, yes: bool) -> None:
+    for report in reports:
+        if report.is_ready and report.model is not None:
+            model = read_model(report.model, report.name)
+            publish_model(next_version(model, report.name), limits, yes=yes)
+        else:
+            warn(f"{report.name} is {report.outcome}: not published")
 
 
-async def _serve(settings: Settings, making: Making, *, publish: bool) -> None:
+async def _serve(settings: Settings, making: Making, publish: Publish | None) -> None:
     def start(metrics: Metrics, passed: Callable[[str], None]) -> TrainingService:
-        return TrainingService(
-            settings, metrics, making, passed=passed, in_force=lambda: _in_folder(settings.train.folder)
-        )
+        in_force = partial(models_in_force, settings)
+        return TrainingService(settings, metrics, making, passed=passed, in_force=in_force, publish=publish)
 
     await serve(
         settings,

@@ -20,11 +20,13 @@ from typing import Any
 import msgspec
 
 from segops.core.events import Event
+from segops.core.training.decisions import Task
 from segops.core.values import format_instant
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 BEGIN_MS = 1_760_313_600_000  # a Monday
 DELAY_MS, PAUSE_MS = 40 * MINUTE_MS, 26 * HOUR_MS
+TASK = Task("convert_24h", ("Order Completed",), DAY_MS)
 MOST_VIEWS, GOES_ON, ADDS = 12, 0.75, 0.25
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segops.core.events import Event
-from segops.core.training.decisions import QUIET_MS, DecisionState, Decisions, Task
+from segops.core.training.decisions import QUIET_MS, Decisions, DecisionState, Task
 from segops.training.snapshot import restore, snapshot_of
 
 from .helpers import DAY_MS, HOUR_MS, TASK, event, known, observed, observer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from math import exp
 
 import pytest
@@ -105,7 +106,7 @@ def test_a_calibration_corrects_a_regression_that_is_too_certain(fit: object) ->
 def test_an_isotonic_calibration_is_one_that_a_model_file_may_have(rows: list[tuple[float, bool]]) -> None:
     points = written(isotonic([x for x, _ in rows], [y for _, y in rows]))["points"]
     assert points[0] == [0.0, 0.0] and points[-1] == [1.0, 1.0]
-    for (x, y), (following, high) in zip(points, points[1:], strict=False):
+    for (x, y), (following, high) in pairwise(points):
         assert x < following and y <= high
 
 

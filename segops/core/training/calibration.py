@@ -54,9 +54,10 @@ def platt(odds: Sequence[float], observed: Sequence[bool]) -> Platt:
 def isotonic(odds: Sequence[float], observed: Sequence[bool]) -> Isotonic:
     """Fit a rising line by pooling adjacent violators (Ayer et al., 1955) of groups of rows.
 
-    A group has a twentieth of the rows, or of those that are expected to be followed, so that there are points
-    where probabilities are low, and where they are high. A share is never 0 or 1: a group counts as if two rows more, one of them followed, were in it.
-    The line leads from (0, 0) to (1, 1), so that it keeps the order of the rows.
+    A group has a twentieth of the rows, or of those that are expected to be followed: so there are points
+    where probabilities are low, and where they are high. A share is never 0 or 1: a group counts as if two
+    rows more, one of them followed, were in it. The line leads from (0, 0) to (1, 1), so that it keeps the
+    order of the rows.
 
     >>> apply(isotonic([-9.0, -9.0, 1.0, 1.0], [False, True, True, True]), 1.0)
     0.75

@@ -53,7 +53,7 @@ class Decision(msgspec.Struct, array_like=True, gc=False):
     """A decision: the profile, the instant, what was known then, and what followed.
 
     ``mark``: the hash that decides which decisions are dropped. ``foretold``: what the model in force at
-    the instant said.
+    the instant said. ``quiet``: it was taken without an event.
     """
 
     profile: str
@@ -62,6 +62,7 @@ class Decision(msgspec.Struct, array_like=True, gc=False):
     vector: list[float]
     foretold: float | None = None
     observed: bool = False
+    quiet: bool = False
 
 
 class DecisionState(msgspec.Struct, array_like=True):
@@ -118,7 +119,7 @@ class Decisions:
             self._wait(profile, latest_ms, 0)
             return
         at_ms = due_ms if self._clock_ms is None else max(due_ms, self._clock_ms)
-        self._take(profile, at_ms, xxh3_64_intdigest(f"{profile}|{due_ms}".encode()))
+        self._take(profile, at_ms, xxh3_64_intdigest(f"{profile}|{due_ms}".encode()), quiet=True)
         self._wait(profile, latest_ms, number + 1)
 
     def _wait(self, profile: str, latest_ms: int, number: int) -> None:
@@ -146,14 +147,14 @@ class Decisions:
             self._targets.setdefault(into, []).extend(times)
             self._target_times += ((time_ms, into) for time_ms in times)
 
-    def _take(self, profile: str, at_ms: int, mark: int) -> None:
+    def _take(self, profile: str, at_ms: int, mark: int, *, quiet: bool = False) -> None:
         if mark & ((1 << self._level) - 1):
             return
         vector = self._profiles.vector(profile, at_ms)
         if vector is None:
             return
         foretold = None if self.foretell is None else self.foretell(vector)
-        self.pending.append(Decision(profile, at_ms, mark, list(vector), foretold))
+        self.pending.append(Decision(profile, at_ms, mark, list(vector), foretold, quiet=quiet))
         while len(self.pending) + len(self.known) > self._most:
             self._thin()
 

@@ -67,8 +67,24 @@ def not_better(found: Quality) -> list[str]:
     return reasons
 
 
-def single_auc(decisions: Sequence[Decision], feature: int) -> float:
-    """Return how well a feature alone orders the outcomes, in either direction: 0.5 to 1."""
+def single_aucs(decisions: Sequence[Decision], feature: int) -> tuple[float, float]:
+    """Return how well a feature alone orders outcomes, in either direction: 0.5 to 1.
+
+    The second figure is that of the decisions at events, or of those in quiet, where it orders better: a
+    property that is filled in afterwards tells the outcome at its event, and no longer an hour later.
+    """
+    apart = [[each for each in decisions if each.quiet is quiet] for quiet in (False, True)]
+    return _single(decisions, feature), max(
+        (_single(part, feature) for part in apart if _telling(part)), default=0.5
+    )
+
+
+def _telling(part: Sequence[Decision]) -> bool:
+    positives = sum(each.observed for each in part)
+    return min(positives, len(part) - positives) >= MIN_ROWS
+
+
+def _single(decisions: Sequence[Decision], feature: int) -> float:
     found = auc([each.vector[feature] for each in decisions], [each.observed for each in decisions])
     return 0.5 if found is None else max(found, 1 - found)
 
@@ -78,7 +94,7 @@ def leaks(
 ) -> list[str]:
     """Return the signs that a model knows the future, with the features that show it.
 
-    ``alone``: the AUC of each feature by itself; ``progressive`` and ``held_out``: that of predictions before
+    ``alone``: the greatest AUC of each feature by itself; ``progressive`` and ``held_out``: that of predictions before
     the outcome was known, of the fitted period and of the held-out future.
 
     >>> leaks(["views", "paid"], [0.7, 0.99], 0.8, 0.79)

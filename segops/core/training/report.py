@@ -11,7 +11,7 @@ from segops.core.scoring.figure_scores import WeightedScore
 from segops.core.scoring.models import READY, Input, Platt, WeightedParameters
 from segops.core.training.calibration import calibrated, written
 from segops.core.training.decisions import Decision, Task
-from segops.core.training.gates import leaks, not_better, single_auc, too_little
+from segops.core.training.gates import leaks, not_better, single_aucs, too_little
 from segops.core.training.logistic import fitted
 from segops.core.training.periods import Periods, Split, check_split, periods, split
 from segops.core.training.progressive import progressive
@@ -20,6 +20,8 @@ from segops.core.values import format_instant
 
 NOT_ENOUGH_DATA: Final = "not_enough_data"
 NOT_BETTER: Final = "not_better_than_chance"
+#: Of more decisions, a model is fitted on a sample: the weights hardly change, and it takes seconds.
+MOST_FITTED: Final = 30_000
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -123,8 +125,8 @@ def _measured(
     measured = quality(made.foretold, _observed(parts.measured))
     early = auc(progressive(parts.fitted, task.horizon_ms), _observed(parts.fitted))
     names = [each.name for each in source.inputs]
-    alone = [single_auc(parts.fitted, number) for number in range(len(names))]
-    signs = leaks(names, alone, early, measured.auc)
+    alone = [single_aucs(parts.fitted, number) for number in range(len(names))]
+    signs = leaks(names, list(map(max, alone)), early, measured.auc)
     reasons = [*signs, *not_better(measured)]
     found = _with(
         report,
@@ -133,7 +135,7 @@ def _measured(
         leaks=signs,
         progressive_auc=early,
         measured=measured,
-        features=list(map(FeatureReport, names, made.parameters.weights, alone)),
+        features=list(map(FeatureReport, names, made.parameters.weights, [each for each, _ in alone])),
     )
     if signs:
         return found
@@ -142,7 +144,8 @@ def _measured(
 
 def _made(parts: Split, inputs: Sequence[Input]) -> _Made:
     """Fit on one period, calibrate on the next, and foretell the last one, by the score that rules use."""
-    weights = fitted([each.vector for each in parts.fitted], _observed(parts.fitted))
+    chosen = sorted(parts.fitted, key=lambda each: each.mark)[:MOST_FITTED]
+    weights = fitted([each.vector for each in chosen], _observed(chosen))
     odds = [weights.log_odds(each.vector) for each in parts.calibrated]
     scales = zip(inputs, weights.standard.means, weights.standard.scales, strict=True)
     parameters = WeightedParameters(
