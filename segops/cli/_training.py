@@ -21,7 +21,7 @@ _MARGIN: Final = 40
 
 def blocks(report: TrainingReport) -> Iterator[str | Table]:
     """Yield the report: the status with its reasons, the measures, the calibration, the features."""
-    yield f"{report.name}: {report.outcome}"
+    yield f"{report.name}: {report.verdict}"
     yield from (f"  {reason}" for reason in report.reasons)
     yield (
         f"{report.decisions:,} decisions on {report.profiles:,} profiles, {report.positives:,} of them were "

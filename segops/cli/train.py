@@ -166,7 +166,7 @@ def _publish(reports: list[TrainingReport], limits: dict[str, float], *, yes: bo
             model = read_model(report.model, report.name)
             publish_model(next_version(model, report.name), limits, yes=yes)
         else:
-            warn(f"{report.name} is {report.outcome}: not published")
+            warn(f"{report.name} is {report.verdict}: not published")
 
 
 async def _serve(settings: Settings, making: Making, publish: Publish | None) -> None:

@@ -34,7 +34,7 @@ class TrainSettings(SettingsSection):
         "How long `segops train` keeps a decision whose outcome is known, by the event clock.",
     )
     interval_ms: PositiveDurationMs = setting(
-        "TRAIN_INTERVAL", "1h", "How often `segops train` makes models of what it has seen."
+        "TRAIN_INTERVAL", "24h", "How often `segops train` makes models of what it has seen."
     )
     snapshot_interval_ms: PositiveDurationMs = setting(
         "TRAIN_SNAPSHOT_INTERVAL",

@@ -27,6 +27,8 @@ SNAPSHOT: Final = "snapshot"
 _POLL_MS: Final = 500
 _POLL_RECORDS: Final = 1_000
 _LAG_INTERVAL_S: Final = 5.0
+#: Models are made while fewer records are unread: before, what followed the latest decisions is not known.
+_CAUGHT_UP: Final = 10_000
 
 
 class Follower:
@@ -51,8 +53,10 @@ class Follower:
         self._limits = limits_of(settings)
         self._offsets: dict[int, int] = {}
         self._partitions: dict[int, TopicPartition] = {}
-        self._written: dict[int, int] = {}
+        self._written: tuple[dict[int, int], int] | None = None
         self._counted: dict[str, int] = {}
+        self._made_ms = 0
+        self._lag = _CAUGHT_UP
 
     async def begin(self, partitions: int) -> None:
         """Go to the positions of the snapshot; without one, to the first records."""
@@ -61,6 +65,7 @@ class Follower:
         found = read_snapshot(self._path, self._of)
         if found is not None:
             restore(self.observer, found)
+            self._made_ms = found.made_ms
             log.info("going on from the snapshot %s", self._path)
         self._counted = self._counts()
         self._consumer.assign(list(self._partitions.values()))
@@ -69,12 +74,12 @@ class Follower:
             offset = max(first[each], 0 if found is None else found.offsets.get(number, 0))
             self._consumer.seek(each, offset)
             self._offsets[number] = offset
-        self._written = dict(self._offsets)
+        self._written = dict(self._offsets), self._made_ms
 
     async def follow(self, stop: asyncio.Event, make: Callable[[], Awaitable[None]]) -> None:
         """Apply records until ``stop``; at their intervals, call ``make`` and write snapshots."""
         train, merger = self._settings.train, Merger[Read](self._partitions)
-        snapshot_s, made_s, lag_s = (time.monotonic() for _ in range(3))
+        snapshot_s = lag_s = time.monotonic()
         while not stop.is_set():
             ended = await self._fetch(merger)
             for number, each in enumerate(merger.ready(ended), 1):
@@ -86,9 +91,10 @@ class Follower:
             if now_s >= lag_s:
                 await self._export_lag()
                 lag_s = now_s + _LAG_INTERVAL_S
-            if now_s >= made_s + train.interval_ms / 1000:
+            if self._lag < _CAUGHT_UP and wall_ms() >= self._made_ms + train.interval_ms:
                 await make()
-                made_s = time.monotonic()
+                self._made_ms = wall_ms()
+                await self._write()
             if now_s >= snapshot_s + train.snapshot_interval_ms / 1000:
                 await self._write()
                 snapshot_s = time.monotonic()
@@ -131,18 +137,18 @@ class Follower:
 
     async def _write(self) -> None:
         """Write the snapshot if anything was read since the last one; commit its positions, for monitors."""
-        if self._written == self._offsets:
+        if self._written == (self._offsets, self._made_ms):
             return
         oldest_ms = self.observer.clock_ms - self._settings.train.history_ms
         for of in self.observer.decisions:
             of.expire(oldest_ms)
-        snapshot = snapshot_of(self.observer, self._of, self._offsets)
+        snapshot = snapshot_of(self.observer, self._of, self._offsets, self._made_ms)
         self._passed("train_before_snapshot")
         await asyncio.to_thread(write_snapshot, self._path, snapshot)
         self._passed("train_after_snapshot")
-        self._written = dict(self._offsets)
+        self._written = dict(self._offsets), self._made_ms
         await self._consumer.commit(
-            {self._partitions[number]: offset for number, offset in self._written.items()}
+            {self._partitions[number]: offset for number, offset in self._offsets.items()}
         )
 
     # -- metrics ---------------------------------------------------------------------------------------------
@@ -153,9 +159,10 @@ class Follower:
 
     def _export(self) -> None:
         metrics, observer, found = self._metrics, self.observer, self._counts()
-        for name, number in found.items():
-            counter = metrics.events if name in _EVENTS else metrics.dropped
-            counter.labels(name).inc(number - self._counted[name])
+        for name in _EVENTS:
+            metrics.events.labels(name).inc(found[name] - self._counted[name])
+        for name in _DROPPED:
+            metrics.dropped.labels(name).inc(found[name] - self._counted[name])
         self._counted = found
         metrics.profiles.set(len(observer.replay.profiles))
         for of in observer.decisions:
@@ -171,8 +178,12 @@ class Follower:
 
     async def _export_lag(self) -> None:
         """Export how many records are not read; raises an error while Kafka is away, unlike a poll."""
-        for each, end in (await self._consumer.end_offsets(list(self._partitions.values()))).items():
-            self._metrics.lag.labels(str(each.partition)).set(end - self._offsets[each.partition])
+        ends = await self._consumer.end_offsets(list(self._partitions.values()))
+        lags = {each.partition: end - self._offsets[each.partition] for each, end in ends.items()}
+        for partition, lag in lags.items():
+            self._metrics.lag.labels(str(partition)).set(lag)
+        self._lag = sum(lags.values())
 
 
 _EVENTS: Final = ("applied", "duplicate", "skipped")
+_DROPPED: Final = ("profile", "decision")

@@ -9,6 +9,10 @@ class TrainingMetrics:
     """What the trainer reads, keeps and drops, and what the models in force are worth."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._reading(registry)
+        self._models(registry)
+
+    def _reading(self, registry: CollectorRegistry) -> None:
         self.events = Counter(
             "segops_training_events_total",
             "Events read by the trainer: applied, a duplicate, unreadable, or skipped as not in its sample.",
@@ -36,6 +40,8 @@ class TrainingMetrics:
             ["partition"],
             registry=registry,
         )
+
+    def _models(self, registry: CollectorRegistry) -> None:
         self.models = Counter(
             "segops_training_models_total",
             "Models that the trainer made, by their status; refused: a feature knew the future.",

@@ -76,9 +76,9 @@ class TrainingService:
         """Make the models, write and publish them, and go over to those that are in force then."""
         reports = await asyncio.to_thread(self._making.reports, follower.observer, now_ms=wall_ms())
         for report in reports:
-            self._metrics.models.labels(report.name, report.outcome).inc()
+            self._metrics.models.labels(report.name, report.verdict).inc()
             write_model(self._settings.train.folder, report)
-            log.info("%s: %s", report.name, "; ".join([report.outcome, *report.reasons]))
+            log.info("%s: %s", report.name, "; ".join([report.verdict, *report.reasons]))
             if self._publish is not None and report.is_ready:
                 await self._publish(report)
         await self._use_models(follower)

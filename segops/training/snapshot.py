@@ -34,10 +34,12 @@ class Snapshot(msgspec.Struct, array_like=True):
     counts: dict[str, int]
     profiles: list[bytes]
     models: dict[str, ModelState]
+    #: When models were made last, by the wall clock; 0: never.
+    made_ms: int = 0
     format: int = FORMAT
 
 
-def snapshot_of(observer: Observer, of: str, offsets: dict[int, int]) -> Snapshot:
+def snapshot_of(observer: Observer, of: str, offsets: dict[int, int], made_ms: int = 0) -> Snapshot:
     """Return the state of an observer that has applied all records before the offsets."""
     return Snapshot(
         of,
@@ -51,6 +53,7 @@ def snapshot_of(observer: Observer, of: str, offsets: dict[int, int]) -> Snapsho
             each.task.name: ModelState(each.state, observer.drift[each.task.name].day)
             for each in observer.decisions
         },
+        made_ms,
     )
 
 

@@ -106,7 +106,7 @@ def test_a_planted_feature_that_sees_the_future_is_named_and_refused() -> None:
     for each in found:
         each.vector[3] = float(each.observed) + each.vector[3] / 10
     got = report(found)
-    assert got.outcome == "refused" and got.model is None
+    assert got.verdict == "refused" and got.model is None
     assert f"the feature {SMALL.inputs[3].name} alone tells the outcome" in got.leaks[0]
 
 
@@ -117,7 +117,7 @@ def test_a_feature_that_knew_the_past_outcomes_only_is_found_by_the_fall() -> No
         if each.at_ms < 20 * DAY_MS and each.observed and each.mark % 3:
             each.vector[3] += 4
     got = report(found)
-    assert got.outcome == "refused" and got.model is None
+    assert got.verdict == "refused" and got.model is None
     assert SMALL.inputs[3].name in got.leaks[0] and "falls" in got.leaks[0]
 
 

@@ -116,7 +116,7 @@ def test_a_property_that_is_filled_in_afterwards_is_caught() -> None:
         found.event(profile, event)
     found.finish()
     report = made(found, features)
-    assert report.outcome == "refused" and report.model is None
+    assert report.verdict == "refused" and report.model is None
     assert any("the feature paid" in leak or "perhaps paid" in leak for leak in report.leaks)
 
 

@@ -94,8 +94,8 @@ def leaks(
 ) -> list[str]:
     """Return the signs that a model knows the future, with the features that show it.
 
-    ``alone``: the greatest AUC of each feature by itself; ``progressive`` and ``held_out``: that of predictions before
-    the outcome was known, of the fitted period and of the held-out future.
+    ``alone``: the greatest AUC of each feature by itself; ``progressive``, ``held_out``: that of predictions
+    before the outcome was known, of the fitted period and of the held-out future.
 
     >>> leaks(["views", "paid"], [0.7, 0.99], 0.8, 0.79)
     ['the feature paid alone tells the outcome (AUC 0.990): it may know the future']

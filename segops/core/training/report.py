@@ -74,7 +74,7 @@ class TrainingReport(msgspec.Struct, frozen=True):
         return self.status == READY
 
     @property
-    def outcome(self) -> str:
+    def verdict(self) -> str:
         """The status of the model; ``refused`` if it knew the future."""
         return "refused" if self.leaks else self.status
 
@@ -93,10 +93,10 @@ def trained(task: Task, decisions: Sequence[Decision], source: Source, *, now_ms
     """
     found = sorted(decisions, key=lambda each: (each.at_ms, each.profile, each.mark))
     of = _periods(found, source, task.horizon_ms)
-    parts = split(found, of, task.horizon_ms)
-    check_split(parts, task.horizon_ms)
+    of_periods = split(found, of, task.horizon_ms)
+    check_split(of_periods, task.horizon_ms)
     history_ms = source.clock_ms - source.first_ms
-    reasons = too_little(found, parts, history_ms=history_ms, horizon_ms=task.horizon_ms)
+    reasons = too_little(found, of_periods, history_ms=history_ms, horizon_ms=task.horizon_ms)
     report = TrainingReport(
         task.name,
         NOT_ENOUGH_DATA,
@@ -105,12 +105,12 @@ def trained(task: Task, decisions: Sequence[Decision], source: Source, *, now_ms
         len(found),
         sum(each.observed for each in found),
         len({each.profile for each in found}),
-        len(parts.fitted),
-        len(parts.calibrated),
+        len(of_periods.fitted),
+        len(of_periods.calibrated),
     )
     if reasons:
         return _with(report, model=_header(task, report, source, now_ms))
-    return _measured(task, parts, source, report, now_ms=now_ms)
+    return _measured(task, of_periods, source, report, now_ms=now_ms)
 
 
 def _periods(found: Sequence[Decision], source: Source, horizon_ms: int) -> Periods:
@@ -119,13 +119,13 @@ def _periods(found: Sequence[Decision], source: Source, horizon_ms: int) -> Peri
 
 
 def _measured(
-    task: Task, parts: Split, source: Source, report: TrainingReport, *, now_ms: int
+    task: Task, of_periods: Split, source: Source, report: TrainingReport, *, now_ms: int
 ) -> TrainingReport:
-    made = _made(parts, source.inputs)
-    measured = quality(made.foretold, _observed(parts.measured))
-    early = auc(progressive(parts.fitted, task.horizon_ms), _observed(parts.fitted))
+    made = _made(of_periods, source.inputs)
+    measured = quality(made.foretold, _observed(of_periods.measured))
+    early = auc(progressive(of_periods.fitted, task.horizon_ms), _observed(of_periods.fitted))
     names = [each.name for each in source.inputs]
-    alone = [single_aucs(parts.fitted, number) for number in range(len(names))]
+    alone = [single_aucs(of_periods.fitted, number) for number in range(len(names))]
     signs = leaks(names, list(map(max, alone)), early, measured.auc)
     reasons = [*signs, *not_better(measured)]
     found = _with(
@@ -142,20 +142,20 @@ def _measured(
     return _with(found, model=_header(task, found, source, now_ms) | _fitted_part(made, source))
 
 
-def _made(parts: Split, inputs: Sequence[Input]) -> _Made:
+def _made(of_periods: Split, inputs: Sequence[Input]) -> _Made:
     """Fit on one period, calibrate on the next, and foretell the last one, by the score that rules use."""
-    chosen = sorted(parts.fitted, key=lambda each: each.mark)[:MOST_FITTED]
+    chosen = sorted(of_periods.fitted, key=lambda each: each.mark)[:MOST_FITTED]
     weights = fitted([each.vector for each in chosen], _observed(chosen))
-    odds = [weights.log_odds(each.vector) for each in parts.calibrated]
+    odds = [weights.log_odds(each.vector) for each in of_periods.calibrated]
     scales = zip(inputs, weights.standard.means, weights.standard.scales, strict=True)
     parameters = WeightedParameters(
         tuple(msgspec.structs.replace(each, mean=mean, scale=scale) for each, mean, scale in scales),
         tuple(weights.weights),
         weights.intercept,
-        calibrated(odds, _observed(parts.calibrated)),
+        calibrated(odds, _observed(of_periods.calibrated)),
     )
     score = WeightedScore(parameters)
-    return _Made(parameters, [score.of(weights.standard.of(each.vector)) for each in parts.measured])
+    return _Made(parameters, [score.of(weights.standard.of(each.vector)) for each in of_periods.measured])
 
 
 def _observed(decisions: Sequence[Decision]) -> list[bool]:
