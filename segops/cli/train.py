@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
 
+from segops.archive.storage import require_pyarrow
 from segops.cli._edits import limited, limits_in
 from segops.cli._input import Input
 from segops.cli._models import YES, publish_model
@@ -19,6 +20,7 @@ from segops.cli._service import serve
 from segops.cli._training import blocks, plot
 from segops.config import Settings, load
 from segops.core.errors import UserError
+from segops.core.events import Event
 from segops.core.training.decisions import Task
 from segops.core.training.report import TrainingReport
 from segops.logs import start_logging
@@ -28,6 +30,7 @@ from segops.schemas.identifying import limits_of
 from segops.schemas.models import read_model
 from segops.training.features import load_features
 from segops.training.making import HORIZONS, TARGET, Making, write_model
+from segops.training.observer import Observer
 from segops.training.publishing import models_in_force, publish_report
 from segops.training.service import Publish, TrainingService
 from segops.wall_clock import wall_ms
@@ -63,7 +66,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--from",
     "source",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="Train on this file of events (.jsonl, .jsonl.gz, or -), print the report, and end.",
+    help="Train on a file of events (.jsonl, .jsonl.gz, or -) or a folder of the archive, and end.",
 )
 @click.option(
     "--model",
@@ -138,15 +141,22 @@ def _task(name: str, targets: tuple[str, ...], horizon_ms: int | None) -> Task:
 
 def _train(settings: Settings, making: Making, source: Path) -> list[TrainingReport]:
     observer = making.observer(settings.train, limits_of(settings), wall_ms=wall_ms())
-    found = Input(source, observer.replay)
-    for owner, event in found:
+    found = None if source.is_dir() else Input(source, observer.replay)
+    for owner, event in _archived(settings, observer, source) if found is None else found:
         observer.event(owner, event)
     observer.finish()
-    for note in found.notes():
+    for note in () if found is None else found.notes():
         say(note, err=True)
     if observer.first_ms is None:
         raise UserError(f"{source}: no event to train on")
     return making.reports(observer, now_ms=wall_ms())
+
+
+def _archived(settings: Settings, observer: Observer, folder: Path) -> Iterator[tuple[str, Event]]:
+    require_pyarrow()
+    from segops.training.archived import archived_events
+
+    return archived_events(folder, settings, observer.inputs.segments.context_keys)
 
 
 def _show(reports: list[TrainingReport], form: str) -> None:

@@ -28,7 +28,7 @@ _POLL_MS: Final = 500
 _POLL_RECORDS: Final = 1_000
 _LAG_INTERVAL_S: Final = 5.0
 #: Models are made while fewer records are unread: before, what followed the latest decisions is not known.
-_CAUGHT_UP: Final = 10_000
+_CAUGHT_UP: Final = 1_000
 
 
 class Follower:
@@ -110,7 +110,9 @@ class Follower:
             return set()
         keys = self.observer.inputs.segments.context_keys
         for each, records in found.items():
-            merger.add(each.partition, list(read(records, limits=self._limits, context_keys=keys)))
+            merger.add(
+                each.partition, list(read(each.partition, records, limits=self._limits, context_keys=keys))
+            )
         quiet = set(wanted) - found.keys()
         return {each.partition for each in quiet if not found or await self._at_end(each)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -28,14 +28,14 @@ class Read(msgspec.Struct, frozen=True):
 
 
 def read(
-    records: Sequence[Any], *, limits: IdentityLimits, context_keys: frozenset[str]
+    partition: int, records: Iterable[Any], *, limits: IdentityLimits, context_keys: frozenset[str]
 ) -> Iterator[tuple[int, Read]]:
     """Yield the records of one partition with their times; one that is nothing to the trainer has the time 0.
 
     Raises nothing: an event that no worker could apply is nothing, too.
     """
     for record in records:
-        at = record.partition, record.offset
+        at = partition, record.offset
         if record.key is None:
             yield 0, Read(*at)
         elif record.headers and record.headers[0][0] == TYPE_HEADER:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 
 from segops.config import Settings
+from segops.core.errors import StoreInUseError, UserError
 from segops.core.scoring.models import Model
 from segops.core.training.report import TrainingReport
 from segops.kafka.clients import running_consumer
 from segops.kafka.sessions import Sessions
 from segops.kafka.topics import partition_counts
 from segops.metrics import Metrics
+from segops.stores.lock import lock_folder
 from segops.training.following import Follower
 from segops.training.making import Making, foretelling, write_model
 from segops.training.metrics import TrainingMetrics
@@ -56,8 +59,20 @@ class TrainingService:
         return None if self._running else "reading the snapshot"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Train until ``stop``. After an outage of Kafka go on from the last snapshot. Raises all else."""
-        await self._sessions.run(lambda: self._session(stop), stop, lambda: None)
+        """Train until ``stop``. After an outage of Kafka go on from the last snapshot.
+
+        Raises all else, and UserError if another process uses the folder.
+        """
+        folder = self._settings.train.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = lock_folder(folder)
+        except StoreInUseError as error:
+            raise UserError(str(error)) from None
+        try:
+            await self._sessions.run(lambda: self._session(stop), stop, lambda: None)
+        finally:
+            os.close(lock)
 
     async def _session(self, stop: asyncio.Event) -> None:
         self._running = False
