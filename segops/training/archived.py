@@ -16,7 +16,7 @@ from segops.training.records import read
 def archived_events(
     folder: Path, settings: Settings, context_keys: frozenset[str]
 ) -> Iterator[tuple[str, Event]]:
-    """Yield the archived events of all partitions, each with its profile, in order of time as far as logs are.
+    """Yield the archived events of all partitions, each with its profile, by time as far as logs are.
 
     Raises UserError if the folder has no archive of this application's profile events, and ArchiveError if a
     file is damaged. Erased records are not there.
