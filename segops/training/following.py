@@ -56,6 +56,7 @@ class Follower:
         self._written: tuple[dict[int, int], int] | None = None
         self._counted: dict[str, int] = {}
         self._made_ms = 0
+        self._made_of: dict[int, int] = {}
         self._lag = _CAUGHT_UP
 
     async def begin(self, partitions: int) -> None:
@@ -91,14 +92,19 @@ class Follower:
             if now_s >= lag_s:
                 await self._export_lag()
                 lag_s = now_s + _LAG_INTERVAL_S
-            if self._lag < _CAUGHT_UP and wall_ms() >= self._made_ms + train.interval_ms:
+            if self._is_due(train.interval_ms):
                 await make()
-                self._made_ms = wall_ms()
+                self._made_ms, self._made_of = wall_ms(), dict(self._offsets)
                 await self._write()
             if now_s >= snapshot_s + train.snapshot_interval_ms / 1000:
                 await self._write()
                 snapshot_s = time.monotonic()
         await self._write()
+
+    def _is_due(self, interval_ms: int) -> bool:
+        """Return whether models are to be made: there is something new, and what followed it is read, too."""
+        is_new = self._made_of != self._offsets
+        return is_new and self._lag < _CAUGHT_UP and wall_ms() >= self._made_ms + interval_ms
 
     async def _fetch(self, merger: Merger[Read]) -> set[int]:
         """Read more of the partitions of which nothing waits; return those that are read to their ends."""

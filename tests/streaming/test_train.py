@@ -145,7 +145,7 @@ def trainer(stack: Stack, broker: LocalBroker, reserve: Reserve) -> Trainer:
 
 @pytest.mark.parametrize("point", [p if p == _QUICK else in_rest(p) for p in TRAIN_POINTS])
 def test_a_killed_trainer_makes_the_model_of_all_events(trainer: Trainer, point: str) -> None:
-    events = Shop(customers=150, days=25).events()
+    events = Shop(customers=220, days=25).events()
     half = len(events) // 2
     trainer.send(events[:half])
     killed = trainer.start(SEGOPS_CRASH_AT=f"{point}:2")
@@ -163,7 +163,7 @@ def test_a_killed_trainer_makes_the_model_of_all_events(trainer: Trainer, point:
 
 
 def test_a_published_model_is_in_force_and_its_drift_is_measured(trainer: Trainer) -> None:
-    events = Shop(customers=150, days=32).events()
+    events = Shop(customers=220, days=32).events()
     begin_ms = events[0][1].time_ms
     trainer.send([each for each in events if each[1].time_ms < begin_ms + 25 * DAY_MS])
     process = trainer.start("--publish", "--yes")

@@ -91,6 +91,8 @@ def test_an_event_begins_the_quiet_again() -> None:
     late_ms = DAY_MS + 10 * HOUR_MS
     events = [("user_id:u", event("View", at_ms, n)) for n, at_ms in enumerate((DAY_MS, late_ms))]
     found = observed(events, 200 * DAY_MS)
+    between = [each for each in known(found) if DAY_MS < each.at_ms < late_ms]
+    assert [each.vector[1] for each in between] == [1, 1]  # 1 and 4 hours after the first event
     after = [each.at_ms - late_ms for each in known(found) if each.at_ms > late_ms]
     assert len(after) == len(QUIET_MS) and after[0] < 1.5 * HOUR_MS
 
