@@ -53,6 +53,7 @@ from segops.streaming.partition.control import REFUSALS
 from segops.streaming.web import worker_pages
 from segops.tracking.model import VIOLATION_REASONS
 from segops.tracking.parsing import load as load_plans
+from segops.training.metrics import TrainingMetrics
 
 ROOT = Path(__file__).parents[1]
 FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
@@ -110,6 +111,7 @@ def metric_rows() -> Iterator[list[str]]:
         ServeMetrics(registry),
         ConsoleMetrics(registry),
         McpMetrics(registry),
+        TrainingMetrics(registry),
     )
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):

@@ -65,6 +65,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of segment files.",
     "timeline": "List a person's events and membership changes.",
     "topics": "Create, verify or describe the topics.",
+    "train": "Learn from the stream how likely an event follows.",
     "tracking-plans": "Say what the events of a source may look like, and see what violates it.",
     "up": "Run the whole system on this machine.",
     "version": "Print the version.",

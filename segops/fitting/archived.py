@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from segops.archive.ledger import latest
-from segops.archive.reading import in_log_order
-from segops.archive.storage import FolderStorage
+from segops.archive.reading import logs_in
 from segops.archive.tables import ArchivedRecord
 from segops.config import Settings
 from segops.core.errors import RejectedEvent, UserError
@@ -44,7 +42,7 @@ def read_archive(
     ArchiveError if a file is damaged.
     """
     topic = settings.topics.profile_events
-    records = heapq.merge(*_partitions(folder, topic), key=lambda record: record.timestamp)
+    records = heapq.merge(*logs_in(folder, topic), key=lambda record: record.timestamp)
     rfm = Rfm(Purchases(_PERIOD_MS, currency), (), (), (), ())
     segments = SegmentSet([Definition("orders", "Orders", RfmNode(rfm, (), ()))])
     replay = Replay(segments, wall_ms=now_ms, limits=limits_of(settings))
@@ -56,17 +54,6 @@ def read_archive(
     if not found:
         raise UserError(f"{folder}: the archive of {topic} has no order (event Order Completed)")
     return found
-
-
-def _partitions(folder: Path, topic: str) -> Iterator[Iterator[ArchivedRecord]]:
-    storage = FolderStorage(folder)
-    places = sorted(each.name for each in (folder / topic).glob("*") if each.name.isdigit())
-    if not places:
-        raise UserError(f"{folder}: expected an archive with the folder {topic} (SEGOPS_TOPIC_PREFIX)")
-    for number in places:
-        manifest = latest(storage, topic, int(number))
-        if manifest is not None:
-            yield in_log_order(storage, manifest.folder, manifest.files)
 
 
 def _event(record: ArchivedRecord, replay: Replay, settings: Settings) -> Event | None:

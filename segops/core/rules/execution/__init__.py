@@ -7,6 +7,7 @@ from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LISTS, 
 from segops.core.rules.execution.leaves import VIEWS, held_since
 from segops.core.rules.execution.readings import Reading
 from segops.core.rules.execution.rhythm import session_figure
+from segops.core.rules.execution.scores import numbers_reading
 from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, aging, combined
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "features_of",
     "figure_value",
     "held_since",
+    "numbers_reading",
     "ratio_value",
     "reading_of",
     "session_figure",

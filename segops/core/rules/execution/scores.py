@@ -19,6 +19,7 @@ from segops.core.rules.figures import Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
 from segops.core.scoring import SCORERS
 from segops.core.scoring.figure_scores import MAX_DAYS, Scorers, input_number
+from segops.core.scoring.models import Input
 from segops.core.scoring.order_scores import OrderScore, numbers_in, rank_among
 
 ReadingOf = Callable[[Figure], Reading]
@@ -157,10 +158,7 @@ class _Rising:
         return self._scorer.of(self._numbers(read, now_ms))
 
     def _numbers(self, read: Sequence[Any], now_ms: int) -> list[float]:
-        values = list(read)
-        for number in self._ages:
-            values[number] = _days(values[number], now_ms)
-        return [input_number(*each) for each in zip(self._inputs, values, strict=True)]
+        return _numbers(self._inputs, self._ages, read, now_ms)
 
     def next_crossing(
         self, read: Sequence[Any], numbers: Sequence[Any], now_ms: int, view: Callable[[Any], Any]
@@ -212,3 +210,25 @@ def _whole_days(since: Sequence[int], after_ms: int, upto_ms: int) -> list[int]:
             found.add(at)
             at += DAY_MS
     return sorted(found)
+
+
+def _numbers(inputs: Sequence[Input], ages: Sequence[int], read: Sequence[Any], now_ms: int) -> list[float]:
+    """Return the numbers of inputs from what was read of their figures; ``ages``: those that are in days."""
+    values = list(read)
+    for number in ages:
+        values[number] = _days(values[number], now_ms)
+    return [input_number(*each) for each in zip(inputs, values, strict=True)]
+
+
+def numbers_reading(inputs: Sequence[Input], reading_of: ReadingOf) -> Callable[[Profile, int], list[float]]:
+    """Return the function from a profile and an instant to the numbers of a model's inputs.
+
+    They are those that its score is computed from, so a model can be fitted on them.
+    """
+    readings = [reading_of(each.figure) for each in inputs]
+    ages = [number for number, each in enumerate(readings) if each.ages]
+
+    def numbers(profile: Profile, now_ms: int) -> list[float]:
+        return _numbers(inputs, ages, [each.read(profile, now_ms) for each in readings], now_ms)
+
+    return numbers
