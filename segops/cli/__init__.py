@@ -40,6 +40,7 @@ COMMANDS = {
     "lookups": "List, show and replace the look-up tables of segments.",
     "mcp": "Let assistants read segments and check drafts, by the Model Context Protocol.",
     "members": "List who is, or was, in a segment.",
+    "models": "Publish, show and bring back the scoring models that segments read.",
     "output": "Write memberships in the form that another system takes.",
     "plan": "Show exactly what publishing segments would change.",
     "pause": "Freeze the memberships of segments.",

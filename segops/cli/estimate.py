@@ -15,6 +15,7 @@ from segops.core.errors import UserError
 from segops.core.scans import MAX_SAMPLES
 from segops.core.segments import Definition, check_references
 from segops.kafka.definitions import DefinitionLog
+from segops.operations.completing import complete
 from segops.schemas.scan_views import EstimateView, view_estimate
 from segops.schemas.scans import EstimateRequest, estimate_request
 from segops.schemas.segments import load_drafts
@@ -76,7 +77,8 @@ def command(
     def question(log: DefinitionLog) -> EstimateRequest:
         written = {each.key for each in drafts}
         check_references([*drafts, *(each for each in log.definitions() if each.key not in written)])
-        return estimate_request(chosen, drafts, share=sample, samples=samples, funnel=funnel, near=near)
+        asked = complete(drafts, log)
+        return estimate_request(chosen, asked, share=sample, samples=samples, funnel=funnel, near=near)
 
     asked, scanned = scan_for(question, wait_s=wait, drafts=drafts)
     view = view_estimate(scanned)

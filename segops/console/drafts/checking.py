@@ -19,6 +19,7 @@ from segops.core.scans import with_references
 from segops.core.segments import Definition, SegmentSet, check_references
 from segops.schemas.issues import form_issues
 from segops.schemas.lookups import Blocks
+from segops.schemas.published_models import carried_models
 from segops.schemas.segment_reading import Reading
 from segops.schemas.segments import SegmentFileForm, definition_to_record
 
@@ -87,6 +88,7 @@ def _reading(
     reading.use_tables(Blocks(form.lookups, form.postal_codes))
     if reading.tables is not None:
         reading.tables = {**tables_in_force(published.values(), document.key), **reading.tables}
+    reading.use_models(None, carried_models(published.values()))
     reading.use_scores(form.scores)
     reading.use_indicators(form.indicators)
     reading.publish_indicators()

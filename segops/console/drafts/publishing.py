@@ -22,7 +22,7 @@ from segops.schemas.definition_blocks import written_blocks
 from segops.schemas.segments import definition_from_record, definition_to_record
 
 #: Keys of a published record that a person does not write.
-_RECORD_ONLY: Final = ("version", "paused", "lists", "lookups")
+_RECORD_ONLY: Final = ("version", "paused", "lists", "lookups", "models")
 
 
 class Stale(Exception):
@@ -66,7 +66,7 @@ def document_of(definition: Definition, published: Mapping[str, Definition]) -> 
     """Return a published definition as a segment file that means the same.
 
     Indicators that are published themselves are written as they are there; the others only name a figure.
-    Look-up tables are left out: drafts read the published ones.
+    Look-up tables and models are left out: drafts read the published ones.
     """
     record = msgspec.json.decode(definition_to_record(definition))
     blocks = {name: each for name, each in written_blocks(definition).items() if name not in _RECORD_ONLY}

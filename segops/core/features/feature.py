@@ -47,8 +47,8 @@ class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
     ``kind`` is count, sum (with the number of values, so that avg can read it, too), min, max, distinct,
-    latest, earliest, most_frequent, first or last; or sequence, or orders; or history, of the trait at
-    ``path`` instead of events. ``capacity`` limits what count and distinct keep (None: no limit); it is not
+    latest, earliest, most_frequent, first or last; or sequence, orders or purchases; or history, of the trait
+    at ``path`` instead of events. ``capacity`` limits what count and distinct keep (None: no limit). It is no
     part of the identity, except in a window that begins with an anchor. ``convert`` is the conversion of the
     value at ``path``, ``money`` its currency.
 

@@ -186,8 +186,8 @@ class OrdersReducer:
             yield now_ms, PurchaseTotals(None, 0, ZERO)
             return
         begin = bisect_right(state.orders, now_ms - self.period_ms, key=_time_of)
-        orders = _valid(state, state.orders[begin:])
-        revenues = _net_revenues(state, orders)
+        orders = valid_orders(state, state.orders[begin:])
+        revenues = net_revenues(state, orders)
         last_ms = state.last_ms if state.last_ms > -MAX_MS else None
         at, net = now_ms, reduce(add_exact, revenues, ZERO)
         for left, order in enumerate(orders):
@@ -210,7 +210,7 @@ def _gone(state: Orders) -> int:
     return state.last_ms if state.last_ms > latest_ms else -MAX_MS
 
 
-def _valid(state: Orders, orders: list[Order]) -> list[Order]:
+def valid_orders(state: Orders, orders: list[Order]) -> list[Order]:
     """Return the orders that are not cancelled."""
     if not state.cancellations:
         return orders
@@ -219,7 +219,7 @@ def _valid(state: Orders, orders: list[Order]) -> list[Order]:
 
 
 def _last(state: Orders, orders: list[Order]) -> int:
-    valid = _valid(state, orders)
+    valid = valid_orders(state, orders)
     return valid[-1].time_ms if valid else -MAX_MS
 
 
@@ -233,7 +233,7 @@ def _precedence(part: str, row: Order) -> tuple[int, bool, Decimal]:
     return row.time_ms, part == "whole_refunds", -row.amount
 
 
-def _net_revenues(state: Orders, orders: list[Order]) -> list[Decimal]:
+def net_revenues(state: Orders, orders: list[Order]) -> list[Decimal]:
     """Return the net revenue of each order."""
     found: dict[str, list[tuple[int, int, Decimal]]] = {}
     for rank, part in enumerate(_PRICED):

@@ -15,6 +15,7 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, thawed
 from segops.core.scoring import SCORERS
+from segops.core.scoring.models import models_of
 
 
 def reads_rfm(node: Node) -> bool:
@@ -29,7 +30,12 @@ def names_of_areas(node: Node) -> set[str]:
 
 def names_of_scores(node: Node) -> set[str]:
     """Return the names of the scores that a rule reads."""
-    return {each.name for each in _read_by(node) if isinstance(each, (ScoreNode, ScoreFigure))}
+    return {each.name for each in scores_of(node)}
+
+
+def scores_of(node: Node) -> Iterator[ScoreNode | ScoreFigure]:
+    """Yield the nodes and figures of a rule that are scores."""
+    yield from (each for each in _read_by(node) if isinstance(each, (ScoreNode, ScoreFigure)))
 
 
 def _read_by(node: Node) -> Iterator[object]:
@@ -51,4 +57,11 @@ def _thawed_figures(figure: object) -> Iterator[object]:
 
 def unfitted_scores(node: Node) -> list[str]:
     """Return the names of the scores that a rule reads and that no model has, sorted."""
-    return sorted(names_of_scores(node) - SCORERS.keys())
+    found = (each for each in scores_of(node) if each.model is None)
+    return sorted({each.name for each in found} - SCORERS.keys())
+
+
+def names_of_models(node: Node) -> set[str]:
+    """Return the names of the models, existing or not, that the scores of a rule need."""
+    scores = names_of_scores(node) - SCORERS.keys()
+    return {name for score in scores for name in models_of(score)}

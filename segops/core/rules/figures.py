@@ -13,6 +13,7 @@ from segops.core.features.feature import Money
 from segops.core.operators import Predicate
 from segops.core.refresh import Refresh
 from segops.core.scoring.rfm import Rfm
+from segops.core.scoring.scored import Scored
 
 if TYPE_CHECKING:  # the tree of a rule contains these nodes
     from segops.core.rules.model import Path, Selection
@@ -46,10 +47,11 @@ class TraitFigure(msgspec.Struct, frozen=True, tag="trait"):
     path: Path
 
 
-class ScoreFigure(msgspec.Struct, frozen=True, tag="score"):
-    """The score ``name``."""
+class ScoreFigure(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):
+    """The score ``name``. ``model``: what it is computed from; None: no model has it."""
 
     name: str
+    model: Scored | None = None
 
 
 class DigitFigure(msgspec.Struct, frozen=True, tag="digit"):

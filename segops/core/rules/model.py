@@ -26,6 +26,7 @@ from segops.core.rules.figures import Ratio as Ratio
 from segops.core.scoring import scorer_of
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
+from segops.core.scoring.scored import Scored
 from segops.core.windows import Calendar, Window
 
 
@@ -207,15 +208,16 @@ class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
         return all(test.holds(getattr(score, name), now_ms) for name, test in self.tests)
 
 
-class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
-    """The score ``name`` satisfies ``test``."""
+class ScoreNode(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):
+    """The score ``name`` satisfies ``test``. ``model``: what it is computed from; None: no model has it."""
 
     name: str
     test: Predicate
+    model: Scored | None = None
 
     @property
     def scorer(self) -> Scorer:
-        """The scoring model."""
+        """The scoring model of a score without ``model``."""
         return scorer_of(self.name)
 
     @property
@@ -326,7 +328,7 @@ def side(node: Node, *, inside: bool) -> Node:
 
 def _has_value(node: ScoreNode | RfmNode) -> Node:
     if isinstance(node, ScoreNode):
-        return ScoreNode(node.name, Predicate((("exists", True),)))
+        return ScoreNode(node.name, Predicate((("exists", True),)), node.model)
     return RfmNode(node.rfm, (), (("recency", Predicate((("gte", 1),))),))
 
 

@@ -11,15 +11,11 @@ Times are in days. Sums of logarithms replace products, so that hundreds of orde
 
 from __future__ import annotations
 
-from math import exp, lgamma, log
-from typing import Final
+from math import exp, expm1, lgamma, log, log1p
 
 import msgspec
 
-from segops.core.scoring.hypergeometric import hyp2f1
-
-#: This close to a = 1 the expectation is lost in rounding: it is the mean of its values on both sides.
-_NEAR_ONE: Final = 1e-5
+from segops.core.scoring.hypergeometric import hyp2f1_excess
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
@@ -76,21 +72,26 @@ class Buying(msgspec.Struct, frozen=True):
         """Return the expected number of orders in the ``days`` after ``of.age`` ([1] equation 10).
 
         Euler's transformation (DLMF 15.8.1) of its 2F1 cancels the power that overflows with many orders, and
-        leaves a series whose terms fall faster the more orders there are.
+        leaves a series whose terms fall faster the more orders there are. Its division by a - 1 is done term
+        by term, so that a may be near 1.
 
         >>> tea = Buying(r=0.243, alpha=4.414, a=0.793, b=2.426)
         >>> round(tea.expected_orders(History(2, 30.43, 38.86), 39), 3)
         1.226
         """
-        if abs(self.a - 1) < _NEAR_ONE:
-            around = (1 - 2 * _NEAR_ONE, 1 + 2 * _NEAR_ONE)
-            return sum(msgspec.structs.replace(self, a=a).expected_orders(of, days) for a in around) / 2
+        return self.p_alive(of) * self.orders_if_alive(of, days)
+
+    def orders_if_alive(self, of: History, days: float) -> float:
+        """Return ``expected_orders`` of a customer who is one for certain at ``of.age``."""
         x, survived = of.repeats, self.b + of.repeats + self.modified
-        start, end = self.alpha + of.age, self.alpha + of.age + days
-        c = self.a + survived - 1
-        gauss = hyp2f1(c - self.r - x, self.a - 1, c, days / end)
-        grown = exp((self.a - 1) * log(start / end)) * gauss
-        return self.p_alive(of) * c / (self.a - 1) * (1 - grown)
+        start = self.alpha + of.age
+        c, power = self.a + survived - 1, self.a - 1
+        shrunk = -log1p(days / start)
+        excess = hyp2f1_excess(c - self.r - x, self.a, c, days / (start + days))
+        grown = -shrunk - excess
+        if power:
+            grown = -expm1(power * shrunk) / power - exp(power * shrunk) * excess
+        return c * grown
 
     def _may_be_lost(self, of: History) -> bool:
         return of.repeats > 0 or self.modified

@@ -1,26 +1,50 @@
-"""Gauss's hypergeometric function, by its power series."""
+"""Gauss's hypergeometric function, by its power series, as the models of buying need it."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import log
 from typing import Final
 
-#: A term that adds less than this part of the sum ends the series.
-_PRECISION: Final = 1e-16
-_MAX_TERMS: Final = 100_000
+#: The logarithm of the part of the sum that the terms left out may have.
+_PRECISION: Final = 40.0
+_MAX_TERMS: Final = 131_072
+#: Numbers of terms are multiples of it, so that customers share them.
+_STEP: Final = 16
 
 
-def hyp2f1(a: float, b: float, c: float, z: float) -> float:
-    """Return 2F1(a, b; c; z) for 0 <= z < 1, where c is no negative integer or zero (DLMF 15.2.1).
+def hyp2f1_excess(a: float, b: float, c: float, z: float) -> float:
+    """Return (2F1(a, b - 1; c; z) - 1) / (b - 1) for 0 <= z < 1, b > 0, c > 0 (DLMF 15.2.1).
 
-    Few terms are enough where c is large beside a and b. Raises ArithmeticError where 100,000 are not enough.
+    The first term of the series is 1, and each of the others contains b - 1: without both, nothing is lost in
+    rounding where b is near 1. Raises ArithmeticError where 131,072 terms are not enough.
 
-    >>> round(hyp2f1(1.0, 1.0, 2.0, 0.5), 12)  # -log(1 - z) / z
-    1.38629436112
+    >>> round(hyp2f1_excess(1.0, 1.0, 2.0, 0.5), 12)  # the derivative by b of 2F1(1, b; 2; 1/2) at b = 0
+    0.30685281944
     """
-    total = term = 1.0
-    for n in range(_MAX_TERMS):
-        term *= (a + n) * (b + n) / ((c + n) * (n + 1)) * z
-        total += term
-        if abs(term) <= _PRECISION * abs(total):
-            return total
-    raise ArithmeticError(f"2F1({a}, {b}; {c}; {z}) does not converge")
+    if z <= 0:
+        return 0.0
+    found = 0.0
+    for term in _terms(a, b, c, _number_of_terms(a, b, c, z)):
+        found = found * z + term
+    return found * z
+
+
+def _number_of_terms(a: float, b: float, c: float, z: float) -> int:
+    """Return how many terms are enough: they fall by z each, times a power of their number."""
+    decay = -log(z)
+    needed = _PRECISION / decay
+    needed += max(a + b - c - 1, 0.0) * log(1 + needed) / decay
+    if needed > _MAX_TERMS:
+        raise ArithmeticError(f"2F1({a}, {b - 1}; {c}; {z}) needs more than {_MAX_TERMS:,} terms")
+    return _STEP * (int(needed) // _STEP + 1)
+
+
+@lru_cache(maxsize=2_048)
+def _terms(a: float, b: float, c: float, number: int) -> tuple[float, ...]:
+    """Return the factors of the powers of z, the highest power first; many customers share them."""
+    found, term = [], a / c
+    for n in range(1, number + 1):
+        found.append(term)
+        term *= (a + n) * (b + n - 1) / ((c + n) * (n + 1))
+    return tuple(reversed(found))

@@ -61,12 +61,10 @@ def lifetime_value(
     >>> lifetime_value(tea, of, 40.0, days=90, monthly_discount=0.01) < 18.1
     True
     """
-    value = before = 0.0
-    passed, months = 0.0, 0.0
+    value = before = passed = 0.0
     while passed < days:
         passed = min(passed + MONTH, days)
-        months = passed / MONTH
-        orders = buying.expected_orders(of, passed)
-        value += (orders - before) * order_value / (1 + monthly_discount) ** months
+        orders = buying.orders_if_alive(of, passed)
+        value += (orders - before) / (1 + monthly_discount) ** (passed / MONTH)
         before = orders
-    return value
+    return buying.p_alive(of) * order_value * value

@@ -18,6 +18,7 @@ from segops.core.rules.execution.frozen import projection, sampled
 from segops.core.rules.execution.leaf import FIRST, LATEST, Leaf, itself
 from segops.core.rules.execution.leaves import KINDS, VIEWS, exact_test
 from segops.core.rules.execution.readings import DAY_MS, Reading, exact_number
+from segops.core.rules.execution.scores import score_reading
 from segops.core.rules.execution.verdicts import Unfold, aging, evaluated
 from segops.core.rules.figures import (
     AggregateFigure,
@@ -332,8 +333,10 @@ def _latest_ms(profile: Profile, _now_ms: int) -> int | None:
     return None if profile.first_ms is None else profile.latest_ms
 
 
-#: How to read a score that is declared and not fitted yet.
-_UNFITTED = _constant(lambda _profile, _now_ms: None)
+def _score(figure: ScoreFigure) -> Reading:
+    return SCORES.get(figure.name) or score_reading(figure, reading_of)
+
+
 #: Score -> how to read it.
 SCORES: dict[str, Reading] = {"recency_days": _constant(_latest_ms, ages=True, reads=(FIRST, LATEST))}
 
@@ -341,7 +344,7 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: _trait,
-    ScoreFigure: lambda figure: SCORES.get(figure.name, _UNFITTED),
+    ScoreFigure: _score,
     DigitFigure: lambda figure: _of_rfm(figure.rfm, attrgetter(figure.name)),
     TierFigure: lambda figure: _of_rfm(figure.rfm, figure.rfm.tier),
     DaysFigure: _days,

@@ -15,6 +15,7 @@ from segops.core.rules.parsing.indicators import (
     read_indicators,
     read_published,
 )
+from segops.core.rules.parsing.inputs import figure_names, read_input_figure
 from segops.core.rules.parsing.lookups import TABLE_PATTERN
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import HEADS, REFRESHED, read_rule, windows_of
@@ -64,10 +65,12 @@ __all__ = [
     "Reader",
     "Reads",
     "figure_form",
+    "figure_names",
     "path_of_element",
     "read_alerts",
     "read_areas",
     "read_indicators",
+    "read_input_figure",
     "read_policy",
     "read_published",
     "read_rfm",

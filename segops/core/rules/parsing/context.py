@@ -10,6 +10,7 @@ from segops.core.errors import DefinitionError, Issue
 from segops.core.lookups import LookupTable
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import ListInForce
+from segops.core.scoring.models import Model
 from segops.core.scoring.rfm import Rfm
 
 #: Limit on the nodes of a rule: to find its next flip, every leaf is evaluated at every edge.
@@ -52,6 +53,8 @@ class Context:
         self.lists: Mapping[str, ListInForce] = {}
         #: The scores that the file declares. None if the block is invalid: any name is accepted.
         self.scores: Collection[str] | None = ()
+        #: The models in force, by name: bound to the rules that read their scores.
+        self.models: Mapping[str, Model] = {}
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 

@@ -28,9 +28,10 @@ from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
 from segops.core.rules.parsing.rfm import DIGITS
-from segops.core.rules.parsing.scores import read_score_name
+from segops.core.rules.parsing.scores import bound_model, read_score_name
 from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, only_keys, read_window
+from segops.core.scoring.models import STILL_SCORES
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import kind
 
@@ -61,6 +62,7 @@ def read_compare(node: Reader) -> model.Node:
     (first, second), refresh = thawed(form, (first, second))
     if first == second:
         form.fail("expected two different figures, got the same one twice")
+    _check_moves(form, first, second)
     compare = Compare(first, relation, second)
     return compare if refresh is None else frozen(compare, refresh, form)
 
@@ -75,6 +77,7 @@ def read_ratio(node: Reader) -> model.Node:
         form.fail("expected two different figures, got the same one twice")
     if is_age(upper) and is_age(lower):
         form.fail("expected at most one figure in days: both of these rise with time")
+    _check_moves(form, upper, lower)
     ratio = Ratio(upper, lower, test)
     return ratio if refresh is None else frozen(ratio, refresh, form)
 
@@ -82,6 +85,19 @@ def read_ratio(node: Reader) -> model.Node:
 def is_age(figure: Figure | Number) -> bool:
     """Return whether a figure rises by one every day."""
     return isinstance(figure, DaysFigure) or figure == ScoreFigure("recency_days")
+
+
+def moves(figure: Figure | Number) -> bool:
+    """Return whether a figure is a score that may move with every millisecond."""
+    return isinstance(figure, ScoreFigure) and figure.name not in STILL_SCORES
+
+
+def _check_moves(form: Reader, one: Figure | Number, other: Figure | Number) -> None:
+    """Check that no score beside it moves with time where a figure does. Published rules were checked."""
+    if form.context.published:
+        return
+    if (moves(one) and (moves(other) or is_age(other))) or (moves(other) and is_age(one)):
+        form.fail("expected at most one score or figure in days: both of these move with time")
 
 
 def _figure_or_number(reader: Reader) -> Figure | Number:
@@ -147,7 +163,8 @@ def _trait(reader: Reader, head: str) -> TraitFigure:
 
 
 def _score(reader: Reader, head: str) -> ScoreFigure:
-    return ScoreFigure(read_score_name(reader.at(head)))
+    form = reader.at(head)
+    return ScoreFigure(read_score_name(form), bound_model(form))
 
 
 def _rfm(reader: Reader, head: str) -> DigitFigure | TierFigure:
@@ -167,6 +184,8 @@ def _ratio(reader: Reader, head: str) -> Figure:
         form.fail("expected two different figures, got the same one twice")
     if is_age(upper) or is_age(lower):
         form.fail("expected no figure in days: only the node ratio divides days")
+    if moves(upper) or moves(lower):
+        form.fail("expected no score: only the node ratio divides what moves with time")
     figure = RatioFigure(upper, lower)
     return figure if refresh is None else FrozenFigure(figure, refresh)
 

@@ -33,6 +33,7 @@ from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_fig
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.refresh import frozen
 from segops.core.rules.parsing.rfm import named_tiers
+from segops.core.scoring.models import MOVING_SCORES
 from segops.core.values import exact
 
 INDICATOR_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -105,6 +106,9 @@ def _publication(form: Reader, figure: Figure) -> PublishedFigure | None:
         lambda: _change_by(written["change_by"], figure) if "change_by" in written else None,
         lambda: _period(form, written) if {"at_most", "per"} & written.keys() else None,
     )
+    moves = isinstance(figure, ScoreFigure) and figure.name in MOVING_SCORES
+    if moves and change_by is None and not form.context.published:
+        form.fail("missing change_by: this score moves with every millisecond, such as {change_by: 0.05}")
     return PublishedFigure(figure, change_by, per_ms)
 
 
@@ -181,7 +185,7 @@ _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: lambda figure, form: model.Trait(figure.path, form.test()),
-    ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate()),
+    ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate(), figure.model),
     DigitFigure: _digit,
     DaysFigure: _days,
     TierFigure: lambda figure, form: model.RfmNode(figure.rfm, named_tiers(form)),
