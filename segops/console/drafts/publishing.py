@@ -16,6 +16,7 @@ from segops.core.scans import Limits
 from segops.core.segments import Definition
 from segops.kafka.definitions import DefinitionLog
 from segops.operations import plans
+from segops.operations.completing import completed, models_in_force
 from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.plans import Wait
 from segops.schemas.definition_blocks import written_blocks
@@ -50,7 +51,9 @@ def decide(edit: Edit, log: DefinitionLog) -> list[DefinitionChange]:
     if fingerprint(former) != edit.seen:
         raise Stale(definition.key, former)
     indicators = [each for each in edit.found.beside if each.is_indicator]
-    return plan(log, [definition, *indicators], prune=False)
+    # The models in force may be newer than those that the draft was checked with.
+    models = models_in_force(log)
+    return plan(log, [completed(each, models) for each in (definition, *indicators)], prune=False)
 
 
 async def publish(settings: Settings, edit: Edit, *, limited: bool, wait_s: float) -> list[DefinitionChange]:

@@ -12,6 +12,7 @@ from segops.console.pages import (
     data,
     destinations,
     lifecycle,
+    models,
     overview,
     people,
     person,
@@ -46,6 +47,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     audiences,
     destinations,
     data,
+    models,
     settings,
 )
 

@@ -6,6 +6,7 @@ import "./conditions.js";
 import "./names.js";
 import "./predicates.js";
 import "./rfm.js";
+import "./scores.js";
 import "./sequence.js";
 import { card } from "./cards.js";
 import { Suggestions } from "./controls.js";
