@@ -345,13 +345,14 @@ def _tree(form: Reader, inputs: int) -> models.Tree:
     nodes = partial(_whole_numbers, most=MAX_TREE_NODES - 1)
     reads: Reads = {"feature": index, "threshold": number, "left": nodes, "right": nodes, "value": number}
     tree = models.Tree(*form.record(reads, "{feature: [0, -1, -1], threshold: [5, 0, 0], left: …}"))
-    size = len(tree.feature)
-    for key in ("threshold", "left", "right", "value"):
-        if len(getattr(tree, key)) != size:
-            form.at(key).fail(f"expected {size} values, one for each node, got {len(getattr(tree, key))}")
+    size = len(tree.tested)
+    lists = {"threshold": tree.threshold, "left": tree.left, "right": tree.right, "value": tree.leaves}
+    for key, found in lists.items():
+        if len(found) != size:
+            form.at(key).fail(f"expected {size} values, one for each node, got {len(found)}")
     for at in range(size):
         children = (tree.left[at], tree.right[at])
-        if tree.feature[at] >= 0 and not all(at < child < size for child in children):
+        if tree.tested[at] >= 0 and not all(at < child < size for child in children):
             form.fail(f"node {at}: expected children after it, up to {size - 1}, got {children}")
     return tree
 

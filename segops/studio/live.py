@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from segops.catalogue.views import EventView, catalogue_form, currency_of
 from segops.core.errors import UserError
+from segops.core.rules.blocks import names_of_scores
 from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import GRID
 from segops.core.segments import Definition
@@ -32,10 +33,10 @@ def catalogue_of(
 
 
 def _published(known: Sequence[Definition]) -> dict[str, Any]:
-    scores = {name for each in known for name in each.scores or ()}
+    scores = {name for each in known for name in (*(each.scores or ()), *names_of_scores(each.when))}
     return {
         "segments": sorted(each.key for each in known),
-        "scores": dict.fromkeys([*SCORERS, *sorted(scores)], "number"),
+        "scores": dict.fromkeys([*SCORERS, *sorted(scores - SCORERS.keys())], "number"),
         "rfm": list(GRID),
         "places": {name: place for each in known for name, place in _points(each)},
     }

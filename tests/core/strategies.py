@@ -296,6 +296,7 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
     every += [comparisons(), comparisons(), ratios()]
     every.append(import_module(".strategies_frozen", __package__).frozen_rules())
     every.append(import_module(".strategies_times", __package__).timed_leaves)
+    every += [import_module(".strategies_scores", __package__).score_rules()] * 2
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return every

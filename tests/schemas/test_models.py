@@ -81,7 +81,7 @@ def test_models_of_each_kind_are_read() -> None:
     assert convert.parameters.calibration == Isotonic(((0.0, 0.01), (0.5, 0.4), (1.0, 0.9)))
     assert convert.scores == ("convert_24h", "intent")
     assert isinstance(trees.parameters, TreesParameters)
-    assert trees.parameters.trees[0].feature == (0, -1, -1)
+    assert trees.parameters.trees[0].tested == (0, -1, -1)
     assert trees.parameters.logistic
 
 

@@ -73,7 +73,8 @@ def feature_label(feature: Feature) -> str:
     if feature.sequence is not None:
         return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
     if feature.purchases is not None:
-        return f"orders of the last {format_duration(feature.purchases.period_ms)}"
+        days = format_duration(feature.purchases.period_ms)
+        return "days with orders" if feature.kind == "purchases" else f"orders of the last {days}"
     if feature.length_ms is not None:
         return _of_length(feature, feature.length_ms)
     if feature.days is not None:

@@ -17,7 +17,7 @@ def first_outside(inside: Callable[[int], bool], begin: int, end: int, guess: in
 
     >>> tried = []
     >>> first_outside(lambda at: tried.append(at) or at < 70, 0, 1_000_000, 71), tried
-    (70, [71, 70, 69])
+    (70, [71, 70, 68, 69])
     """
     if begin >= end:
         return None

@@ -28,6 +28,8 @@ from segops.core.values import kind
 _GREATEST: Final = 1e100
 #: Log-odds beyond it are certain.
 _CERTAIN: Final = 700.0
+#: Days of a figure beyond it count as it: no score of days moves for good.
+MAX_DAYS: Final = 3_650
 #: The days of which ``intent`` knows the usual score; each counts half as much as the one after it.
 BASE_DAYS: Final = 7
 
@@ -173,9 +175,9 @@ class TreesScore(msgspec.Struct, frozen=True, tag="trees"):
         total = self.parameters.intercept
         for tree in self.parameters.trees:
             at = 0
-            while (feature := tree.feature[at]) >= 0:
+            while (feature := tree.tested[at]) >= 0:
                 at = tree.left[at] if numbers[feature] <= tree.threshold[at] else tree.right[at]
-            total += tree.value[at]
+            total += tree.leaves[at]
         return self._finished(total)
 
     def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
@@ -192,7 +194,7 @@ class TreesScore(msgspec.Struct, frozen=True, tag="trees"):
         found = [0.0] * len(self.inputs)
         for tree in self.parameters.trees:
             means, at = _means(tree), 0
-            while (feature := tree.feature[at]) >= 0:
+            while (feature := tree.tested[at]) >= 0:
                 before = means[at]
                 at = tree.left[at] if numbers[feature] <= tree.threshold[at] else tree.right[at]
                 found[feature] += means[at] - before
@@ -207,9 +209,9 @@ def _reached(tree: Tree, lows: Sequence[float], highs: Sequence[float]) -> list[
     found, waiting = [], [0]
     while waiting:
         at = waiting.pop()
-        feature = tree.feature[at]
+        feature = tree.tested[at]
         if feature < 0:
-            found.append(tree.value[at])
+            found.append(tree.leaves[at])
             continue
         if lows[feature] <= tree.threshold[at]:
             waiting.append(tree.left[at])
@@ -220,9 +222,9 @@ def _reached(tree: Tree, lows: Sequence[float], highs: Sequence[float]) -> list[
 
 def _means(tree: Tree) -> list[float]:
     """Return the mean of the leaves below each node."""
-    sums, counts = list(tree.value), [1] * len(tree.value)
-    for at in range(len(tree.feature) - 1, -1, -1):
-        if tree.feature[at] >= 0:
+    sums, counts = list(tree.leaves), [1] * len(tree.leaves)
+    for at in range(len(tree.tested) - 1, -1, -1):
+        if tree.tested[at] >= 0:
             children = (tree.left[at], tree.right[at])
             counts[at] = sum(counts[child] for child in children)
             sums[at] = sum(sums[child] for child in children)
@@ -246,8 +248,7 @@ class IntentScore(msgspec.Struct, frozen=True, tag="intent"):
 
     def of(self, numbers: Sequence[float]) -> float:
         """Return the score; 0 where the usual probability is 0."""
-        now, usual = self._both(numbers)
-        return self._ratio(now, usual)
+        return self._ratio(*self.both(numbers))
 
     def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
         """Return bounds of the score."""
@@ -260,7 +261,8 @@ class IntentScore(msgspec.Struct, frozen=True, tag="intent"):
             self._ratio(most[0], usual_low) if usual_low else _GREATEST
         )
 
-    def _both(self, numbers: Sequence[float]) -> tuple[float, float]:
+    def both(self, numbers: Sequence[float]) -> tuple[float, float]:
+        """Return the probability now, and the usual one."""
         now, *before = map(self.now.of, self._days(numbers))
         return now, _decayed(before)
 

@@ -9,6 +9,8 @@ from typing import Final
 #: The logarithm of the part of the sum that the terms left out may have.
 _PRECISION: Final = 40.0
 _MAX_TERMS: Final = 131_072
+#: Longer series are not kept.
+_SHARED: Final = 1_024
 #: Numbers of terms are multiples of it, so that customers share them.
 _STEP: Final = 16
 
@@ -25,7 +27,8 @@ def hyp2f1_excess(a: float, b: float, c: float, z: float) -> float:
     if z <= 0:
         return 0.0
     found = 0.0
-    for term in _terms(a, b, c, _number_of_terms(a, b, c, z)):
+    number = _number_of_terms(a, b, c, z)
+    for term in (_terms if number <= _SHARED else _terms.__wrapped__)(a, b, c, number):
         found = found * z + term
     return found * z
 

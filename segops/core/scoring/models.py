@@ -112,16 +112,17 @@ class WeightedParameters(msgspec.Struct, frozen=True, tag="weighted"):
 
 
 class Tree(msgspec.Struct, frozen=True):
-    """A tree: node 0 is its root. ``feature`` of a node is the index of an input, -1 in a leaf.
+    """A tree: node 0 is its root. ``tested`` of a node is the index of an input, -1 in a leaf.
 
-    A value at most ``threshold`` goes ``left``; ``value`` counts in leaves. Children come after their parent.
+    A value at most ``threshold`` goes ``left``; ``leaves`` has the value of each leaf. Children come after
+    their parent.
     """
 
-    feature: tuple[int, ...]
+    tested: tuple[int, ...]
     threshold: tuple[float, ...]
     left: tuple[int, ...]
     right: tuple[int, ...]
-    value: tuple[float, ...]
+    leaves: tuple[float, ...]
 
 
 class TreesParameters(msgspec.Struct, frozen=True, tag="trees"):

@@ -23,12 +23,12 @@ from segops.core.scoring.order_scores import OrderScore
 
 
 class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The scorer of a score; None if its models are not ``ready``, for ``reasons``.
+    """The formula of a score; None if its models are not ``ready``, for ``reasons``.
 
     ``valid_until_ms``: from then on, the models are stale. They go on to give scores.
     """
 
-    scorer: OrderScore | WeightedScore | TreesScore | IntentScore | None = None
+    formula: OrderScore | WeightedScore | TreesScore | IntentScore | None = None
     valid_until_ms: int | None = None
     status: str = READY
     reasons: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ from segops.core.rules.execution import (
     ratio_value,
     session_figure,
 )
-from segops.core.rules.figures import Number, figures_of
+from segops.core.rules.figures import Number, ScoreFigure, figures_of
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
@@ -211,7 +211,7 @@ def _part(node: model.Node, key: str, view: _View) -> RulePart:
         threshold(node),
         _changed_at(node, key, parts, view),
         changes_at,
-        note_of(node, view.now_ms),
+        note_of(node, view.now_ms, view.profile),
         parts,
     )
 
@@ -348,6 +348,12 @@ def _score(node: model.ScoreNode | model.RfmNode, view: _View) -> Any:
     return node.scorer.value(read, view.now_ms)
 
 
+def _value_of_score(node: model.ScoreNode, view: _View) -> Any:
+    if node.model is None:
+        return _score(node, view)
+    return figure_value(ScoreFigure(node.name, node.model), view.profile, view.now_ms)
+
+
 def _digits(node: model.RfmNode, view: _View) -> str | None:
     digits = _score(node, view)
     if digits is None:
@@ -378,7 +384,7 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Located: _location,
     model.Visited: _count,
     model.RfmNode: _digits,
-    model.ScoreNode: _score,
+    model.ScoreNode: _value_of_score,
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode), _state),
     model.SessionFigure: _session_figure,

@@ -111,8 +111,9 @@ def _tested(literal: Literal) -> _Tested | None:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
         case model.HasBeen(path=path, test=test) if literal.holds:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
-        case model.ScoreNode(name=name, test=test):
-            return _Tested(model.ScoreNode(name, NOTHING), test, ("missing", "number"))
+        case model.ScoreNode(name=name, test=test) as node:
+            kinds = ANY_KIND if name == "next_order_at" else ("missing", "number")
+            return _Tested(msgspec.structs.replace(node, test=NOTHING), test, kinds)
         case model.Did(count=test) as node:
             return _Tested(msgspec.structs.replace(node, count=NOTHING), test, ("whole",))
         case model.Aggregate(function=function, test=test) as node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -18,17 +18,15 @@ from segops.core.rules.execution.verdicts import aging, evaluated
 from segops.core.rules.figures import Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
 from segops.core.scoring import SCORERS
-from segops.core.scoring.figure_scores import Scorers, input_number
+from segops.core.scoring.figure_scores import MAX_DAYS, Scorers, input_number
 from segops.core.scoring.order_scores import OrderScore, numbers_in, place_among
 
 ReadingOf = Callable[[Figure], Reading]
-#: Days beyond it count as it in a model: no score of days moves for good.
-MAX_DAYS: Final = 3_650
 
 
 def score(node: ScoreNode, reading_of: ReadingOf) -> Leaf:
     """Compile predicates of a score."""
-    scorer = None if node.model is None else node.model.scorer
+    scorer = None if node.model is None else node.model.formula
     if node.name in SCORERS or node.model is None or scorer is None:
         return score_of_scorer(node)
     if isinstance(scorer, OrderScore):
@@ -69,7 +67,7 @@ def _of_orders(node: ScoreNode, scorer: OrderScore) -> Leaf:
 
 def score_reading(figure: ScoreFigure, reading_of: ReadingOf) -> Reading:
     """Return how to read a score of a model; without one, it is missing."""
-    scorer = None if figure.model is None else figure.model.scorer
+    scorer = None if figure.model is None else figure.model.formula
     if scorer is None:
         return Reading(lambda _profile, _now_ms: None, lambda _profile, now_ms: iter([(now_ms, None)]))
     if not isinstance(scorer, OrderScore):

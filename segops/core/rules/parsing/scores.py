@@ -80,7 +80,7 @@ def _warn_of_missing_model(form: Reader, name: str) -> None:
     found = scored(name, form.context.models)
     if found is None:
         form.warn(f"no model of {' and '.join(models_of(name))} yet: no customer has this score")
-    elif found.scorer is None:
+    elif found.formula is None:
         form.warn(f"the model is {found.status}: no customer has this score: {'; '.join(found.reasons)}")
 
 

@@ -64,7 +64,7 @@ def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: E
     if not member.inside:
         return holds(node.enter, history, now_ms, member)
     if isinstance(node.exit, model.ScoreNode):
-        missing = score(node.exit.name, history, now_ms) is None
+        missing = score(node.exit, history, now_ms) is None
     else:
         missing = digits(node.exit, history, now_ms) is None
     return not (missing or holds(node.exit, history, now_ms, member))
@@ -208,7 +208,7 @@ def _rfm(node: model.RfmNode, history: History, now_ms: int, _member: EvaluatedM
 
 
 def _score_node(node: model.ScoreNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    return node.test.holds(score(node.name, history, now_ms), now_ms)
+    return node.test.holds(score(node, history, now_ms), now_ms)
 
 
 def _did(node: model.Did, history: History, now_ms: int, _member: EvaluatedMember) -> bool:

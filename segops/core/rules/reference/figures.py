@@ -25,6 +25,7 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.reference.history import History, counts
 from segops.core.rules.reference.orders import figures
+from segops.core.rules.reference.scores import model_score
 from segops.core.rules.reference.values import (
     different,
     distance_m,
@@ -114,9 +115,11 @@ def digits(
     return {"recency": recency, "frequency": frequency, "monetary": monetary}
 
 
-def score(name: str, history: History, now_ms: int) -> Any:
-    """Return the score ``name``; None if it is missing."""
-    return _SCORES.get(name, _unfitted)(history, now_ms)
+def score(scored: model.ScoreNode | ScoreFigure, history: History, now_ms: int) -> Any:
+    """Return a score; None if it is missing."""
+    if scored.name in _SCORES:
+        return _SCORES[scored.name](history, now_ms)
+    return model_score(scored, history, now_ms, value_of)
 
 
 def _recency_days(history: History, now_ms: int) -> int | None:
@@ -168,11 +171,6 @@ def _frozen(figure: FrozenFigure, history: History, now_ms: int) -> Any:
     return value_of(figure.of, history.before(refreshed_ms), refreshed_ms)
 
 
-def _unfitted(_history: History, _now_ms: int) -> None:
-    """Return the value of a score that is declared and not fitted yet."""
-    return
-
-
 #: Score -> its value over all events.
 _SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
 
@@ -181,7 +179,7 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     CountFigure: lambda figure, history, now_ms: len(_events(figure, history, now_ms)),
     AggregateFigure: lambda figure, history, now_ms: aggregate(figure, _events(figure, history, now_ms)),
     TraitFigure: lambda figure, history, _now_ms: lookup(history.traits(), figure.path),
-    ScoreFigure: lambda figure, history, now_ms: score(figure.name, history, now_ms),
+    ScoreFigure: score,
     DigitFigure: _digit,
     TierFigure: _tier,
     DaysFigure: _days,
