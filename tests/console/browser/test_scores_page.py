@@ -14,6 +14,7 @@ from tests.core import models as forms
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
+expect.set_options(timeout=20_000)
 LEAF = '["segments",0,"when"'
 KEEN = {"name": "orders", "figure": {"did": "Order", "within": "30d"}}
 
