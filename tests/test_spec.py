@@ -264,7 +264,7 @@ def test_rule_depth_is_counted_in_nodes() -> None:
 
 
 #: The blocks of a file that an example may have.
-BLOCKS = ("places", "indicators", "lookups", "postal_codes", "scores")
+BLOCKS = ("rfm", "places", "indicators", "lookups", "postal_codes", "scores")
 
 
 class Example(NamedTuple):

@@ -13,6 +13,7 @@ from segops.cli._edits import limited
 from segops.cli._kafka import run
 from segops.cli._models import MODEL_FILE, YES, publish_model, write_model
 from segops.cli._params import formats
+from segops.cli._populations import refresh
 from segops.cli._say import say, say_all, say_table, warn
 from segops.core.values import format_instant
 from segops.operations import models
@@ -28,6 +29,7 @@ Examples:
   segops models publish buying.json
   segops models list
   segops models rollback buying
+  segops models refresh rfm --every 24h
   segops models import churn.json --name churn_model --features churn-features.yaml --model churn_model.json
 """
 _NUMBERS: Final = ("version", "segments")
@@ -180,3 +182,6 @@ def import_(file: Path, *, name: str, mapping: Path, kind: str | None, to: Path 
     form = {**made, "fitted_at": format_instant(wall_ms()), "trained_on": {"source": file.name}}
     model = read_model(form, str(mapping))
     write_model(written(model), to)
+
+
+command.add_command(refresh)

@@ -13,6 +13,7 @@ from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.profile import Profile
 from segops.core.rules.model import InSegment, Node, below
 from segops.core.rules.policy import Policy
+from segops.core.scoring.rfm import EDGES_OF
 
 #: Why a membership changed that was evaluated by a new model.
 SCORE: Final = "score"
@@ -104,5 +105,18 @@ def _without_models(form: Any) -> Any:
         return [_without_models(each) for each in form]
     if not isinstance(form, dict):
         return form
-    is_score = form.get("type") == "score"
-    return {key: _without_models(each) for key, each in form.items() if not (is_score and key == "model")}
+    form = _without_edges(form) if "quantiles" in form else form
+    left_out = _OF_MODELS.get(str(form.get("type")))
+    return {key: _without_models(each) for key, each in form.items() if key != left_out}
+
+
+#: Type of a node or figure -> its field that a model gives.
+_OF_MODELS: Final = {"score": "model", "percentile": "edges"}
+
+
+def _without_edges(grid: dict[str, Any]) -> dict[str, Any]:
+    """Return the form of a grid without the edges that a population's model gives."""
+    quantiles = {key: each for key, each in grid["quantiles"].items() if key != "measured"}
+    measures = {name for name, _ in quantiles["groups"]}
+    left_out = {EDGES_OF[name] for name in measures}
+    return {**{key: each for key, each in grid.items() if key not in left_out}, "quantiles": quantiles}

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from msgspec import UnsetType
+
 from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
-from segops.core.features.orders import ORDER_NAME
 from segops.core.identifiers import all_of, type_of
 from segops.core.lookups import within
 from segops.core.operators import Elements, Predicate
@@ -26,6 +27,7 @@ from segops.core.rules.figures import (
     TraitFigure,
     leaf_figures,
 )
+from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
 from segops.core.unknown_keys import UnknownKeys
@@ -223,6 +225,13 @@ def _of_trait(node: model.Trait | model.HasBeen) -> _Read:
     return _Read(traits=(node.path,), numbers=(node.path,) if expected_kinds(node.test) == _NUMBER else ())
 
 
+def _of_grid(rfm: Rfm) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    names, where = rfm.selection
+    yield from _selected(names, where)
+    if not isinstance(rfm.actions, UnsetType) and rfm.actions.amount is not None:
+        yield names, Reading(rfm.actions.amount, adds=True)
+
+
 def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield from _of_selection(node.select)
     if node.path is not None:
@@ -245,7 +254,7 @@ def _of_figures(node: model.Compare | model.Ratio | model.PublishedFigure) -> _R
             case TraitFigure(path=path):
                 traits.append(path)
             case DigitFigure() | TierFigure():
-                events.append(((ORDER_NAME,), None))
+                events += _of_grid(figure.rfm)
     located = any(isinstance(figure, DistanceFigure) for figure in figures)
     return _Read(events, tuple(traits), located)
 
@@ -260,7 +269,7 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     model.Occurrence: lambda node: _Read(_of_selection(node.select)),
     model.Aggregate: lambda node: _Read(_of_aggregate(node)),
     model.SequenceNode: lambda node: _Read(_of_sequence(node)),
-    model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
+    model.RfmNode: lambda node: _Read(_of_grid(node.rfm)),
     **dict.fromkeys((model.Trait, model.HasBeen), lambda node: _of_trait(node)),
     model.Changed: lambda node: _Read(traits=(node.path,)),
     **dict.fromkeys((model.Near, model.Located, model.Visited), _of_location),

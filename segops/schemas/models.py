@@ -19,6 +19,7 @@ from segops.core.scoring.buying import Buying
 from segops.core.scoring.models import BUYING, READY, SPENDING, STATUSES, Model, Parameters
 from segops.core.scoring.spending import Spending
 from segops.core.values import kind
+from segops.schemas.populations import POPULATION_PATTERN, read_population
 
 NO_MODELS: Final[Mapping[str, Model]] = MappingProxyType({})
 MAX_FEATURES: Final = 1_000
@@ -113,6 +114,7 @@ class Kind(msgspec.Struct, frozen=True):
     #: The only names that a model of this kind may have; None: any but those of other kinds.
     names: tuple[str, ...] | None = None
     pattern: str = SCORE_PATTERN
+    naming: str = "a name of at most 64 lower-case letters, digits, hyphens and underscores"
 
 
 def _name(form: Reader) -> str:
@@ -139,7 +141,7 @@ def _check_slot(form: Reader, name: str, of_kind: str) -> None:
     if names is None and name in _DERIVED:
         at.fail(f"{name!r} is a score of other models: choose another name")
     if not _matches(KINDS[of_kind].pattern, name):
-        at.fail("expected a name of at most 64 lower-case letters, digits, hyphens and underscores")
+        at.fail(f"expected {KINDS[of_kind].naming}, got {name!r:.70}")
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -147,7 +149,10 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 #: Slots of which only some kinds are probabilities.
-_KINDS_OF: Final = dict.fromkeys(("convert_24h", "convert_7d"), ("logistic",))
+_KINDS_OF: Final = {
+    **dict.fromkeys(("convert_24h", "convert_7d"), ("logistic",)),
+    "rfm": ("population",),
+}
 #: Names of scores that other models give.
 _DERIVED: Final = {"recency_days", models.INTENT, *models.ORDER_SCORES}
 
@@ -370,6 +375,7 @@ def _whole_numbers(form: Reader, most: int) -> tuple[int, ...]:
 
 
 _WITH_INPUTS: Final = ("features",)
+_POPULATIONS: Final = "rfm, rfm.NAME, percentile.NAME or affinity.PROPERTY"
 #: Kind of a model -> how to read it.
 KINDS: Final[Mapping[str, Kind]] = {
     "bg-nbd": Kind(partial(_buying, modified=False), names=(BUYING,)),
@@ -378,4 +384,5 @@ KINDS: Final[Mapping[str, Kind]] = {
     "logistic": Kind(partial(_weighted, logistic=True), (*_WITH_INPUTS, "calibration")),
     "linear": Kind(partial(_weighted, logistic=False), _WITH_INPUTS),
     "trees": Kind(_trees, (*_WITH_INPUTS, "trees", "link")),
+    "population": Kind(read_population, pattern=POPULATION_PATTERN, naming=_POPULATIONS),
 }

@@ -23,6 +23,7 @@ from segops.core.rules.parsing import (
     figure_form,
     read_alerts,
     read_areas,
+    read_grids,
     read_indicators,
     read_policy,
     read_rfm,
@@ -74,6 +75,8 @@ class Reading:
         self.warnings = warnings
         #: None if the block is invalid.
         self.rfm: Rfm | None = Rfm()
+        #: The named grids; None if one of them is invalid.
+        self.grids: Mapping[str, Rfm] | None = {}
         self.rfm_written: Any = None
         #: The areas of ``places``; None if the block is invalid.
         self.areas: Mapping[str, tuple[Area, ...]] | None = {}
@@ -101,10 +104,15 @@ class Reading:
         """Parse the ``rfm`` block; the rules read afterwards use it."""
         if written is None:
             return
-        self.rfm_written, context = written, Context(self.source)
+        self.rfm_written, context = written, Context(self.source, published=not self.lints)
+        context.models = self.models
         self.rfm = self._attempt(partial(read_rfm, written, "rfm", context))
-        if self.rfm is not None:
-            self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
+        self.grids = self._attempt(partial(read_grids, written, "rfm", context))
+        self.warnings += context.warnings
+        grids = {"rfm": self.rfm, **{f"rfm.{name}": grid for name, grid in (self.grids or {}).items()}}
+        for path, grid in grids.items():
+            found = () if grid is None else lint_rfm(grid)
+            self.warnings += [Issue(self.source, f"{path}.tiers", reason) for reason in found]
 
     def use_areas(self, written: Any) -> None:
         """Parse the ``places`` block; the rules read afterwards use it."""
@@ -135,6 +143,7 @@ class Reading:
         if written is not None:
             context = Context(self.source, self.rfm, areas=self.areas)
             context.lookups, context.scores, context.models = self.tables, self.scores, self.models
+            context.grids = self.grids
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
             self.indicators_written = {} if self.indicators is None else written
 
@@ -170,7 +179,7 @@ class Reading:
             return None
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
-        context.indicators, context.lookups = self.indicators, self.tables
+        context.indicators, context.lookups, context.grids = self.indicators, self.tables, self.grids
         context.lists, context.scores, context.models = self.lists, self.scores, self.models
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
@@ -216,7 +225,7 @@ class Reading:
             return None
 
     def _sound(self, node: Node, path: str) -> bool:
-        if not self.lints or (self.rfm is None and reads_rfm(node)):
+        if not self.lints or (None in (self.rfm, self.grids) and reads_rfm(node)):
             return True
         found = lint(node, path)
         self.issues += [Issue(self.source, *finding) for finding in found.never]

@@ -167,10 +167,10 @@ def _file(
         issues.append(unreadable(file, error))
         return None
     reading = Reading(str(file), issues, warnings)
+    reading.use_models(None, models)
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
     reading.use_tables(Blocks(form.lookups, form.postal_codes, file.parent))
-    reading.use_models(None, models)
     reading.use_scores(form.scores)
     reading.use_indicators(form.indicators)
     reading.publish_indicators()
@@ -197,10 +197,10 @@ def inline(
     """
     issues: list[Issue] = []
     reading = Reading(source, issues, [])
+    reading.use_models(None, models)
     reading.use_rfm(rfm)
     reading.use_areas(areas)
     reading.use_tables(tables)
-    reading.use_models(None, models)
     reading.use_scores(scores)
     reading.use_indicators(indicators)
     reading.segments(written, path)
@@ -248,10 +248,10 @@ def definition_from_record(
     version = raw.get("version")
     issues: list[Issue] = []
     reading = Reading(TOPIC, issues, [], lints=False)
+    reading.use_models(raw.get("models"), models)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
     reading.tables = {**published_tables(raw.get("lookups"), TOPIC), **tables}
-    reading.use_models(raw.get("models"), models)
     reading.use_scores(raw.get("scores"))
     if "indicator" in raw:
         return _published_indicator(raw, reading)

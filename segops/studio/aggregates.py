@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from segops.studio.clauses import Clause, Piece, count_of, duration, node_of, test_of
 from segops.studio.durations import WindowSpan
-from segops.studio.events import extended, not_whole, property_of, sum_of
+from segops.studio.events import extended, not_whole, property_of, sum_of, total_of
 from segops.studio.fields import Values
 from segops.studio.items import Item, Reduced, Rule, every, one
 from segops.studio.meanings import Field
@@ -394,5 +394,6 @@ AGGREGATES: Final = (
     Rule("A NEG", _nothing),
     Rule("NEG A", _nothing),
     Rule("E INONE", _in_one),
+    Rule("E FN", total_of),
     Rule("E Q E", _again),
 )

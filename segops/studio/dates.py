@@ -319,3 +319,25 @@ DATE_WINDOWS: Final[tuple[tuple[str, _Builder], ...]] = (
         _during,
     ),
 )
+
+
+def this_period(unit: str, now_ms: int, *, ahead: bool) -> DateWindow | None:
+    """Return the calendar's week, month or year that an instant is in, in UTC; None for another unit.
+
+    >>> this_period("year", 1_795_651_200_000, ahead=False).since_ms
+    1767225600000
+    """
+    day = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = {
+        "day": day,
+        "week": day - timedelta(days=day.weekday()),
+        "month": day.replace(day=1),
+        "year": day.replace(month=1, day=1),
+    }.get(unit)
+    if first is None:
+        return None
+    days = {"day": 1, "week": 7, "month": 32, "year": 366}[unit]
+    after = first + timedelta(days=days)
+    after = after.replace(day=1) if unit in ("month", "year") else after
+    until_ms = datetime_ms(after.replace(month=1) if unit == "year" else after) if ahead else None
+    return DateWindow("calendar", datetime_ms(first), until_ms)

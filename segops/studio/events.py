@@ -81,9 +81,8 @@ def numbered(found: list[Item], context: Context) -> Item | None:
     """Read a number after an event: of its times, of its money, or of how often it happened."""
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
-    named_after = said.unit == "" and any(
-        first > quantity.last for first, _, key in event.marks if key == "did"
-    )
+    named_after = said.unit == "" and not _is_of(quantity, context)
+    named_after = named_after and any(first > quantity.last for first, _, key in event.marks if key == "did")
     sign = context.tokens[quantity.first].text[:1] in "<>=≤≥≠"
     if said.unit == "times" or event.value.counted or named_after or sign:
         return counted(found, context)
@@ -128,10 +127,19 @@ def of_amount(found: list[Item], context: Context) -> Item | None:
 def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str | None:
     """Return the property of events that a quantity without a name is of, by its unit; None if none."""
     if said.unit == "stars":
-        return "rating" if context.schema.kind(names, "rating") else None
+        known = context.schema.kind(names, "rating") is not None
+        return "rating" if known and not any(_is_above(operand, _STARS) for _, operand in said.ops) else None
     if said.currency:
         return context.schema.money(names) if said.currency == context.catalogue.currency else None
     return None if said.unit else context.schema.figure(names)
+
+
+#: No rating has more stars.
+_STARS: Final = 5
+
+
+def _is_above(operand: Any, most: int) -> bool:
+    return bool(max(operand if isinstance(operand, tuple) else (operand,)) > most)
 
 
 # -- conditions --------------------------------------------------------------------------------------------
@@ -154,7 +162,7 @@ def valued_before(found: list[Item], context: Context) -> Item | None:
 def conditioned(event: Item, value: Item, found: list[Item], context: Context) -> Item | None:
     """Return an event with a value as its condition; None if it has no such property."""
     clause: Clause = event.value
-    asked = context.schema.test_of(clause.names, value.value) or _as_role(clause, value, context)
+    asked = context.schema.test_of(clause.names, value.value) or _as_role(event, value, context)
     if asked is None or asked[0] in dict(clause.where):
         return None
     prop, test = asked
@@ -170,10 +178,12 @@ def conditioned(event: Item, value: Item, found: list[Item], context: Context) -
     )
 
 
-def _as_role(clause: Clause, value: Item, context: Context) -> tuple[str, Any] | None:
-    """Read "as admin" after an event that has a text of the same name as the trait."""
+def _as_role(event: Item, value: Item, context: Context) -> tuple[str, Any] | None:
+    """Read "as admin" or "an admin" after an event that has a text of the same name as the trait."""
+    clause: Clause = event.value
     before = context.tokens[value.first - 1].norm if value.first else ""
-    for field in value.value.fields() if before in ("as", "role") else ():
+    named = before in ("as", "role", "a", "an", "new", "another") or event.last == value.first - 1
+    for field in value.value.fields() if named else ():
         kind = context.schema.kind(clause.names, field.name)
         if kind is not None and kind.name == "string":
             said = value.value.of(field)
@@ -198,7 +208,7 @@ def property(found: list[Item], context: Context) -> Item | None:
         return None
     if clause.test is not None and context.tokens[field.first].norm == "total":
         return None
-    if _is_sum(found, clause, prop):
+    if _is_sum(found, clause, prop) and not _is_of(quantity, context):
         return extended(
             event,
             found,
@@ -228,6 +238,20 @@ def _is_sum(found: list[Item], clause: Clause, prop: str) -> bool:
     """Whether items are added up over all orders: "bought more than 10 items"."""
     plain = not any(item.kind in ("WITH", "AND", "INONE", "OF") for item in found)
     return prop in ("item_count", "quantity") and plain and clause.head == "did" and clause.test is None
+
+
+def total_of(found: list[Item], _context: Context) -> Item | None:
+    """Read "spent at least 200 euros in total"."""
+    event, function = found
+    if function.value != "sum" or event.value.head != "sum":
+        return None
+    return extended(event, found, function.marked("sum"))
+
+
+def _is_of(quantity: Item, context: Context) -> bool:
+    """Whether a number describes each of the events: "an order of 3 items"."""
+    words = context.tokens[max(0, quantity.first - 1) : quantity.first + 1]
+    return "of" in [token.norm for token in words]
 
 
 def _is_number(prop: str, clause: Clause, context: Context) -> bool:
@@ -264,6 +288,7 @@ def having(found: list[Item], context: Context) -> Item | None:
 def about_text(found: list[Item], context: Context) -> Item | None:
     """Take a literal, or the name of a search, a campaign or a city, for the only text that fits."""
     event, text = one(found, "E"), one(found, "LIT", "UNK")
+    text = replace(text, last=every(found, "LIT", "UNK")[-1].last)
     clause: Clause = event.value
     kinds = context.catalogue.events[clause.names[0]]
     fitting = [name for name, kind in kinds.items() if kind.name == "string" and name in _NAMED]
@@ -272,7 +297,7 @@ def about_text(found: list[Item], context: Context) -> Item | None:
         name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])
     ]
     if len(fitting) != 1 or (
-        text.kind == "UNK" and fitting[0] != "source" and not context.tokens[text.first].name
+        text.kind == "UNK" and fitting[0] not in _SMALL and not context.tokens[text.first].name
     ):
         return None
     (prop,) = fitting
@@ -280,11 +305,19 @@ def about_text(found: list[Item], context: Context) -> Item | None:
     return asking(event, found, (text,), prop, said)
 
 
+def searched(found: list[Item], context: Context) -> Item | None:
+    """Read "searched for winter boots": both words are the query."""
+    done = about_text(found, context)
+    return done if done is not None and "query" in dict(done.value.where) else None
+
+
+#: Texts that people write in small letters.
+_SMALL: Final = ("source", "query")
 #: Texts that events are told apart by without naming the property.
 _NAMED: Final = {
     "query": ("for", ""),
     "campaign_name": ("", "the", "our", "a", "an", "campaign", "newsletter", "email"),
-    "city": ("in", "at", "near"),
+    "city": ("in", "at", "near", "the", "our"),
     "coupon": ("coupon", "code", "voucher"),
     "source": ("via", "through", "from", "by"),
 }

@@ -199,14 +199,24 @@ def _at_exceptions(items: list[Item], context: Context) -> Piece | None:
     at = next((at for at, item in enumerate(items) if item.kind == "EXCEPT"), None)
     if at is None:
         return None
-    rest = _trimmed(items[at + 1 :])
+    rest, more = _excluded(_trimmed(items[at + 1 :]))
     if not rest:
         raise Unread([items[at]])
+    items = [*items[:at], *more]
+    at = len(items)
     denied = [item.as_kind("OR", "") if item.kind == "AND" else item for item in rest]
     excluded = opposite(_split(denied, context))
     if not _trimmed(items[:at]):
         return _each_denied(excluded)
     return combined("all", [_split(items[:at], context), _each_denied(excluded)])
+
+
+def _excluded(items: list[Item]) -> tuple[list[Item], list[Item]]:
+    """Split what is excluded from what is asked again after a comma: "except employees, with an order"."""
+    for at in range(1, len(items) - 1):
+        if items[at].kind == "COMMA" and items[at + 1].kind in ("WITH", "REL"):
+            return items[:at], [items[at], *items[at + 2 :]]
+    return items, []
 
 
 def _each_denied(piece: Piece) -> Piece:
@@ -254,6 +264,9 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
     piece = _at(items, context, "all", lambda number: items[number].kind in ("BUT", "SEMI"))
     if piece is not None:
         return piece
+    alternatives = _alternatives(items)
+    if alternatives:
+        return _at(items, context, "all", lambda number: number in alternatives)
     kinds = {item.kind for item in items}
     if not {"AND", "OR"} <= kinds | ({"AND"} if "REL" in kinds or "WITH" in kinds else set()):
         return None
@@ -264,6 +277,14 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
     if weak_and and not weak_or:
         return _at(items, context, "all", lambda number: number in weak_and)
     return None
+
+
+def _alternatives(items: list[Item]) -> list[int]:
+    """Return the commas after alternatives, if what follows is for each of them: "gold or VIP, in Spain"."""
+    joints = [at for at, item in enumerate(items) if item.kind in ("AND", "OR", "REL", "WITH", "EITHER")]
+    if not joints or any(items[at].kind != "OR" for at in joints):
+        return []
+    return [at for at in range(joints[-1] + 2, len(items)) if items[at].kind == "COMMA"]
 
 
 def _at_relative(items: list[Item], context: Context) -> Piece | None:

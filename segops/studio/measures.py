@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from segops.studio.clauses import Clause, Piece, duration, negated, test_of
-from segops.studio.dates import DateWindow
+from segops.studio.dates import DateWindow, this_period
 from segops.studio.durations import WindowSpan
 from segops.studio.items import Item, Mark, Reduced, Rule, one
 from segops.studio.meanings import Field
@@ -158,7 +158,7 @@ def of_only_event(found: list[Item], context: Context) -> Reduced:
     if (
         foreign
         or said.unit in ("times", "percent", "years")
-        or context.tokens[field.last].norm.endswith("ing")
+        or context.tokens[field.last].norm.endswith(("alling", "sting"))
     ):
         return None
     for each in field.value:
@@ -199,6 +199,8 @@ def dated(found: list[Item], context: Context) -> Item | None:
 def _date_test(name: str, time: Item, context: Context) -> dict[str, Any] | None:
     said = time.value
     born = any(context.tokens[at].norm == "born" for at in range(max(0, time.first - 2), time.first))
+    if isinstance(said, WindowSpan) and said.kind == "calendar" and not _is(name, _YEARLY):
+        said = this_period(said.text, context.now_ms, ahead=_is(name, _AHEAD)) or said
     dated = isinstance(said, DateWindow)
     test = trait_test(
         said, yearly=_is(name, _YEARLY) and not (born and dated and not said.month), future=_is(name, _AHEAD)

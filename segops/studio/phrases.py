@@ -97,7 +97,7 @@ def _both_values(found: list[Item], context: Context) -> Item | None:
     left, right = every(found, "V")
     joint = any(item.kind == "AND" for item in found)
     both = any(item.kind == "BOTH" for item in found) or left.value.both
-    both = both or (joint and _is_named(right, context))
+    both = both or (joint and (_is_named(right, context) or _is_on_both(found, context)))
     options = (*left.value.options, *right.value.options)
     values = Values(options, joint or left.value.joint or right.value.joint, both)
     if set(left.value.options) & set(right.value.options):
@@ -105,6 +105,25 @@ def _both_values(found: list[Item], context: Context) -> Item | None:
     if not values.fields() or left.value.bound or right.value.bound:
         return None
     return Item("V", values, found[0].first, right.last, (*left.marks, *right.marks))
+
+
+def _is_on_both(found: list[Item], context: Context) -> bool:
+    """Whether "on" is said of only one of two choices, or of both: "free and on the team plan"."""
+    left, right = every(found, "V")
+    choices = [
+        field for field in left.value.fields() if field.owner == "trait" and _is_ranked(field, context)
+    ]
+    if not choices:
+        return False
+    follows = context.tokens[right.last + 1].stem if right.last + 1 < len(context.tokens) else ""
+    names = {stem(word) for field in choices for word in field.name.split("_")}
+    alone = any(item.kind == "P" for item in found[1:-1]) and follows not in names
+    return _is_on(right, context) or (alone and _is_on(left, context))
+
+
+def _is_on(value: Item, context: Context) -> bool:
+    words = [token.norm for token in context.tokens[max(0, value.first - 2) : value.first]]
+    return words[-1:] == ["on"] or words == ["on", "the"] or words == ["on", "a"]
 
 
 def _listed_values(found: list[Item], context: Context) -> Item | None:
@@ -192,7 +211,8 @@ def _more_text(found: list[Item], context: Context) -> Item | None:
     """Read "tagged press or influencer"."""
     value, text = found[0], found[-1]
     field = value.value.fields()[0]
-    if field.owner != "trait" or context.schema.trait(field.name).name != "list":
+    listed = field.owner == "trait" and context.schema.trait(field.name).name == "list"
+    if not listed and (field.owner == "trait" or found[1].kind == "AND" or not context.schema.is_text(field)):
         return None
     said = text.value if text.kind == "LIT" else context.text(text)
     more = literal_values([said], value.value.fields())
@@ -291,12 +311,42 @@ def _alternative(found: list[Item], _context: Context) -> Reduced:
     return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]
 
 
+def _neither(found: list[Item], context: Context) -> Reduced:
+    """Read "neither export nor alerts" as one denial of both."""
+    if context.tokens[found[0].first].norm != "neither" or found[1].value.fields()[:1] == ():
+        return None
+    if found[1].value.fields()[0].owner == "trait":
+        return None
+    both = _both_values([found[1], found[2].as_kind("OR", ""), found[3]], context)
+    return None if both is None else [found[0], both]
+
+
+def _first_words(found: list[Item], context: Context) -> Reduced:
+    """Read "checked out jackets": of the meanings of a verb, the event that has the value."""
+    *words, value = found
+    head = tuple(context.tokens[item.first].stem for item in words)
+    for begin, _, meanings in context.lexicon.gaps.get(head[0], ()):
+        event = meanings.get("E")
+        if begin == head and event and context.schema.test_of(event.names, value.value):
+            return [Item("E", event, words[0].first, words[-1].last), value]
+    return None
+
+
+def _field_missing(found: list[Item], _context: Context) -> Reduced:
+    """Read "email is missing": the field rather than the consent."""
+    value, word = found
+    return None if "P" not in value.other else [value.as_kind("P", value.other["P"]), word]
+
+
 VALUE: Final = "(LIT|UNK)"
 
 #: The rules, in their order.
 PHRASES: Final = (
     Rule("(W|VAGUE|SINCE) UNK* LP (W|T) RP", _explained),
     Rule("SINCE UNK? T", _since_date),
+    Rule("V MISSING", _field_missing),
+    Rule("NEG V NEG V", _neither),
+    Rule("UNK UNK V", _first_words),
     Rule("BOTH V AND V", _both_values),
     Rule("V (P )?COMMA? (OR|AND) V", _both_values),
     Rule("V COMMA V", _listed_values),

@@ -72,7 +72,8 @@ def _answer(items: list[Item], context: Context) -> Proposal:
         unknown = [item for item in items if item.kind == "UNK" and not is_talk(context.tokens[item.first])]
         if not unknown:
             return refused(NO_REQUEST, _spans(context, (), items))
-        return asked(question(unknown, context), _spans(context, (), unknown))
+        if not any(_may_be_city(item, context) for item in unknown):
+            return asked(question(unknown, context), _spans(context, (), unknown))
     if len(items) > _MOST_ITEMS:
         return asked(_LONG, _spans(context, (), items[_MOST_ITEMS:]))
     try:
@@ -80,6 +81,11 @@ def _answer(items: list[Item], context: Context) -> Proposal:
     except Unread as unread:
         return asked(question(unread.items, context), _spans(context, (), unread.items))
     return concluded(piece, context)
+
+
+def _may_be_city(item: Item, context: Context) -> bool:
+    before = context.tokens[item.first - 1].norm if item.first else ""
+    return before in ("in", "from") and context.tokens[item.first].name
 
 
 #: Kinds of items that say something about customers.

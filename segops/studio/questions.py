@@ -38,6 +38,7 @@ _LEFT: Final = {
     "V": 'Which event or field does "{text}" belong to? {hint}',
     "P": 'What is asked of "{text}": which value, or that it is there at all?',
     "A": 'How much is meant by "{text}": which amount, such as "over 250"?',
+    "EITHERBOTH": 'Does "{text}" join two groups of which customers are in both, or in either? Say "both … and …", or "… or …".',
     "NEG": 'What is denied by "{text}"?',
     "DIFF": "Different values of which property, and how many?",
     "MOST": "Most of which property, or compared with what? A rule ranks no customers: say how many.",

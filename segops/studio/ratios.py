@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from segops.studio.clauses import Clause, Piece, node_of, test_of
-from segops.studio.events import extended
-from segops.studio.items import Item, Rule, every, one
+from segops.studio.events import extended, property_of
+from segops.studio.items import Item, Reduced, Rule, every, one
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
 from segops.studio.windows import window_keys
+from segops.studio.words import load_table, stem
 
 
 def _as_many(found: list[Item], context: Context) -> Item | None:
@@ -74,12 +75,74 @@ def _is_count(clause: Clause) -> bool:
     return clause.head == "did" and clause.test is None and not clause.negated
 
 
+def _rate(found: list[Item], context: Context) -> Item | None:
+    """Read "refund rate above 20 %": the refunds to the orders that they are of."""
+    event, word, quantity = found[0], found[1], one(found, "Q")
+    table: dict[str, str] = load_table("synonyms.yaml")["rates"]
+    whole = table.get(event.value.names[0], "")
+    if whole not in context.catalogue.events or context.tokens[word.last].norm not in (
+        "rate",
+        "rates",
+        "ratio",
+    ):
+        return None
+    test = _fraction(quantity.value)
+    side = Item("E", Clause((whole,)), word.first, word.last)
+    return None if test is None or quantity.value.bare else _ratio(found, [event, side], test, context)
+
+
+def _share_of_orders(found: list[Item], context: Context) -> Item | None:
+    """Read "a third of orders were refunded", where the orders are a part of the event's phrase."""
+    quantity, event = one(found, "Q"), one(found, "E")
+    whole = context.schema.purchase()
+    test = _fraction(quantity.value)
+    named = {context.tokens[event.first].stem, context.tokens[event.first - 1].stem} & _ORDERS
+    if not whole or event.value.names == whole or not named or test is None or quantity.value.bare:
+        return None
+    side = Item("E", Clause(whole), event.first, event.first)
+    return _ratio(found, [event, side], test, context)
+
+
+def _per_order(found: list[Item], context: Context) -> Reduced:
+    """Read "spend per order" and "more than 3 items per order": an average over orders."""
+    names = context.schema.purchase()
+    field = found[-2] if found[-2].kind == "P" else found[0]
+    prop = property_of(field, names, context) if names and field.kind == "P" else None
+    prop = context.schema.money(names) if names and field.kind == "SPEND" else prop
+    kind = context.schema.kind(names, prop) if prop else None
+    event = found[0] if found[0].kind == "E" else None
+    if kind is None or not kind.is_number or (event is not None and event.value.names != names):
+        return None
+    marks = tuple(mark for item in found if item.kind != "Q" for mark in item.marked("avg"))
+    average = Item("A", Clause(names, "avg", prop or ""), found[0].first, found[-1].last, marks)
+    return [average, *every(found, "Q")]
+
+
+def _events_per_order(found: list[Item], context: Context) -> Item | None:
+    """Read "opened at least 4 emails per order"."""
+    event, quantity, word = one(found, "E"), one(found, "Q"), one(found, "PERONE")
+    names = context.schema.purchase()
+    said: Quantity = quantity.value
+    if not names or event.value.names == names or said.unit not in ("", "times") or said.bare:
+        return None
+    side = Item("E", Clause(names), word.first, word.last)
+    return _ratio(found, [event, side], test_of(said), context)
+
+
+_ORDERS: Final = frozenset(map(stem, ("order", "purchase")))
+
 #: Rules of ratios, before events take their numbers.
 RATIOS: Final = (
     Rule("E Q ASMANY (O|P)? E W?", _as_many),
     Rule("Q ASMANY E E W?", _as_many),
     Rule("RATIO E E Q W?", _quotient),
     Rule("E E RATIO Q W?", _quotient),
+    Rule("(SPEND|FN? P) PERONE", _per_order),
+    Rule("SPEND Q PERONE", _per_order),
+    Rule("E Q P PERONE", _per_order),
+    Rule("E Q PERONE W?", _events_per_order),
+    Rule("E (E|RATE|RATIO) Q W?", _rate),
+    Rule("Q E W?", _share_of_orders),
     Rule("E Q E W?", _share),
     Rule("Q E E W?", _share),
 )

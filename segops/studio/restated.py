@@ -204,11 +204,32 @@ def _acted(found: list[Item], context: Context) -> Item | None:
     fields = [field for field in value.value.fields() if field.owner == "property"]
     owners = context.schema.owners(fields[0].name) if len(fields) == 1 else ()
     verb = context.tokens[value.first].norm.endswith("ed") and value.first == value.last
+    verb = verb or _has_users(value, context)
     if not verb or len(owners) != 1 or fields[0].name != "feature":
         return None
     clause = Clause(owners)
     event = Item("E", clause, value.first, value.last, tuple(value.marked("did")))
     return conditioned(event, value, [event, value], context)
+
+
+def _has_users(value: Item, context: Context) -> bool:
+    """Whether a feature is said of its users: "API users", "users of the API"."""
+    before = [
+        token.norm for token in context.tokens[max(0, value.first - 3) : value.first] if token.norm != "the"
+    ]
+    after = [token.norm for token in context.tokens[value.last + 1 : value.last + 2]]
+    return after == ["users"] or before[-2:] == ["users", "of"]
+
+
+def _used(found: list[Item], context: Context) -> Item | None:
+    """Read "used a coupon": an event that has one."""
+    (field,) = found
+    owned = [each for each in field.value if each.owner == "property"]
+    owners = context.schema.owners(owned[0].name) if owned else ()
+    if context.tokens[field.first].stem not in _USING or field.first == field.last or len(owners) != 1:
+        return None
+    event = Item("E", Clause(owners), field.first, field.last, tuple(field.marked("did")))
+    return having([event, field], context)
 
 
 def _number_last(found: list[Item], _context: Context) -> Reduced:
@@ -239,6 +260,7 @@ RENAMED: Final = (
     Rule("E Q P", _several),
     Rule("Q DIFF P", _several_used),
     Rule("V", _acted),
+    Rule("P", _used),
     Rule("P Q", _totalling),
     Rule("E UNK OR UNK", _cities),
 )

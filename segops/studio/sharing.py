@@ -142,7 +142,14 @@ def _forth(items: list[Item], at: int) -> list[Item]:
     left, right = items[before].value, item.value
     if left.window is None or not _is_open(right) or right.timeless or left.negated or not _is_recent(left):
         return items
-    if left.names == right.names and not right.where:
+    if (left.names == right.names and not right.where) or _differ(items, before):
         return items
     changed = replace(item, value=replace(right, window=left.window))
     return [*items[:at], changed, *items[at + 1 :]]
+
+
+def _differ(items: list[Item], at: int) -> bool:
+    """Whether a clause and the alternative before it have windows of their own."""
+    if at < 2 or items[at - 1].kind != "OR" or not _is_clause(items[at - 2]):
+        return False
+    return bool(items[at - 2].value.window != items[at].value.window)

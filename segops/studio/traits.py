@@ -173,6 +173,15 @@ def _existing_too(found: list[Item], context: Context) -> Reduced:
     return None if more is None else [node, joint, more]
 
 
+def _one_of_list(found: list[Item], context: Context) -> Reduced:
+    """Read "with SMS consent, a phone number and …": a trait that there is, in a list."""
+    joint, field = found[0], found[1]
+    if context.tokens[field.first - 1].norm not in ("a", "an", "their"):
+        return None
+    there = _existing([Item("WITH", "", field.first, field.first - 1), field], context)
+    return None if there is None else [joint, there, *found[2:]]
+
+
 # -- tiers, segments, places -------------------------------------------------------------------------------
 
 
@@ -282,6 +291,7 @@ TRAITS: Final = (
     Rule("WITH BOTH? P FILE?", _existing),
     Rule(f"{_NO} FILE P", _existing),
     Rule("NODE (AND|OR) (NEG )?P", _existing_too),
+    Rule("(COMMA|AND) P (COMMA|AND|OR|BUT)", _one_of_list),
     Rule(f"RFMW? {_NO} RFMW? R (P|RFMW)*", _tiers),
     Rule(f"{_NO} G", _segment),
     Rule(f"{_NO} (ANON|IDENT)", _known_or_not),

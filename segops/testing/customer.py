@@ -12,7 +12,15 @@ from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.lookups import columns_of
 from segops.core.profile import Profile
 from segops.core.rules.model import ListInForce
-from segops.core.rules.parsing import Context, read_areas, read_indicators, read_policy, read_rule
+from segops.core.rules.parsing import (
+    Context,
+    read_areas,
+    read_grids,
+    read_indicators,
+    read_policy,
+    read_rfm,
+    read_rule,
+)
 from segops.core.segments import Definition, SegmentSet
 from segops.core.static_lists import note_listing
 from segops.core.step import StepResult
@@ -45,16 +53,20 @@ def definition(
     version: int = 1,
     areas: dict[str, Any] | None = None,
     tables: Blocks = NO_TABLES,
+    rfm: dict[str, Any] | None = None,
 ) -> Definition:
     """Parse a rule as an author writes it, and its policy if it has a ``membership`` block.
 
-    ``areas``: a ``places`` block, for a rule that names places; ``tables``: blocks of look-up tables.
+    ``areas``: a ``places`` block, for a rule that names places; ``tables``: blocks of look-up tables;
+    ``rfm``: an ``rfm`` block.
 
     Raises DefinitionError if the rule is invalid. It is not linted: a rule that never holds is accepted.
     """
     named = {} if areas is None else read_areas(areas, "places", Context("test"))
     context = Context("test", areas=named)
     context.lookups = read_tables(tables, context)
+    if rfm is not None:
+        context.rfm, context.grids = read_rfm(rfm, "rfm", context), read_grids(rfm, "rfm", context)
     when = {name: part for name, part in rule.items() if name != "membership"}
     node = read_rule(when, key, context)
     policy = read_policy(rule["membership"], key, context) if "membership" in rule else None

@@ -139,7 +139,7 @@ def test_scores_are_shown_if_they_are_asked_for() -> None:
     scored.did("Buy", 5)
     begun = SandboxStart(scored.engine, encode_profile(scored.profile), 10, {})
     (score,) = explained(begun, frozenset(), 30).scores
-    assert (score.name, score.value, score.curve[-1]) == ("recency_days", 0, (10 + 30 * D, 29))
+    assert (score.name, score.value, score.curve[-1]) == ("recency_days", 0, (10 + 30 * D, 30))
     assert score.crossings[0].at_ms == 5 + 30 * D
     assert explained(begun, frozenset()).scores == ()
     assert json.loads(ask("explanation", query={"scores": "30"}).body)["scores"] == []

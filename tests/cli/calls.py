@@ -64,6 +64,7 @@ CALLS: dict[str, list[str]] = {
     "models-import": ["models", "import", "exported.json", "--name", "b", "--features", "features.yaml"],
     "models-list": ["models", "list"],
     "models-publish": ["models", "publish", "model.json"],
+    "models-refresh": ["models", "refresh", "rfm"],
     "models-rollback": ["models", "rollback", "spending"],
     "models-show": ["models", "show", "spending"],
     "mcp": ["mcp"],
@@ -122,7 +123,7 @@ KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remov
 KAFKA += ["catalogue", "catalogue-run", "serve"]
 KAFKA += ["studio-propose", "studio-suggest"]
 KAFKA += ["lists-put", "lists-show", "lists-remove"]
-KAFKA += ["models-list", "models-publish", "models-rollback", "models-show"]
+KAFKA += ["models-list", "models-publish", "models-refresh", "models-rollback", "models-show"]
 _OF_AUDIENCES = ("audiences-", "activate", "dead-letters-", "deliveries-", "destinations-")
 KAFKA += [name for name in CALLS if name.startswith(_OF_AUDIENCES)]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]

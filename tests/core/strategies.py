@@ -15,6 +15,7 @@ from tests.core import strategies_events
 
 from .strategies_areas import area_rules, distance_rules
 from .strategies_dates import births, date_predicates
+from .strategies_grids import GRIDS, grid_hysteresis, grid_rules
 from .strategies_lookups import code_rules, lookup_rules
 from .strategies_since import sinces
 
@@ -214,6 +215,7 @@ RFM = {
         "hibernating": {"recency": [1, 1], "frequency": [1, 4]},
         "new": {"recency": [1, 4], "frequency": [1, 2]},
     },
+    **GRIDS,
 }
 rfms = st.one_of(
     st.lists(st.sampled_from(["champions", "hibernating", "new"]), min_size=1, max_size=2).map(
@@ -223,13 +225,14 @@ rfms = st.one_of(
         lambda pair: {"rfm": {pair[0]: {"gte": pair[1]}}}
     ),
     st.integers(2, 4).map(lambda digit: {"rfm": {"recency": digit, "monetary": {"lte": 3}}}),
+    grid_rules,
 )
 
 
 @composite
 def hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score or RFM node whose enter and exit conditions exclude each other."""
-    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
+    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed", "grid"]))
     if kind == "score":
         low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
         below, above = {"lte": low}, {"gt": low + draw(st.sampled_from([0, 0.5, 1]))}
@@ -238,6 +241,8 @@ def hystereses(draw: Any) -> dict[str, Any]:
     if kind == "tier":
         enter, exit, *_ = draw(st.permutations(["champions", "hibernating", "new"]))
         return {"rfm": {"enter": enter, "exit": [exit]}}
+    if kind == "grid":
+        return grid_hysteresis
     if kind == "mixed":
         return {"rfm": {"enter": "champions", "exit": {"recency": {"lte": draw(st.integers(1, 2))}}}}
     digit, k = draw(st.sampled_from(["recency", "recency", "frequency", "monetary"])), draw(st.integers(2, 4))

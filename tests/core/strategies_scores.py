@@ -30,7 +30,7 @@ _ALPHAS = (0.3, 1.0, 1.0, 4.0, 30.0)
 def score_models(form: Any) -> dict[str, Model]:
     """Return the models of a rule as written; of one without scores, none."""
     text = msgspec.json.encode(form)
-    return _models(crc32(text) % _SETS) if b'"score"' in text or b'"indicator"' in text else {}
+    return _models(crc32(text) % _SETS) if b'"score' in text or b'"indicator"' in text else {}
 
 
 @lru_cache(maxsize=_SETS)
@@ -39,7 +39,25 @@ def _models(number: int) -> dict[str, Model]:
     forms = [_buying(random), _spending(random)]
     forms += [_of_figures(random, name, "logistic") for name in ("convert_24h", "convert_7d", "own_logistic")]
     forms += [_of_figures(random, "own_linear", "linear"), _trees(random)]
+    forms += [_population(random, name) for name in _RANGES if random.random() < 0.9]
     return {form["name"]: read_model(form, "drawn") for form in forms}
+
+
+#: Score with a population -> the least and the greatest of its edges.
+_RANGES = {
+    "recency_days": (0, 3),
+    "p_alive": (0, 1),
+    "churn_risk": (0, 1),
+    "expected_orders_30d": (0, 8),
+    "own_linear": (-2, 2),
+}
+
+
+def _population(random: Random, score: str) -> dict[str, Any]:
+    low, high = _RANGES[score]
+    edges = sorted(round(random.uniform(low, high), random.choice([0, 1, 3])) for _ in range(99))
+    parameters = {"edges": {"score": edges}, "profiles": 500, "measured_at": FITTED}
+    return _form(f"percentile.{score}", "population", parameters=parameters)
 
 
 def _buying(random: Random) -> dict[str, Any]:
@@ -160,9 +178,30 @@ _SLOW = (*ORDER_SCORES, "convert_24h", "convert_7d", "intent", *OWN_SCORES)
 _names = st.one_of(st.sampled_from(_QUICK), st.sampled_from(_SLOW), st.sampled_from(OWN_SCORES))
 
 
+_percents = st.one_of(st.integers(0, 99), st.sampled_from([0, 1, 50, 99]))
+_relations = st.sampled_from(["gte", "lt", "gt", "lte", "eq"])
+_places = st.tuples(st.sampled_from(sorted(_RANGES)), _relations, _percents)
+percentile_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    _places.map(lambda found: {"score_percentile": found[0], "is": {found[1]: found[2]}}),
+    st.tuples(_places, st.integers(0, 3)).map(
+        lambda found: {
+            "compare": [
+                {"ratio": {"of": {"score_percentile": found[0][0]}, "to": {"did": "A"}}}
+                if found[1] == 0
+                else {"score_percentile": found[0][0]},
+                found[0][1],
+                found[0][2],
+            ]
+        }
+    ),
+)
+
+
 @composite
 def score_rules(draw: Any) -> dict[str, Any]:
-    """Draw a test of a score, one with hysteresis, or a comparison of a score."""
+    """Draw a test of a score or its percentile, one with hysteresis, or a comparison of a score."""
+    if draw(st.integers(0, 5)) == 0:
+        return draw(percentile_rules)  # type: ignore[no-any-return]
     name, shape = draw(_names), draw(st.sampled_from(["is", "is", "is", "sides", "compare", "ratio"]))
     if shape == "is" or name == "next_order_at":
         return {"score": name, "is": draw(_tests(name))}

@@ -45,6 +45,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "sequence": {"sequence": [{"did": "A"}]},
     "rfm": {"rfm": "champions"},
     "score": {"score": "recency_days", "is": {"gte": 3}},
+    "score_percentile": {"score_percentile": "recency_days", "is": {"gte": 90}},
     "in_segment": {"in_segment": "vip"},
     **{head: {head: "A", "is": {"gte": 2}} for head in ("active_days", "active_weeks", "active_months")},
     "sessions": {"sessions": "A", "is": {"gte": 2}},
@@ -181,7 +182,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                 ),
                 "selects no events",
             ),
-            **dict.fromkeys((model.RfmNode, model.ScoreNode), "selects events without conditions"),
+            model.ScoreNode: "selects events without conditions",
         },
     ),
     "lint: stored in full": (

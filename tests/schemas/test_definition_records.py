@@ -12,15 +12,16 @@ from segops.core.errors import DefinitionError
 from segops.schemas.published_lookups import columns_form
 from segops.schemas.segments import definition_from_record, definition_to_record
 from segops.testing import definition as of_rule
-from tests.core.strategies import rules
+from tests.core.strategies import RFM, rules
 from tests.core.strategies_areas import PLACES
 from tests.core.strategies_lookups import BLOCKS
 
 
 @given(rules())
 def test_definition_round_trips_through_its_record(rule: dict[str, Any]) -> None:
-    columns = of_rule("s", rule, areas=PLACES, tables=BLOCKS).columns
+    columns = of_rule("s", rule, areas=PLACES, tables=BLOCKS, rfm=RFM).columns
     text = {"key": "s", "name": "N", "description": "D", "version": 3, "places": PLACES, "when": rule}
+    text |= {"rfm": RFM}
     text |= {"lookups": columns_form(columns)}
     definition = definition_from_record(msgspec.json.encode(text))
     assert definition is not None

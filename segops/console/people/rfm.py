@@ -15,9 +15,10 @@ from segops.console.people.handles import Names
 from segops.core.events import Change
 from segops.core.features.orders import PurchaseTotals
 from segops.core.rules import model
-from segops.core.rules.parsing import Context, read_rfm
+from segops.core.rules.parsing import RFM_MODEL, Context, read_rfm
 from segops.core.rules.wording import feature_label
 from segops.core.scans.sampling import Interval, interval
+from segops.core.scoring.models import Model
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.segments import Definition
 from segops.core.values import format_duration, parse_instant
@@ -26,6 +27,7 @@ from segops.kafka.topics import partition_counts
 from segops.operations.history import decoded_change
 from segops.operations.logs import PastLog
 from segops.operations.scans import patient_scan
+from segops.schemas.models import read_models
 from segops.schemas.scans import estimate_request
 from segops.schemas.segments import inline
 
@@ -44,6 +46,8 @@ class RfmInForce(NamedTuple):
     rfm: Rfm
     written: Any
     others: int
+    #: The models of its quantiles.
+    models: Mapping[str, Model] = {}
 
 
 def rfm_in_force(definitions: Mapping[str, Definition]) -> RfmInForce:
@@ -54,7 +58,10 @@ def rfm_in_force(definitions: Mapping[str, Definition]) -> RfmInForce:
     if not written:
         return RfmInForce(Rfm(), None, 0)
     chosen = msgspec.json.decode(written.most_common(1)[0][0])
-    return RfmInForce(read_rfm(chosen, "rfm", Context("published")), chosen, len(written) - 1)
+    carried = {name: form for each in definitions.values() for name, form in (each.models or {}).items()}
+    context = Context("published")
+    context.models = read_models({RFM_MODEL: carried[RFM_MODEL]}, "published") if RFM_MODEL in carried else {}
+    return RfmInForce(read_rfm(chosen, "rfm", context), chosen, len(written) - 1, context.models)
 
 
 # -- one person --------------------------------------------------------------------------------------------
@@ -118,9 +125,10 @@ class Grid(NamedTuple):
 async def read_grid(settings: Settings, in_force: RfmInForce, known: int | None) -> Grid:
     """Count all profiles, or a sample of them. Raises SegopsError as a scan does."""
     rfm = in_force.rfm
-    nodes = [*_cells(rfm, "frequency"), *_cells(rfm, "monetary"), *(name for name, *_ in rfm.tiers)]
+    nodes = [*_cells(rfm, "frequency"), *_cells(rfm, "monetary"), *rfm.tier_names]
     rule = {"any": [{"rfm": node} for node in nodes]}
-    drafts = inline([{"key": _KEY, "name": "RFM", "when": rule}], "console", "segments", rfm=in_force.written)
+    segments, models = [{"key": _KEY, "name": "RFM", "when": rule}], in_force.models
+    drafts = inline(segments, "console", "segments", rfm=in_force.written, models=models)
     share = min(1.0, _COUNTED / known) if known else 1.0
     question = estimate_request(_KEY, drafts, share=share, funnel=True)
     scanned = await patient_scan(settings, question, wait_s=SCAN_S)
@@ -141,7 +149,7 @@ def _pairs(rfm: Rfm, by: str) -> list[tuple[int, int]]:
 
 def _grid(rfm: Rfm, counts: Sequence[int], clocks: tuple[int, int], share: float, found: Any) -> Grid:
     frequency, monetary = _pairs(rfm, "frequency"), _pairs(rfm, "monetary")
-    names = [name for name, *_ in rfm.tiers]
+    names = rfm.tier_names
     first, second = len(frequency), len(frequency) + len(monetary)
     return Grid(
         *clocks,
@@ -188,7 +196,7 @@ def _digits(rfm: Rfm, by: str) -> range:
 def _cell(grid: Grid, rfm: Rfm, by: str, cell: tuple[int, int], most: int) -> dict[str, Any]:
     recency, digit = cell
     count = (grid.frequency if by == "frequency" else grid.monetary)[cell]
-    tier = rfm.tier(Digits(recency, digit, 1)) if by == "frequency" else None
+    tier = rfm.tier(Digits(recency, digit, 1)) if by == "frequency" and rfm.is_flat else None
     # Nine steps of shade: a cell's class, since no style may stand in the page.
     shade = 0 if not count else 1 + round(8 * (count / most) ** 0.5)
     return {
@@ -219,6 +227,8 @@ def recency_text(rfm: Rfm, digit: int) -> str:
     ('less than 30d', '60d to 120d', '240d or more')
     """
     edges = [format_duration(each) for each in rfm.recency_ms]
+    if not edges:
+        return "not measured yet"
     number = len(edges) + 1 - digit
     if number == 0:
         return f"less than {edges[0]}"
@@ -234,6 +244,8 @@ def digit_text(rfm: Rfm, by: str, digit: int) -> str:
     edges: Sequence[int | Decimal] = rfm.frequency if by == "frequency" else rfm.monetary
     unit = " orders" if by == "frequency" else ""
     number = digit - 1
+    if not edges:
+        return "not measured yet"
     if number == len(edges):
         return f"more than {edges[-1]}{unit}"
     if number == 0:
@@ -269,7 +281,7 @@ def tier_file(in_force: RfmInForce) -> dict[str, Any]:
             "name": f"RFM: {name.replace('_', ' ')}",
             "when": {"rfm": name},
         }
-        for name, *_ in in_force.rfm.tiers
+        for name in in_force.rfm.tier_names
     ]
     return {"version": 1, **block, "segments": segments}
 

@@ -32,6 +32,8 @@ _EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 ORDER_NAMES = tuple(_EVENTS)
 ORDER_NAME = "Order Completed"
+#: The kind of a feature that reads other events as orders: each counts, with the amount at ``path``.
+ACTIONS = "actions"
 #: The number of latest orders kept per profile, and of statements of each kind.
 MAX_ORDERS = 4_096
 
@@ -275,6 +277,20 @@ def statement_of(event: Event, currency: str | None) -> OrderStatement | None:
         part = "whole_refunds" if amount is None else part
         amount = ZERO if amount is None else amount.copy_abs()
     return OrderStatement(part, order_id, amount or ZERO, key)
+
+
+def action_of(value: Any, currency: Any, purchases: Purchases) -> OrderStatement:
+    """Return the statement of an event that counts as an order, by its amount and its currency, if any.
+
+    Raises ValueError for an amount that is not a number, or in another currency.
+    """
+    if value is None:
+        return OrderStatement("orders", "")
+    if kind(value) != "number":
+        raise ValueError(f"expected an amount that is a number, got {value!r}")
+    if purchases.currency is not None and currency not in (None, purchases.currency):
+        raise ValueError(f"expected an amount in {purchases.currency}, got one in {currency!r}")
+    return OrderStatement("orders", "", exact(value))
 
 
 def _amount(properties: dict[str, Any], names: tuple[str, ...], currency: str | None) -> Decimal | None:

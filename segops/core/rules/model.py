@@ -201,11 +201,13 @@ class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
 
     def holds(self, score: Digits | None, now_ms: int) -> bool:
         """Return whether a score satisfies the node."""
-        if score is None:
-            return False
+        return score is not None and self.fits(score, now_ms)
+
+    def fits(self, digits: Digits, now_ms: int = 0) -> bool:
+        """Return whether digits satisfy the node."""
         if self.tiers:
-            return self.rfm.tier(score) in self.tiers
-        return all(test.holds(getattr(score, name), now_ms) for name, test in self.tests)
+            return self.rfm.tier(digits) in self.tiers
+        return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)
 
 
 class ScoreNode(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):

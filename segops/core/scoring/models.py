@@ -134,7 +134,20 @@ class TreesParameters(msgspec.Struct, frozen=True, tag="trees"):
     logistic: bool = False
 
 
-Parameters = BuyingParameters | SpendingParameters | WeightedParameters | TreesParameters
+class PopulationParameters(msgspec.Struct, frozen=True, tag="population"):
+    """Of ``population``: what ``profiles`` were measured to have at ``measured_at_ms``.
+
+    ``edges``: the measures of a grid, or ``score``, each with its edges; none is below the one before.
+    """
+
+    edges: tuple[tuple[str, tuple[Any, ...]], ...]
+    profiles: int
+    measured_at_ms: int
+
+
+Parameters = (
+    BuyingParameters | SpendingParameters | WeightedParameters | TreesParameters | PopulationParameters
+)
 
 
 class Model(msgspec.Struct, frozen=True):

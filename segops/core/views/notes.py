@@ -9,7 +9,7 @@ from segops.core.features.since import SinceReducer
 from segops.core.features.sliding import SlidingSum
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.blocks import unfitted_scores
+from segops.core.rules.blocks import unfitted_scores, unmeasured_populations
 from segops.core.rules.execution import feature_of
 from segops.core.rules.phrases import as_of_text
 from segops.core.views.scores import score_note
@@ -24,6 +24,10 @@ def note_of(node: model.Node, now_ms: int, profile: Profile = _BLANK) -> str | N
     >>> from segops.core.operators import Predicate
     >>> note_of(model.ScoreNode("churn_risk", Predicate((("gte", 1),))), 0)
     'the score churn_risk is declared, not fitted yet'
+    >>> from segops.core.scoring.rfm import Quantiles, Rfm
+    >>> waiting = Rfm(recency_ms=(), quantiles=Quantiles("rfm", (("recency", 5),)))
+    >>> note_of(model.RfmNode(waiting, ("champions",)), 0)
+    'the population rfm is not measured yet'
     """
     if isinstance(node, model.Frozen):
         notes = (as_of_text(node.refresh, now_ms), note_of(node.of, now_ms))
@@ -31,6 +35,9 @@ def note_of(node: model.Node, now_ms: int, profile: Profile = _BLANK) -> str | N
     unfitted = unfitted_scores(node)
     if unfitted and not model.children(node):
         return f"the score {' and '.join(unfitted)} is declared, not fitted yet"
+    unmeasured = unmeasured_populations(node)
+    if unmeasured and not model.children(node):
+        return f"the population {' and '.join(unmeasured)} is not measured yet"
     try:
         found = score_note(node, profile, now_ms)
     except Exception:  # a node that fails says so by its verdict

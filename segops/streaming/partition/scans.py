@@ -20,9 +20,11 @@ from segops.core.scans import (
     Forecaster,
     OverlapCounter,
     Planner,
+    PopulationCounter,
     Visitor,
     draft_of,
     edit_of,
+    population_named,
 )
 from segops.core.segments import SegmentSet
 from segops.schemas.published_lookups import MissingColumn
@@ -40,6 +42,7 @@ from segops.schemas.scans import (
     ForecastRequest,
     OverlapRequest,
     PlanRequest,
+    PopulationRequest,
     ScanRequest,
     decode_request,
     encode_result,
@@ -115,12 +118,18 @@ def _plan(ask: PlanRequest, basis: _Basis) -> Visitor:
     return Planner(edit, samples=ask.samples, fill=fill, since=since, followed=followed)
 
 
+def _population(ask: PopulationRequest, basis: _Basis) -> Visitor:
+    definitions = basis.engine.segments.all_definitions
+    return PopulationCounter({name: population_named(name, definitions) for name in ask.models})
+
+
 #: Type of a question -> its visitor. Raises UserError.
 _VISITORS: Final[dict[type, Callable[[Any, _Basis], Visitor]]] = {
     ForecastRequest: _forecast,
     OverlapRequest: _overlap,
     EstimateRequest: _estimate,
     PlanRequest: _plan,
+    PopulationRequest: _population,
 }
 
 

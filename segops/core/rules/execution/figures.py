@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from fractions import Fraction
 from operator import attrgetter
 from typing import Any
@@ -30,6 +32,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     PublishedFigure,
     Ratio,
     RatioFigure,
@@ -300,6 +303,29 @@ def _next_day(since_ms: int | None, now_ms: int) -> int | None:
     return at if at <= LATEST_MS else None
 
 
+def _percentile(figure: PercentileFigure) -> Reading:
+    """Read the place of a score among edges; it moves when the score reaches or passes one of them."""
+    inner, edges = reading_of(figure.score), tuple(map(exact_number, figure.edges or ()))
+    moves = moves_of(inner, _literal(Number(Decimal(0))), lambda _number, _at_left: edges, lambda _: False)
+
+    def place(read: Any, now_ms: int) -> int | None:
+        value = inner.value(read, now_ms)
+        return bisect_left(edges, value) if edges and kind(value) == "number" else None
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        pairs = ((at, (read, 0)) for at, read in inner.series(profile, now_ms))
+        moving = pairs if moves is None else aging(pairs, moves)
+        return ((at, place(read, at)) for at, (read, _) in moving)
+
+    return Reading(
+        lambda profile, now_ms: place(inner.read(profile, now_ms), now_ms),
+        series,
+        features=inner.features,
+        traits=inner.traits,
+        reads=inner.reads,
+    )
+
+
 def _trait(figure: TraitFigure) -> Reading:
     path = figure.path
 
@@ -345,6 +371,7 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     AggregateFigure: _aggregate,
     TraitFigure: _trait,
     ScoreFigure: _score,
+    PercentileFigure: _percentile,
     DigitFigure: lambda figure: _of_rfm(figure.rfm, attrgetter(figure.name)),
     TierFigure: lambda figure: _of_rfm(figure.rfm, figure.rfm.tier),
     DaysFigure: _days,

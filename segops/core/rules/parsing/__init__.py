@@ -21,7 +21,7 @@ from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import HEADS, REFRESHED, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader, Reads
-from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
+from segops.core.rules.parsing.rfm import DIGITS, GRID_PATTERN, MAX_EDGES, RFM_MODEL, read_grids, read_rfm
 from segops.core.rules.parsing.rhythm import ACTIVE, DURATION_OPERATORS, MAX_PERIODS, NUMBERS, VALUES, WHICH
 from segops.core.rules.parsing.scores import SCORE_PATTERN, SIDES, read_scores
 from segops.core.rules.parsing.sequences import MAX_STEPS
@@ -37,6 +37,7 @@ __all__ = [
     "DISTANCE_OPERATORS",
     "DURATION_OPERATORS",
     "FIGURES",
+    "GRID_PATTERN",
     "HEADS",
     "INDICATOR_PATTERN",
     "MAX_ALERTS",
@@ -51,6 +52,7 @@ __all__ = [
     "PERCENTAGE",
     "PUBLISHING",
     "REFRESHED",
+    "RFM_MODEL",
     "SCORE_PATTERN",
     "SIDES",
     "TABLE_PATTERN",
@@ -69,6 +71,7 @@ __all__ = [
     "path_of_element",
     "read_alerts",
     "read_areas",
+    "read_grids",
     "read_indicators",
     "read_input_figure",
     "read_policy",

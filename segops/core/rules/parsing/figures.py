@@ -9,6 +9,7 @@ from typing import NamedTuple
 from segops.core.features.feature import Money
 from segops.core.rules import model
 from segops.core.rules.figures import (
+    PERCENTILE,
     AggregateFigure,
     Compare,
     CountFigure,
@@ -17,6 +18,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     Ratio,
     RatioFigure,
     ScoreFigure,
@@ -27,11 +29,12 @@ from segops.core.rules.parsing.distances import read_distance
 from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
-from segops.core.rules.parsing.rfm import DIGITS
+from segops.core.rules.parsing.rfm import DIGITS, grid_of
 from segops.core.rules.parsing.scores import bound_model, read_score_name
 from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, only_keys, read_window
 from segops.core.scoring.models import STILL_SCORES
+from segops.core.scoring.population import PERCENTILES
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import kind
 
@@ -167,8 +170,21 @@ def _score(reader: Reader, head: str) -> ScoreFigure:
     return ScoreFigure(read_score_name(form), bound_model(form))
 
 
+def read_percentile(reader: Reader, head: str) -> PercentileFigure:
+    """Parse the figure ``score_percentile``."""
+    score = _score(reader, head)
+    name, groups = f"{PERCENTILE}{score.name}", {"score": PERCENTILES}
+    edges = reader.context.population_edges(name, groups)
+    if edges is None and not reader.context.published:
+        reader.at(head).warn(
+            f"the population of the score is not measured yet, so no customer has a percentile; run "
+            f"`segops models refresh {name}`"
+        )
+    return PercentileFigure(score, None if edges is None else edges["score"])
+
+
 def _rfm(reader: Reader, head: str) -> DigitFigure | TierFigure:
-    rfm, name = reader.context.rfm or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
+    rfm, name = grid_of(reader) or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
     return TierFigure(rfm) if name == TIER else DigitFigure(rfm, name)
 
 
@@ -218,7 +234,8 @@ FIGURES: dict[str, FigureHead] = {
     **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
     "trait": FigureHead((), _trait),
     "score": FigureHead((), _score),
-    "rfm": FigureHead(("refresh",), _rfm),
+    "score_percentile": FigureHead((), read_percentile),
+    "rfm": FigureHead(("grid", "refresh"), _rfm),
     **dict.fromkeys(
         ("days_since_first", "days_since_last"), FigureHead(("where", "time_of_day", "refresh"), _days)
     ),

@@ -12,6 +12,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
@@ -22,7 +23,10 @@ from segops.core.rules.parsing.figures import read_figure
 from segops.core.rules.parsing.reader import Reader
 
 #: Figures that depend on blocks of a segment file, or on other models, or that are frozen.
-_REFUSED: Final = (DigitFigure, DistanceFigure, FrozenFigure, ScoreFigure, TierFigure)
+_REFUSED: Final = (
+    *(DigitFigure, DistanceFigure, FrozenFigure),
+    *(PercentileFigure, ScoreFigure, TierFigure),
+)
 
 
 def read_input_figure(reader: Reader) -> Figure:

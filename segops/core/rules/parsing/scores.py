@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from segops.core.rules.analysis.contradictions import cells
 from segops.core.rules.analysis.satisfiability import Requirement, some_number
 from segops.core.rules.model import Hysteresis, RfmNode, ScoreNode
 from segops.core.rules.parsing.context import Context
@@ -132,6 +131,8 @@ def _hysteresis(form: Reader, read: Callable[[Reader], Sided]) -> Hysteresis:
         partial(_check_complete, form),
         *(partial(read, form.at(side)) for side in present),
     )
+    if isinstance(enter, RfmNode) and isinstance(exit, RfmNode) and enter.rfm != exit.rfm:
+        form.fail("expected one grid in enter and exit, got two")
     common = _COMMON[type(enter)](enter, exit)
     if common is not None:
         form.fail(f"enter and exit both hold for {common}")
@@ -159,7 +160,7 @@ def _common_score(enter: ScoreNode, exit: ScoreNode) -> str | None:
 
 
 def _common_digits(enter: RfmNode, exit: RfmNode) -> str | None:
-    both = (digits for digits in cells(enter.rfm) if enter.holds(digits, 0) and exit.holds(digits, 0))
+    both = (each for each in enter.rfm.cells() if enter.fits(each) and exit.fits(each))
     texts = (f"recency {each.recency}, frequency {each.frequency}, monetary {each.monetary}" for each in both)
     return next(texts, None)
 

@@ -11,7 +11,7 @@ from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.reference.areas import contains
 from segops.core.rules.reference.customer import has_changed, types_of_identifiers
-from segops.core.rules.reference.figures import aggregate, digits, in_window, score, value_of
+from segops.core.rules.reference.figures import aggregate, digits, in_window, score, tier_of, value_of
 from segops.core.rules.reference.history import History, counts, named
 from segops.core.rules.reference.instants import edges
 from segops.core.rules.reference.rhythm import active_periods, lifecycle, regularly, session_figure, sessions
@@ -201,10 +201,7 @@ def _rfm(node: model.RfmNode, history: History, now_ms: int, _member: EvaluatedM
         return False
     if not node.tiers:
         return all(test.holds(found[name], now_ms) for name, test in node.tests)
-    for tier, r_low, r_high, f_low, f_high in node.rfm.tiers:  # the first match
-        if r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high:
-            return tier in node.tiers
-    return False
+    return tier_of(node.rfm.tiers, found) in node.tiers
 
 
 def _score_node(node: model.ScoreNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:

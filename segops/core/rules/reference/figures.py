@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
+
+from msgspec import UnsetType
 
 from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
@@ -18,13 +20,14 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
     TraitFigure,
 )
 from segops.core.rules.reference.history import History, counts
-from segops.core.rules.reference.orders import figures
+from segops.core.rules.reference.orders import action_figures, figures
 from segops.core.rules.reference.scores import model_score
 from segops.core.rules.reference.values import (
     different,
@@ -103,7 +106,13 @@ def digits(
 ) -> dict[str, int] | None:
     """Return recency, frequency and monetary, each from 1, the worst; None without an order."""
     rfm = node.rfm
-    found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
+    purchases = rfm.purchases
+    if rfm.unmeasured is not None:
+        return None
+    if isinstance(rfm.actions, UnsetType):
+        found = figures(history, now_ms, period_ms=purchases.period_ms, currency=purchases.currency)
+    else:
+        found = action_figures(history, now_ms, rfm.actions, purchases)
     if found.last_ms is None:
         return None
     recency = 1 + len(rfm.recency_ms)
@@ -128,6 +137,13 @@ def _recency_days(history: History, now_ms: int) -> int | None:
     return (now_ms - max(times)) // _DAY_MS if times else None
 
 
+def _percentile(figure: PercentileFigure, history: History, now_ms: int) -> int | None:
+    found = value_of(figure.score, history, now_ms)
+    if figure.edges is None or not is_number(found):
+        return None
+    return len([edge for edge in figure.edges if exact(edge) < found])
+
+
 def _digit(figure: DigitFigure, history: History, now_ms: int) -> int | None:
     found = digits(figure, history, now_ms)
     return None if found is None else found[figure.name]
@@ -135,11 +151,16 @@ def _digit(figure: DigitFigure, history: History, now_ms: int) -> int | None:
 
 def _tier(figure: TierFigure, history: History, now_ms: int) -> str | None:
     found = digits(figure, history, now_ms)
-    if found is None:
-        return None
-    for name, r_low, r_high, f_low, f_high in figure.rfm.tiers:
-        if r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high:
-            return name
+    return None if found is None else tier_of(figure.rfm.tiers, found)
+
+
+def tier_of(tiers: Iterable[tuple[Any, ...]], found: dict[str, int]) -> str | None:
+    """Return the first tier that contains the digits; None if there is none."""
+    for name, r_low, r_high, f_low, f_high, *more in tiers:
+        m_low, m_high = more or (1, found["monetary"])
+        inside = r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high
+        if inside and m_low <= found["monetary"] <= m_high:
+            return str(name)
     return None
 
 
@@ -180,6 +201,7 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     AggregateFigure: lambda figure, history, now_ms: aggregate(figure, _events(figure, history, now_ms)),
     TraitFigure: lambda figure, history, _now_ms: lookup(history.traits(), figure.path),
     ScoreFigure: score,
+    PercentileFigure: _percentile,
     DigitFigure: _digit,
     TierFigure: _tier,
     DaysFigure: _days,

@@ -19,11 +19,13 @@ from segops.core.rules.figures import (
     DistanceFigure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
     TraitFigure,
     figures_of,
+    leaf_figures,
 )
 from segops.core.rules.reference.figures import score, value_of
 from segops.core.rules.reference.history import History
@@ -85,6 +87,9 @@ def _crossings(
 
 def _numbers_of(node: model.Node, history: History, instants: set[int]) -> Iterable[tuple[object, set[Any]]]:
     """Yield the scores of a node, each with the numbers at which the verdict on it can change."""
+    for figure in leaf_figures(node):
+        if isinstance(figure, PercentileFigure):
+            yield figure.score, set(figure.edges or ())
     match node:
         case model.ScoreNode(test=test):
             yield node, set(_operands(test))
@@ -253,6 +258,7 @@ _FIGURES: dict[type, Callable[[Any], _Times]] = {
     ),
     DaysFigure: lambda figure: _Times(_where(figure), daily=True),
     ScoreFigure: _score,
+    PercentileFigure: lambda figure: _score(figure.score),
     **dict.fromkeys(
         (DigitFigure, TierFigure),
         lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
