@@ -24,6 +24,8 @@ from segops.schemas.published_models import ModelLog, carried_models
 #: What a model raises that cannot be read.
 UNREADABLE: Final = (DefinitionError, msgspec.MsgspecError, ValueError)
 
+#: The kind of models that divide customers, and give no score.
+_POPULATION: Final = "population"
 #: Score -> what it says of a customer.
 _MEANINGS: Final[Mapping[str, str]] = {
     "recency_days": "days since the latest event",
@@ -75,7 +77,12 @@ def scores_form(models: Mapping[str, Model], declared: Mapping[str, Any], now_ms
     ``state``: ``ready``, ``stale``, ``no model`` or why its model gives none; ``declared``: the scores of
     published segments that wait for a model. ``range``: that of a probability.
     """
-    own = [score for model in models.values() for score in model.scores]
+    own = [
+        score
+        for model in models.values()
+        if model.kind != _POPULATION
+        for score in model.scores
+    ]
     names = dict.fromkeys([*SCORERS, *own, *STANDARD_SCORES, *declared])
     found = [
         {
