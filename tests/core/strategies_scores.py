@@ -24,7 +24,7 @@ FITTED = "2025-10-01T00:00:00Z"
 #: How many sets of models there are.
 _SETS = 500
 #: Days: orders of one day and of the next ones tell customers apart, and scores move within two days.
-_ALPHAS = (0.3, 1.0, 1.0, 4.0, 30.0)
+_ALPHAS = (2.0, 4.0, 8.0, 30.0)
 
 
 def score_models(form: Any) -> dict[str, Model]:

@@ -14,7 +14,7 @@ from segops.core.features.states import Orders
 from segops.core.scoring import order_scores
 from segops.core.scoring.buying import Buying
 from segops.core.scoring.crossing import first_outside
-from segops.core.scoring.order_scores import LATEST_MS, OrderScore, place_among
+from segops.core.scoring.order_scores import LATEST_MS, OrderScore, rank_among
 from segops.core.scoring.spending import Spending
 from segops.core.values import exact
 
@@ -56,13 +56,13 @@ def test_a_crossing_is_at_the_first_millisecond(
     numbers = [exact(number)] if exactly else [number]
     view = (lambda value: Fraction(exact(value))) if exactly else (lambda value: value)
     crossing = score.next_crossing(read, numbers, now_ms, view)
-    place = place_among(numbers, view(begun))
-    far = place_among(numbers, view(score.value(read, LATEST_MS)))
+    place = rank_among(numbers, view(begun))
+    far = rank_among(numbers, view(score.value(read, LATEST_MS)))
     if crossing is None:
         assert far == place
         return
     around = range(max(crossing - 20, now_ms), min(crossing + 20, LATEST_MS))
-    places = [place_among(numbers, view(score.value(read, at))) == place for at in around]
+    places = [rank_among(numbers, view(score.value(read, at))) == place for at in around]
     assert places == [at < crossing for at in around]
 
 

@@ -12,10 +12,14 @@ Times are in days. Sums of logarithms replace products, so that hundreds of orde
 from __future__ import annotations
 
 from math import exp, expm1, lgamma, log, log1p
+from typing import Final
 
 import msgspec
 
 from segops.core.scoring.hypergeometric import hyp2f1_excess
+
+#: Log-odds beyond it are certain.
+_CERTAIN: Final = 700.0
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
@@ -62,11 +66,16 @@ class Buying(msgspec.Struct, frozen=True):
         """
         if not self._may_be_lost(of):
             return 1.0
+        log_odds = self.log_odds_lost(of)
+        return 1 / (1 + exp(log_odds)) if log_odds < _CERTAIN else 0.0
+
+    def log_odds_lost(self, of: History) -> float:
+        """Return the log-odds that the customer is lost: a straight line of log(alpha + age)."""
+        if not self._may_be_lost(of):
+            return -_CERTAIN
         survived = self.b + of.repeats + self.modified
-        log_odds = log(self.a / (survived - 1)) + (self.r + of.repeats) * log(
-            (self.alpha + of.age) / (self.alpha + of.last)
-        )
-        return 1 / (1 + exp(log_odds)) if log_odds < 700 else 0.0
+        grown = log((self.alpha + of.age) / (self.alpha + of.last))
+        return log(self.a / (survived - 1)) + (self.r + of.repeats) * grown
 
     def expected_orders(self, of: History, days: float) -> float:
         """Return the expected number of orders in the ``days`` after ``of.age`` ([1] equation 10).
@@ -88,10 +97,9 @@ class Buying(msgspec.Struct, frozen=True):
         c, power = self.a + survived - 1, self.a - 1
         shrunk = -log1p(days / start)
         excess = hyp2f1_excess(c - self.r - x, self.a, c, days / (start + days))
-        grown = -shrunk - excess
-        if power:
-            grown = -expm1(power * shrunk) / power - exp(power * shrunk) * excess
-        return c * grown
+        if not power:
+            return -c * shrunk - excess
+        return -c * expm1(power * shrunk) / power - exp(power * shrunk) * excess
 
     def _may_be_lost(self, of: History) -> bool:
         return of.repeats > 0 or self.modified

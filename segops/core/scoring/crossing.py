@@ -6,8 +6,8 @@ from collections.abc import Callable
 from math import log
 from typing import Final
 
-#: Steps of the secant method: the numbers are nearly straight lines of the logarithm of time.
-_MAX_STEPS: Final = 12
+#: Steps of the search for a first guess: scores are nearly straight lines of the logarithm of time.
+_MAX_STEPS: Final = 20
 
 
 def first_outside(inside: Callable[[int], bool], begin: int, end: int, guess: int) -> int | None:
@@ -17,7 +17,7 @@ def first_outside(inside: Callable[[int], bool], begin: int, end: int, guess: in
 
     >>> tried = []
     >>> first_outside(lambda at: tried.append(at) or at < 70, 0, 1_000_000, 71), tried
-    (70, [71, 70, 68, 69])
+    (70, [71, 70, 66, 68, 69])
     """
     if begin >= end:
         return None
@@ -28,12 +28,12 @@ def first_outside(inside: Callable[[int], bool], begin: int, end: int, guess: in
         while inside(at := min(low + step, end)):
             if at == end:
                 return None
-            low, step = at, 2 * step
+            low, step = at, 4 * step
         high = at
     else:
         high = at
         while (at := max(high - step, begin)) > begin and not inside(at):
-            high, step = at, 2 * step
+            high, step = at, 4 * step
         low = at
     while high - low > 1:
         middle = (low + high) // 2
@@ -41,28 +41,46 @@ def first_outside(inside: Callable[[int], bool], begin: int, end: int, guess: in
     return high
 
 
-def guess_crossing(straight: Callable[[float], float], target: float, begin: float, step: float) -> float:
-    """Return about where a nearly straight line reaches ``target``, by the secant method.
+def guess_crossing(line: Callable[[float], float], target: float, end: float, precision: float) -> float:
+    """Return about where, from 0 to ``end``, a function of one direction reaches ``target``.
 
-    The search starts at ``begin`` and ``begin + step``. It gives up where the line is level.
+    This is the method of Chandrupatla (1997, Advances in Engineering Software 28): each step interpolates
+    quadratically where that is safe, and halves the interval elsewhere.
     """
-    before, at = begin, begin + step
-    value_before, value = straight(before), straight(at)
+    at, other, before = end, 0.0, end
+    value, of_other = line(at) - target, line(other) - target
+    of_before, part = value, 0.5
     for _ in range(_MAX_STEPS):
-        if value in (value_before, target):
+        following = at + part * (other - at)
+        found = line(following) - target
+        if (found > 0) is (value > 0):
+            before, of_before = at, value
+        else:
+            before, other, of_before, of_other = other, at, of_other, value
+        at, value = following, found
+        least = precision / abs(other - at) if other != at else 1.0
+        if not value or least > 0.5:
             break
-        following = at + (target - value) * (at - before) / (value - value_before)
-        if following == at:
-            break
-        before, value_before = at, value
-        at, value = following, straight(following)
-    return at
+        part = min(max(_part((at, value), (other, of_other), (before, of_before)), least), 1 - least)
+    return at if abs(value) <= abs(of_other) else other
+
+
+_Point = tuple[float, float]
+
+
+def _part(near: _Point, far: _Point, before: _Point) -> float:
+    """Return which part of the way from ``near`` to ``far`` to go; each is a place and the value there."""
+    (a, fa), (b, fb), (c, fc) = near, far, before
+    place, height = (a - b) / (c - b), (fa - fb) / (fc - fb)
+    if height * height >= place or (1 - height) ** 2 >= 1 - place:
+        return 0.5
+    return fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
 
 
 def log_odds(probability: float) -> float:
-    """Return the log-odds of a probability; of 0 and 1, those of the nearest numbers that have some.
+    """Return the log-odds of a probability; of 0 and 1, very small and very great ones.
 
-    >>> log_odds(0.5), log_odds(0.0) < -600
-    (0.0, True)
+    >>> log_odds(0.5), log_odds(0.0) < -600, log_odds(1.0) > 30
+    (0.0, True, True)
     """
     return log(max(probability, 1e-300) / max(1 - probability, 1e-17))

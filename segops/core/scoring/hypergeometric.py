@@ -16,13 +16,13 @@ _STEP: Final = 16
 
 
 def hyp2f1_excess(a: float, b: float, c: float, z: float) -> float:
-    """Return (2F1(a, b - 1; c; z) - 1) / (b - 1) for 0 <= z < 1, b > 0, c > 0 (DLMF 15.2.1).
+    """Return c (2F1(a, b - 1; c; z) - 1) / (b - 1) for 0 <= z < 1, b > 0, c > -1 (DLMF 15.2.1).
 
-    The first term of the series is 1, and each of the others contains b - 1: without both, nothing is lost in
-    rounding where b is near 1. Raises ArithmeticError where 131,072 terms are not enough.
+    The first term of the series is 1, and each of the others contains (b - 1) / c: without them, nothing is
+    lost in rounding where b is near 1, or c near 0. Raises ArithmeticError where 131,072 terms are too few.
 
-    >>> round(hyp2f1_excess(1.0, 1.0, 2.0, 0.5), 12)  # the derivative by b of 2F1(1, b; 2; 1/2) at b = 0
-    0.30685281944
+    >>> round(hyp2f1_excess(1.0, 1.0, 2.0, 0.5), 12)  # 2 - 2 log 2
+    0.61370563888
     """
     if z <= 0:
         return 0.0
@@ -46,7 +46,7 @@ def _number_of_terms(a: float, b: float, c: float, z: float) -> int:
 @lru_cache(maxsize=2_048)
 def _terms(a: float, b: float, c: float, number: int) -> tuple[float, ...]:
     """Return the factors of the powers of z, the highest power first; many customers share them."""
-    found, term = [], a / c
+    found, term = [], a
     for n in range(1, number + 1):
         found.append(term)
         term *= (a + n) * (b + n - 1) / ((c + n) * (n + 1))

@@ -96,10 +96,10 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
         target = _target(numbers, begun, rises=self.name in _RISING)
         if target is None:
             return None
-        place = place_among(numbers, begun)
+        place = rank_among(numbers, begun)
 
         def inside(at_ms: int) -> bool:
-            return place_among(numbers, view(self.value(read, at_ms))) == place
+            return rank_among(numbers, view(self.value(read, at_ms))) == place
 
         if inside(LATEST_MS):
             return None
@@ -111,7 +111,8 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
 
     def _guess(self, read: PurchaseHistory, target: float, now_ms: int) -> int:
         """Return about when the score reaches ``target``: log-odds and logarithms fall with that of time."""
-        raw, straight = _VALUES[self.name], log_odds if self.name in _PROBABILITIES else _log
+        of_probability = self.name in _PROBABILITIES
+        straight = log_odds if of_probability else _log
         scale_ms = self.buying.alpha * DAY_MS if self.buying is not None else DAY_MS
         begin_ms = scale_ms + now_ms - read.first_day * DAY_MS
         latest = log((LATEST_MS - now_ms + begin_ms) / begin_ms)
@@ -120,9 +121,11 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
             return now_ms + int(begin_ms * (exp(min(max(log_time, 0.0), latest)) - 1))
 
         def of(log_time: float) -> float:
-            return straight(raw(self, read, at_ms(log_time)))
+            if of_probability:
+                return -_log_odds_lost(self, read, at_ms(log_time))
+            return _log(_VALUES[self.name](self, read, at_ms(log_time)))
 
-        return at_ms(guess_crossing(of, straight(target), 0.0, 0.1))
+        return at_ms(guess_crossing(of, straight(target), latest, 1 / begin_ms))
 
 
 def history_of(state: Any, now_ms: int) -> PurchaseHistory | None:
@@ -141,19 +144,22 @@ def numbers_in(tests: Iterable[Predicate]) -> list[Any]:
     return sorted({one for one in each if kind(one) == "number"})
 
 
-def place_among(numbers: Sequence[Any], value: Any) -> int:
+def rank_among(numbers: Sequence[Any], value: Any) -> int:
     """Return where a value is among sorted numbers: even between two of them, odd on one."""
     return bisect_left(numbers, value) + bisect_right(numbers, value)
 
 
 def _target(numbers: Sequence[Any], value: Any, *, rises: bool) -> float | None:
-    """Return the value before rounding at which the place among the numbers changes; None without one."""
+    """Return the value before rounding at which the place among the numbers changes; None without one.
+
+    A score that ``rises`` is 1 less one that falls, and the value returned is that of the latter.
+    """
     left, right = bisect_left(numbers, value), bisect_right(numbers, value)
-    if right > left:
-        return float(numbers[left]) + (_HALF if rises else -_HALF)
-    if rises:
-        return float(numbers[left]) - _HALF if left < len(numbers) else None
-    return float(numbers[left - 1]) + _HALF if left else None
+    at, sign = (left, -1) if right > left else (left, 1) if rises else (left - 1, 1)
+    if not 0 <= at < len(numbers):
+        return None
+    number = float(numbers[at])
+    return (1 - number if rises else number) + sign * _HALF
 
 
 def _log(value: float) -> float:
@@ -172,8 +178,13 @@ def _p_alive(score: Any, read: PurchaseHistory, now_ms: int) -> float:
     return found
 
 
+def _log_odds_lost(score: Any, read: PurchaseHistory, now_ms: int) -> float:
+    found: float = score.buying.log_odds_lost(_past(read, now_ms))
+    return found
+
+
 def _churn_risk(score: Any, read: PurchaseHistory, now_ms: int) -> float:
-    return 1 - _p_alive(score, read, now_ms)
+    return 1 - round(_p_alive(score, read, now_ms), DECIMALS)
 
 
 def _expected(score: Any, read: PurchaseHistory, now_ms: int, *, days: int) -> float:

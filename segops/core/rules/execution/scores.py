@@ -19,7 +19,7 @@ from segops.core.rules.figures import Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
 from segops.core.scoring import SCORERS
 from segops.core.scoring.figure_scores import MAX_DAYS, Scorers, input_number
-from segops.core.scoring.order_scores import OrderScore, numbers_in, place_among
+from segops.core.scoring.order_scores import OrderScore, numbers_in, rank_among
 
 ReadingOf = Callable[[Figure], Reading]
 
@@ -171,7 +171,7 @@ class _Rising:
         """
         since = [read[number] for number in self._ages if read[number] is not None]
         end = max(since, default=now_ms) + MAX_DAYS * DAY_MS
-        place = place_among(numbers, view(self.value(read, now_ms)))
+        place = rank_among(numbers, view(self.value(read, now_ms)))
         waiting = [(now_ms, end)] if end > now_ms else []
         while waiting:
             after, upto = waiting.pop()
@@ -182,7 +182,7 @@ class _Rising:
                 waiting += [(middle, upto), (after, middle)]
                 continue
             for at in _whole_days(since, after, upto):
-                if place_among(numbers, view(self.value(read, at))) != place:
+                if rank_among(numbers, view(self.value(read, at))) != place:
                     return at
         return None
 
@@ -196,7 +196,7 @@ class _Rising:
         place, view = known
         one, other = (self._numbers(read, at) for at in span)
         lows, highs = list(map(min, one, other)), list(map(max, one, other))
-        return all(place_among(numbers, view(each)) == place for each in self._scorer.bounds(lows, highs))
+        return all(rank_among(numbers, view(each)) == place for each in self._scorer.bounds(lows, highs))
 
 
 def _days(since_ms: int | None, now_ms: int) -> int | None:

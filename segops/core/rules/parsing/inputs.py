@@ -38,7 +38,7 @@ def read_input_figure(reader: Reader) -> Figure:
     TraitFigure(path=('age',))
     """
     figure = read_figure(reader)
-    if any(isinstance(each, _REFUSED) for each in _with_parts(figure)):
+    if any(isinstance(each, _REFUSED) for each in _all_in(figure)):
         reader.fail(
             "expected a figure over events or a trait, without a refresh, got one that a model cannot read"
         )
@@ -57,7 +57,7 @@ def figure_names(figure: Figure | Number) -> list[str]:
 
 
 def _names(figure: Figure | Number) -> Iterator[str]:
-    for each in _with_parts(figure):
+    for each in _all_in(figure):
         if isinstance(each, TraitFigure):
             yield "trait." + ".".join(each.path)
             continue
@@ -76,10 +76,10 @@ def _path_name(path: Path) -> str:
     return ".".join(("property", *path))
 
 
-def _with_parts(figure: Figure | Number) -> Iterator[Figure | Number]:
+def _all_in(figure: Figure | Number) -> Iterator[Figure | Number]:
     yield figure
     if isinstance(figure, RatioFigure):
-        yield from _with_parts(figure.upper)
-        yield from _with_parts(figure.lower)
+        yield from _all_in(figure.upper)
+        yield from _all_in(figure.lower)
     elif isinstance(figure, FrozenFigure):
-        yield from _with_parts(figure.of)
+        yield from _all_in(figure.of)

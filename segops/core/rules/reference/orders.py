@@ -51,7 +51,7 @@ class _Book(NamedTuple):
 
 def figures(history: History, now_ms: int, *, period_ms: int, currency: str | None = None) -> Figures:
     """Return the figures at ``now_ms``."""
-    book, standing = _standing(history, period_ms, currency)
+    book, standing = _not_cancelled(history, period_ms, currency)
     alive = [order for order in standing if order.time_ms > now_ms - period_ms]
     net = sum((_worth(order, book.about) for order in alive), Fraction(0))
     last_ms = max([*(order.time_ms for order in standing), *book.gone], default=None)
@@ -60,11 +60,11 @@ def figures(history: History, now_ms: int, *, period_ms: int, currency: str | No
 
 def lifetime_orders(history: History, currency: str | None) -> list[tuple[int, Fraction]]:
     """Return the time and the net amount of every order that was not cancelled."""
-    book, standing = _standing(history, 10**15, currency)
+    book, standing = _not_cancelled(history, 10**15, currency)
     return [(order.time_ms, _worth(order, book.about)) for order in standing]
 
 
-def _standing(history: History, period_ms: int, currency: str | None) -> tuple[_Book, list[_Statement]]:
+def _not_cancelled(history: History, period_ms: int, currency: str | None) -> tuple[_Book, list[_Statement]]:
     """Return all that is known of orders, and those that are not cancelled."""
     book = _Book([], [], [])
     for event, at_ms in history.arrivals():

@@ -71,7 +71,7 @@ def _unrounded(scorer: OrderScore, facts: _Facts, now_ms: int) -> Any:
     name, buying, spending = scorer.name, scorer.buying, scorer.spending
     if buying is not None and name in ("p_alive", "churn_risk"):
         alive = buying.p_alive(past)
-        return alive if name == "p_alive" else 1 - alive
+        return alive if name == "p_alive" else 1 - round(alive, 9)
     if buying is not None and name.startswith("expected_orders_"):
         return buying.expected_orders(past, int(name[16:-1]))
     if name == "next_order_at":
