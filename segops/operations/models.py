@@ -21,9 +21,9 @@ from segops.kafka.definitions import DefinitionLog, read
 from segops.kafka.publication import Records
 from segops.kafka.topics import single_partition
 from segops.operations import plans
-from segops.operations.completing import completed
 from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.plans import Effect, TooMuch, UnknownEffect, Wait
+from segops.schemas.completing import completed
 from segops.schemas.planned import PlannedEdit
 from segops.schemas.published_models import (
     MAX_MODEL_BYTES,

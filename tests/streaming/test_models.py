@@ -12,11 +12,12 @@ import pytest
 from segops.brokers import LocalBroker
 from segops.core.errors import UserError
 from segops.kafka.definitions import DefinitionLog, read
+from segops.operations.plans import TooMuch
 from tests.rest import in_rest, rest
 
 from .conftest import require_transactions
 from .helpers import START_MS, Sent, Stack, wait_until
-from .test_plans import done, refused, written
+from .test_plans import done, written
 from .test_published_plans import kill
 from .topic_deletion import delete_topics
 
@@ -146,8 +147,11 @@ def test_limits_hold_and_an_unready_model_scores_no_one(stack: Stack) -> None:
     stack.send([happened("Buy", "u1", 0), happened("View", "u1", 1)], final_ms=START_MS + HOUR)
     wait_for(stack, set(), set())
     strong = model(stack, 5.0)
-    assert "fans: " in refused(stack, "models", "publish", strong, "--max-changes", "0")
-    assert versions(stack)[0] == []
+    found = stack.segops("models", "publish", strong, "--max-changes", "0")
+    assert isinstance(found.exception, TooMuch) and set(found.exception.segments) == {"fans", "loyal-fans"}
+    planned = published(stack).planned
+    assert planned is not None and planned.state == "discarded"
+    assert versions(stack) == ([], {"fans": (1, None), "loyal-fans": (1, None), "buyers": (1, None)})
     done(stack, "models", "publish", strong, "--yes")
     wait_for(stack, {"u1"}, {"u1"})
     unready = model(stack, 5.0, status="not_enough_data", reasons=["9 customers"])
