@@ -35,6 +35,7 @@ from segops.core.operators import OPERATORS
 from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.core.skips import FOUND
 from segops.destinations.published import load as load_destinations
+from segops.fitting.imported import load_mapping as load_features
 from segops.imports.model import load_map
 from segops.kafka.topics import topic_specs
 from segops.mcp.metrics import McpMetrics
@@ -256,6 +257,7 @@ OTHERS: dict[str, Callable[[Path], Any]] = {
     "plans": load_plans,
     "map": load_map,
     "destinations": load_destinations,
+    "features": load_features,
 }
 
 

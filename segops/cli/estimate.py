@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segops.cli._edits import Percentage
+from segops.cli._edits import Percentage, warner
 from segops.cli._params import samples_option
 from segops.cli._say import say, say_all, say_table, warn
 from segops.cli._scans import FORMAT, WAIT, interval_text, say_json, say_when, scan_for
@@ -70,11 +70,11 @@ def command(
     partitions answer in time.
     """
     loaded = load_drafts([file])
-    for warning in loaded.warnings:
-        warn(str(warning))
+    warn_of = warner([file], loaded)
     drafts, chosen = loaded.definitions, _chosen(file, loaded.definitions, segment)
 
     def question(log: DefinitionLog) -> EstimateRequest:
+        warn_of(log)
         written = {each.key for each in drafts}
         check_references([*drafts, *(each for each in log.definitions() if each.key not in written)])
         asked = complete(drafts, log)

@@ -77,13 +77,18 @@ class TreesForm(_Exported):
     link: Literal["identity", "logistic"] = "identity"
 
 
+def load_mapping(file: Path) -> MappingForm:
+    """Load which figure each feature is. Raises DefinitionError with every mistake but those in figures."""
+    return _form(file, _read(file), MappingForm)
+
+
 def imported(file: Path, mapping: Path, *, name: str, kind: Kind | None = None) -> dict[str, Any]:
     """Return the form of a model file from exported coefficients or trees.
 
     ``kind``: of coefficients; None: logistic if the file has ``classes_``, else linear. Raises
     DefinitionError, which names the file, the place and the reason. The figures are not checked.
     """
-    raw, known = _read(file), _form(mapping, _read(mapping), MappingForm)
+    raw, known = _read(file), load_mapping(mapping)
     exported: CoefficientsForm | TreesForm
     if isinstance(raw, dict) and "trees" in raw:
         exported = _form(file, raw, TreesForm)

@@ -6,7 +6,8 @@ without the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -20,9 +21,10 @@ from segops.kafka.definitions import DefinitionLog, read
 from segops.kafka.publication import Records
 from segops.kafka.topics import single_partition
 from segops.operations import plans
-from segops.operations.completing import completed
 from segops.operations.definitions import DefinitionChange, plan
-from segops.operations.plans import Effect, Wait
+from segops.operations.plans import Effect, TooMuch, UnknownEffect, Wait
+from segops.schemas.completing import completed
+from segops.schemas.planned import PlannedEdit
 from segops.schemas.published_models import (
     MAX_MODEL_BYTES,
     ModelId,
@@ -32,20 +34,16 @@ from segops.schemas.published_models import (
 )
 from segops.wall_clock import wall_ms
 
-#: Chooses the version to publish, given the library. May be called again.
-Choose = Callable[[ModelLog], PublishedModel]
+#: Chooses the version to publish, given what is published. May be called again.
+Choose = Callable[[DefinitionLog], PublishedModel]
 
 
 class ModelEdit:
-    """The publication of a version that ``choose`` makes of the library: the model, and what it changes."""
+    """The publication of a version that ``choose`` makes: the model, and what becomes of definitions."""
 
     def __init__(self, settings: Settings, choose: Choose) -> None:
         self._topic = settings.topics.models
-        self._choose = choose
-
-    def chosen(self, log: DefinitionLog) -> PublishedModel:
-        """Return the version to publish. Raises UserError and DefinitionError."""
-        return self._choose(library_of(log))
+        self.chosen = choose
 
     def decide(self, log: DefinitionLog) -> list[DefinitionChange]:
         """Return what becomes of the published definitions that read one of the model's scores."""
@@ -54,7 +52,7 @@ class ModelEdit:
         return plan(log, [completed(each, {model.name: model}) for each in users], prune=False)
 
     def beside(self, log: DefinitionLog) -> Mapping[str, Records]:
-        """Return the records of the topic of models."""
+        """Return the records of the topic of models. Raises UserError if the model is too large."""
         published, library = self.chosen(log), library_of(log)
         model = published.model
         record = encode_model(published)
@@ -87,36 +85,77 @@ async def publish(
 ) -> Publication:
     """Publish a version of a model and the definitions that read it: all or nothing.
 
-    The effect is computed just before, unless ``limits`` is None or no segment reads the model, and is given
-    to ``shown``; nothing is published if it moves more than the limits allow. Raises what ``plans.publish``
-    and ``choose`` raise, and UserError if the topic of models is missing.
+    The effect is computed just before, unless ``limits`` is None, no definition changes, or there can be no
+    members yet. It is given to ``shown``, past events included: if the model reads some for the first time,
+    the workers first collect them for a plan that ends with the publication. Nothing is published if it moves
+    more than the limits allow. Raises what ``plans.publish`` and ``choose`` raise, UserError if the topic of
+    models is missing, and with ``dry_run`` also while a plan is open that it would replace.
     """
     await single_partition(settings.kafka, settings.topics.models)
-    edit, effects = ModelEdit(settings, choose), list[Effect]()
+    edit, effects, published = ModelEdit(settings, choose), list[Effect](), list[PublishedModel]()
+    log = await read(settings)
+    changes = edit.decide(log)
+    edit.beside(log)
+    limits = limits if changed(changes) else None
 
     def seen(effect: Effect) -> None:
         effects.append(effect)
         shown(effect)
 
-    log = await read(settings)
-    chosen, changes = edit.chosen(log), edit.decide(log)
-    edit.beside(log)
+    def beside(log: DefinitionLog) -> Mapping[str, Records]:
+        published.append(edit.chosen(log))
+        return edit.beside(log)
+
     if dry_run:
-        if limits is not None and changed(changes):
-            seen(await plans.effect_of(settings, edit.decide, wait))
+        published.append(edit.chosen(log))
+        if limits is not None and await plans.may_move(settings):
+            seen(await _effect(settings, edit, log, wait))
     else:
-        limits = limits if changed(changes) else None
-        published = list[PublishedModel]()
+        draft = None if limits is None else await _begun(settings, edit)
+        try:
+            changes = await plans.publish(
+                settings, edit.decide, limits=limits, wait=wait, beside=beside, shown=seen
+            )
+        except TooMuch:
+            await _discard(settings, draft)
+            raise
+    return Publication(published[-1], changes, effects[-1] if effects else None)
 
-        def beside(log: DefinitionLog) -> Mapping[str, Records]:
-            published.append(edit.chosen(log))
-            return edit.beside(log)
 
-        changes = await plans.publish(
-            settings, edit.decide, limits=limits, wait=wait, beside=beside, shown=seen
+async def _begun(settings: Settings, edit: ModelEdit) -> str | None:
+    """Let the workers collect the past events that a publication needs; return the id of the plan for it."""
+    if not await plans.may_move(settings):
+        return None
+    with suppress(UnknownEffect):  # the publication says why
+        recorded = await plans.begin(settings, edit.decide)
+        return None if recorded is None else recorded.planned.id
+    return None
+
+
+async def _effect(settings: Settings, edit: ModelEdit, log: DefinitionLog, wait: Wait) -> Effect:
+    """Return the effect, past events included, without a plan that remains. Raises UserError beside one."""
+    planned = log.planned
+    if planned is not None and planned.is_open(wall_ms()) and not _is_of(planned, edit.decide(log)):
+        raise UserError(
+            f"a dry run would take the place of the plan {planned.id}: apply it, or discard it first "
+            "(segops plan --discard)"
         )
-        chosen = published[-1]
-    return Publication(chosen, changes, effects[-1] if effects else None)
+    recorded = await plans.begin(settings, edit.decide)
+    effect = await plans.effect_of(settings, edit.decide, wait)
+    await _discard(settings, None if recorded is None else recorded.planned.id)
+    return effect
+
+
+def _is_of(planned: PlannedEdit, changes: Iterable[DefinitionChange]) -> bool:
+    records = {each.key.encode(): each.record for each in changes if each.record is not None}
+    return planned.history and planned.records == records
+
+
+async def _discard(settings: Settings, plan_id: str | None) -> None:
+    """End a plan of a model unless it has ended: `segops apply --plan` would publish it without the model."""
+    if plan_id is not None:
+        with suppress(UserError):
+            await plans.discard(settings, plan_id)
 
 
 def changed(changes: list[DefinitionChange]) -> bool:
@@ -130,8 +169,8 @@ def next_version(model: Model, source: str) -> Choose:
     A model with a version of its own must have that one: raises DefinitionError otherwise.
     """
 
-    def choose(library: ModelLog) -> PublishedModel:
-        newest = library.newest(model.name)
+    def choose(log: DefinitionLog) -> PublishedModel:
+        newest = newest_version(log, model.name)
         if model.version not in (0, newest + 1):
             reason = f"expected {newest + 1}, or none, got {model.version}: version {newest} is published"
             raise DefinitionError([Issue(source, "version", reason)])
@@ -146,25 +185,37 @@ def earlier_version(name: str, version: int | None) -> Choose:
     Raises UserError for an unknown model or version, and for the version in force.
     """
 
-    def choose(library: ModelLog) -> PublishedModel:
-        newest, known = library.newest(name), library.versions(name)
+    def choose(log: DefinitionLog) -> PublishedModel:
+        library = library_of(log)
+        known = library.versions(name)
         if not known:
             raise UserError(unknown(library, name))
-        earlier = version or max((each for each in known if each < newest), default=0)
-        if earlier == newest:
-            raise UserError(f"version {newest} of the model {name} is in force already")
-        if earlier not in known:
-            listed = ", ".join(map(str, known))
-            raise UserError(
-                f"the model {name} has no earlier version"
-                if version is None
-                else f"unknown version {version} of the model {name}; kept: {listed}"
-            )
-        former = library.version(name, earlier)
+        earlier = version or max(known[:-1], default=0)
+        if earlier == known[-1]:
+            raise UserError(f"version {earlier} of the model {name} is in force already")
+        if not earlier:
+            raise UserError(f"the model {name} has no earlier version")
+        former = version_in(library, name, earlier)
         restores = earlier if former.restores is None else former.restores
-        return PublishedModel(msgspec.structs.replace(former.model, version=newest + 1), wall_ms(), restores)
+        following = newest_version(log, name) + 1
+        return PublishedModel(msgspec.structs.replace(former.model, version=following), wall_ms(), restores)
 
     return choose
+
+
+def newest_version(log: DefinitionLog, name: str) -> int:
+    """Return the highest version of a model, in the library or in a definition; 0 of an unknown name."""
+    forms = [(each.models or {}).get(name) for each in log.live.values()]
+    carried = max((form["version"] for form in forms if form is not None), default=0)
+    return max(library_of(log).newest(name), int(carried))
+
+
+def version_in(library: ModelLog, name: str, version: int) -> PublishedModel:
+    """Return a version of a known model. Raises UserError if it is not kept."""
+    known = library.versions(name)
+    if version not in known:
+        raise UserError(f"unknown version {version} of the model {name}; kept: {', '.join(map(str, known))}")
+    return library.version(name, version)
 
 
 def library_of(log: DefinitionLog) -> ModelLog:
@@ -220,7 +271,5 @@ async def shown(settings: Settings, name: str, version: int | None = None) -> Li
     known = library.versions(name)
     if not known:
         raise UserError(unknown(library, name))
-    if version is not None and version not in known:
-        raise UserError(f"unknown version {version} of the model {name}; kept: {', '.join(map(str, known))}")
-    published = library.version(name, version or known[-1])
+    published = version_in(library, name, version or known[-1])
     return ListedModel(published, known, readers(log).get(name, []))

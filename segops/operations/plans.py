@@ -224,7 +224,7 @@ async def plan(
     history is recorded before its effect is known, so that the workers collect the history; if it is planned
     again, it goes on. Raises what ``effect_of`` and ``record`` raise, and UserError if it ends meanwhile.
     """
-    draft = await _draft(settings, decide)
+    draft = await begin(settings, decide)
     effect = await effect_of(settings, decide, wait, Detail(samples))
     if draft is None and not _records(effect.changes):
         return effect, None
@@ -245,8 +245,8 @@ async def _complete(settings: Settings, plan_id: str, figures: PlanFigures) -> N
     await commit(settings, decide, figures=figures)
 
 
-async def _draft(settings: Settings, decide: Decide) -> Recorded | None:
-    """Return the plan of an edit that needs history: the open one of this edit, or a new one."""
+async def begin(settings: Settings, decide: Decide) -> Recorded | None:
+    """Return the plan of an edit that needs history: the open one of this edit, or a new one; else None."""
     log = await read(settings)
     changes = decide(log)
     if (known := _draft_of(log, changes)) is not None:
@@ -348,7 +348,7 @@ async def publish(
     other definitions are published meanwhile, and what ``effect_of`` and ``commit`` raise.
     """
     base, has_history = None, False
-    if limits is not None and await _may_move(settings):
+    if limits is not None and await may_move(settings):
         effect = await _checked(settings, decide, limits, wait, shown)
         base, has_history = effect.base, effect.draft is not None
 
@@ -384,7 +384,7 @@ def _check_base(log: DefinitionLog, base: str) -> None:
         raise UserError("other definitions were published meanwhile; nothing was written. Retry.")
 
 
-async def _may_move(settings: Settings) -> bool:
+async def may_move(settings: Settings) -> bool:
     """Return whether there can be members: something is published, and a worker runs or has run."""
     if not (await read(settings)).live:
         return False

@@ -15,13 +15,14 @@ from segops.core.scoring.models import Model
 from segops.core.segments import Definition
 from segops.kafka.definitions import DefinitionLog
 from segops.operations import definitions
-from segops.operations.completing import complete, completed, models_in_force
+from segops.operations.completing import complete, models_in_force
 from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.models import ModelEdit, models_in, next_version
 from segops.operations.plan_changes import state_of
 from segops.schemas import published_models
+from segops.schemas.completing import completed, filled
 from segops.schemas.models import read_model, written
-from segops.schemas.published_models import ModelId, PublishedModel, encode_model
+from segops.schemas.published_models import ModelId, PublishedModel, carried_models, encode_model
 from segops.schemas.segments import definition_from_record, definition_to_record
 from segops.schemas.segments import load as load_segments
 
@@ -227,3 +228,17 @@ def test_records_beside_are_of_the_log_that_was_decided_by(monkeypatch: pytest.M
     ((records, beside),) = written_records
     assert records == []
     assert [key for key, _ in beside[TOPIC]] == [b"spending|2"]
+
+
+def test_drafts_get_the_models_that_published_definitions_carry(
+    log: DefinitionLog, segments: list[Definition]
+) -> None:
+    """As the estimate of a worker does, which knows the definitions in force alone."""
+    put(log, model(SPENDING))
+    put(log, model(BUYING))
+    put(log, model(SPENDING, p=7.0))
+    found = filled(segments, carried_models(log.live.values()))
+    versions = [{name: form["version"] for name, form in (each.models or {}).items()} for each in found]
+    assert versions == [{"spending": 2}, {"spending": 2, "buying": 1}, {}]
+    older = completed(segments[0], {"spending": model(SPENDING, 1)})
+    assert filled([older], carried_models(log.live.values())) == [older]

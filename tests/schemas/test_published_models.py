@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from segops.core.errors import DefinitionError, UserError
 from segops.core.scoring.models import Model
+from segops.kafka.definitions import DefinitionLog
 from segops.operations.models import earlier_version, next_version
 from segops.schemas.models import read_model, written
 from segops.schemas.published_models import (
@@ -35,11 +36,18 @@ def model(version: int = 0, **fields: Any) -> Model:
     return read_model({**FORM, **({"version": version} if version else {}), **fields}, "spending.json")
 
 
-def library(*models: Model) -> ModelLog:
-    log = ModelLog()
+def library(*models: Model) -> DefinitionLog:
+    """Return what is published: these models, and no definition."""
+    log = DefinitionLog()
+    log.models = ModelLog()
     for each in models:
-        log.apply(ModelId(each.name, each.version).key, encode_model(PublishedModel(each, 5)))
+        add(log, PublishedModel(each, 5))
     return log
+
+
+def add(log: DefinitionLog, published: PublishedModel) -> None:
+    assert log.models is not None
+    log.models.apply(ModelId(published.model.name, published.model.version).key, encode_model(published))
 
 
 @hypothesis_settings(max_examples=30)
@@ -115,7 +123,7 @@ def test_next_version_follows_the_newest() -> None:
         (issue,) = found.value.issues
         expected = f"spending.json: version: expected 3, or none, got {wrong}: version 2 is published"
         assert str(issue) == expected
-    assert next_version(model(), "f")(ModelLog()).model.version == 1
+    assert next_version(model(), "f")(library()).model.version == 1
 
 
 def test_earlier_version_comes_back_under_the_next_number() -> None:
@@ -127,9 +135,9 @@ def test_earlier_version_comes_back_under_the_next_number() -> None:
         assert found.model.quality == of[back].quality
         assert written(found.model)["version"] == 4
     again = earlier_version("spending", None)(known)
-    known.apply(b"spending|4", encode_model(again))
+    add(known, again)
     assert earlier_version("spending", 4 - 1)(known).restores == 3
-    known.apply(b"spending|5", encode_model(earlier_version("spending", 1)(known)))
+    add(known, earlier_version("spending", 1)(known))
     assert earlier_version("spending", 4)(known).restores == 2  # what version 4 was itself
 
 

@@ -27,7 +27,9 @@ from segops.core.scans import (
     population_named,
 )
 from segops.core.segments import SegmentSet
+from segops.schemas.completing import filled
 from segops.schemas.published_lookups import MissingColumn
+from segops.schemas.published_models import carried_models
 from segops.schemas.records import Record
 from segops.schemas.scans import (
     BEHIND,
@@ -94,7 +96,7 @@ def _overlap(ask: OverlapRequest, basis: _Basis) -> Visitor:
 
 
 def _estimate(ask: EstimateRequest, basis: _Basis) -> Visitor:
-    drafts = ask.drafts()
+    drafts = filled(ask.drafts(), carried_models(basis.engine.segments.all_definitions))
     if ask.segment not in {each.key for each in drafts}:
         raise UserError(f"missing definition of the segment {ask.segment!r}")
     draft = draft_of(ask.segment, drafts, basis.engine.segments)
