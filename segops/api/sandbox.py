@@ -14,13 +14,13 @@ import msgspec
 
 from segops.api.access import Access
 from segops.api.health import Page
-from segops.api.parameters import at_most, parameters
+from segops.api.parameters import Read, at_most, parameters
 from segops.api.profiles import JSON, PRIVATE, RETRY, Elsewhere, NotReady, path_of
 from segops.api.scans import MAX_BODY, Call
 from segops.core.errors import UserError
 from segops.core.views.explain import Explanation, explain
-from segops.core.views.score_views import view_scores
 from segops.core.views.sandbox import Sandbox, SandboxView
+from segops.core.views.score_views import view_scores
 from segops.schemas.sandbox import SandboxForm, SandboxStart, read_form, sandbox_request
 from segops.schemas.state import decode_profile
 
@@ -142,7 +142,7 @@ def _route(path: str) -> tuple[str | None, str]:
 
 def _asked(call: Call) -> tuple[frozenset[str], int | None]:
     """Return the keys of the segments to explain, and how many days ahead scores are shown."""
-    reads = {"segments": str, "scores": at_most(MAX_DAYS)} if call.method == "GET" else {}
+    reads: dict[str, Read] = {"segments": str, "scores": at_most(MAX_DAYS)} if call.method == "GET" else {}
     found = parameters(call.query.items(), reads)
     keys = frozenset(key for key in found.get("segments", "").split(",") if key)
     if len(keys) > MAX_EXPLAINED:

@@ -26,7 +26,7 @@ def published(board: FilledBoard, form: dict[str, Any], version: int, **more: An
 
 
 def board_of_models() -> FilledBoard:
-    """Return a read model with a good, a stale, an unready and a broken model, and a segment that reads two."""
+    """Return a read model with a good, a stale, an unready and a broken model, and segments on them."""
     board = FilledBoard()
     stale = format_instant(NOW_MS - 1)
     published(board, forms.buying(valid_until=stale, trained_on={"customers": 2_357, "source": HOSTILE}), 1)
@@ -37,7 +37,9 @@ def board_of_models() -> FilledBoard:
     published(board, forms.trees(**unready), 1)
     board.take("models", b"broken|1", b'{"model": {"name": "broken"}, "published_ms": 5}')
     board.take("models", b"no version", b"{}")
-    rule = {"any": [{"score": "churn_risk", "is": {"gte": 0.8}}, {"score": "convert_24h", "is": {"gte": 0.5}}]}
+    rule = {
+        "any": [{"score": "churn_risk", "is": {"gte": 0.8}}, {"score": "convert_24h", "is": {"gte": 0.5}}]
+    }
     board.define({"key": "leaving", "name": "Leaving <b>", "when": rule})
     board.define({"key": "rich", "when": {"score": "average_order_value_expected", "is": {"gte": 50}}})
     return board
@@ -60,7 +62,7 @@ def test_the_page_lists_models_with_their_state_and_readers() -> None:
         assert found["lacking"] == [{"name": "spending", "used_by": ["rich"]}]
         assert found["cli"] == "segops models list"
         text = (await browser.get("/data/models", **as_user("viewer"))).text
-        assert "No model of spending is published, which rich read" in text
+        assert "Scores of the model spending are read by rich, but it is not published" in text
         assert "<script>alert" not in text and "Leaving &lt;b&gt;" in text
 
     board = board_of_models()

@@ -109,8 +109,10 @@ def test_hostile_scores_are_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_values_of_every_kind_are_written(masked: bool) -> None:  # noqa: FBT001 # a parameter of the test
-    details = ScoreDetails("s", "ready", contributions=(Contribution(EVIL, None, 0.0), Contribution("b", "x", -2.0)))
+def test_values_of_every_kind_are_written(masked: bool) -> None:
+    details = ScoreDetails(
+        "s", "ready", contributions=(Contribution(EVIL, None, 0.0), Contribution("b", "x", -2.0))
+    )
     views = [
         ScoreView("next_order_at", "2026-04-01T00:00:00.000Z", (), (), None),
         ScoreView("ltv_90d", 1234.5, ((0, 1234.5), (1, 2.0)), (), details),

@@ -51,13 +51,17 @@ def test_a_painted_tier_has_its_cells_and_the_others_keep_the_rest(cells: set[Ce
         assert found[cell] == (name if cell in cells else expected)
     assert after.dead_tiers() == []
     kept = {former[cell] for cell in CELLS if cell not in cells}
-    assert changes_of(Rfm(), after)["lost"] == [each for each in Rfm().tier_names if each not in {*kept, name}]
+    assert changes_of(Rfm(), after)["lost"] == [
+        each for each in Rfm().tier_names if each not in {*kept, name}
+    ]
 
 
 def test_a_named_grid_is_edited_within_the_block() -> None:
     block = {"currency": "EUR", "opens": {"of": "Opened", "frequency": [1, 5], "recency": "terciles"}}
     rule = {"rfm": {"grid": "opens", "tier": "need_attention"}}
-    definitions = {each.key: each for each in inline([{"key": "a", "when": rule}], "t", "segments", rfm=block)}
+    definitions = {
+        each.key: each for each in inline([{"key": "a", "when": rule}], "t", "segments", rfm=block)
+    }
     found = rfm_in_force(definitions, "opens")
     assert (found.grid, found.grids, found.rfm.greatest("frequency")) == ("opens", ("opens",), 3)
     assert rfm_in_force(definitions).grid == rfm_in_force(definitions, "none").grid == ""
@@ -70,7 +74,9 @@ def test_a_named_grid_is_edited_within_the_block() -> None:
 def test_the_order_of_tiers_in_a_published_block_is_kept() -> None:
     tiers = {"second": {"recency": [1, 5], "frequency": [1, 5]}}
     block = {"tiers": {"z": {"recency": [5, 5], "frequency": [5, 5]}, **tiers}}
-    definitions = {each.key: each for each in inline([{"key": "a", "when": {"rfm": "z"}}], "t", "s", rfm=block)}
+    definitions = {
+        each.key: each for each in inline([{"key": "a", "when": {"rfm": "z"}}], "t", "s", rfm=block)
+    }
     assert tiers_of(rfm_in_force(definitions).rfm)[5, 5] == "z"
     assert rfm_in_force(definitions).rfm.tier_names == ["z", "second"]
 
@@ -81,7 +87,9 @@ async def _grid(*_args: object) -> reading.Grid:
 
 
 def address(cells: Collection[Cell], name: str, path: str = "/rfm/tier.json", **more: str) -> str:
-    return f"{path}?" + "&".join([f"name={name}", *(f"c{r}-{f}=on" for r, f in cells), *(f"{k}={v}" for k, v in more.items())])
+    return f"{path}?" + "&".join(
+        [f"name={name}", *(f"c{r}-{f}=on" for r, f in cells), *(f"{k}={v}" for k, v in more.items())]
+    )
 
 
 @pytest.fixture
@@ -90,7 +98,9 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_counted")
-def test_the_draft_opens_in_the_builder_and_names_who_keeps_the_former_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_draft_opens_in_the_builder_and_names_who_keeps_the_former_grid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def steps(browser: Browser) -> None:
         found = (await browser.get(address([(5, 5), (5, 4), (4, 4)], "Keep_Close"), **EDITOR)).json
         assert (found["name"], found["people"]["estimate"], found["people"]["of"]) == ("keep_close", 61, 225)
@@ -100,7 +110,7 @@ def test_the_draft_opens_in_the_builder_and_names_who_keeps_the_former_grid(monk
         assert (checked.errors, checked.warnings) == ([], [])
         assert checked.definition is not None and checked.definition.key == "rfm-keep-close"
         file = yaml.safe_load(found["file"])
-        assert [*file["rfm"]["tiers"]][0] == "keep_close"
+        assert next(iter(file["rfm"]["tiers"])) == "keep_close"
         page = await browser.get(address([(5, 5)], "vip", "/rfm/tier"), **EDITOR)
         assert "Open in the builder" in page.text and "Nothing is published yet" in page.text
 
@@ -110,7 +120,10 @@ def test_the_draft_opens_in_the_builder_and_names_who_keeps_the_former_grid(monk
 @pytest.mark.usefixtures("_counted")
 def test_readers_of_the_block_are_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     block: dict[str, Any] = {"currency": "EUR"}
-    written = [{"key": "loyal", "name": "Loyal <b>", "when": {"rfm": "loyal"}}, {"key": "other", "when": {"did": "A"}}]
+    written = [
+        {"key": "loyal", "name": "Loyal <b>", "when": {"rfm": "loyal"}},
+        {"key": "other", "when": {"did": "A"}},
+    ]
     definitions = {each.key: each for each in inline(written, "test", "segments", rfm=block)}
 
     async def steps(browser: Browser) -> None:

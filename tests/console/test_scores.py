@@ -51,7 +51,9 @@ def test_scores_are_offered_with_the_state_of_their_models() -> None:
 def test_a_draft_reads_published_models_that_no_segment_reads_yet() -> None:
     board = Board()
     without = checking.check(RULE, board.definitions, json=False, models=models_of_board(board, {}))
-    assert [each.reason for each in without.warnings] == ["no model of buying yet: no customer has this score"]
+    assert [each.reason for each in without.warnings] == [
+        "no model of buying yet: no customer has this score"
+    ]
     board.publish(forms.buying())
     found = checking.check(RULE, board.definitions, json=False, models=models_of_board(board, {}))
     assert (found.warnings, found.errors) == ([], [])

@@ -17,10 +17,14 @@ from tests.core import models as forms
 from tests.core.models import models_of
 
 START_MS = 1_772_323_200_000
-MODELS = models_of(forms.buying(), forms.logistic("keen"), forms.trees(status="not_enough_data", reasons=["few"]))
+MODELS = models_of(
+    forms.buying(), forms.logistic("keen"), forms.trees(status="not_enough_data", reasons=["few"])
+)
 RULES: dict[str, Any] = {
     "leaving": {"score": "churn_risk", "enter": {"gte": 0.8}, "exit": {"lt": 0.6}},
-    "warm": {"all": [{"score": "keen", "is": {"gte": 0.5}}, {"score": "next_order_at", "is": {"exists": True}}]},
+    "warm": {
+        "all": [{"score": "keen", "is": {"gte": 0.5}}, {"score": "next_order_at", "is": {"exists": True}}]
+    },
     "odd": {"compare": [{"score": "fraud"}, "gt", 1]},
 }
 
@@ -37,7 +41,9 @@ def profile(of: SegmentSet) -> tuple[Profile, int]:
     for day in (0, 40, 90):
         at_ms = START_MS + day * DAY_MS
         engine.on_event(
-            found, Event("Order Completed", at_ms, f"o{day}", {"order_id": day, "revenue": 20}), clock_ms=at_ms
+            found,
+            Event("Order Completed", at_ms, f"o{day}", {"order_id": day, "revenue": 20}),
+            clock_ms=at_ms,
         )
     for number in range(3):
         at_ms = now_ms - (3 - number) * 3_600_000
@@ -65,7 +71,9 @@ def test_each_score_has_its_value_and_a_curve_ahead() -> None:
 
 def test_a_curve_is_what_the_score_becomes() -> None:
     found, now_ms = profile(of := segments())
-    (at_ms, expected) = next(each for each in view_scores(of, found, now_ms, days=60) if each.name == "keen").curve[4]
+    (at_ms, expected) = next(
+        each for each in view_scores(of, found, now_ms, days=60) if each.name == "keen"
+    ).curve[4]
     Engine(of).on_timer(found, clock_ms=at_ms)
     later = next(each for each in view_scores(of, found, at_ms, days=60) if each.name == "keen")
     assert later.value == expected

@@ -100,7 +100,9 @@ class Follower:
     async def _partitions(self) -> list[TopicPartition]:
         try:
             counts = await partition_counts(
-                self._settings.kafka, [*self._topics], optional=[n for n, t in self._topics.items() if t.optional]
+                self._settings.kafka,
+                [*self._topics],
+                optional=[n for n, t in self._topics.items() if t.optional],
             )
         except UserError as error:  # they may be created at any time
             raise OutOfTouch(str(error)) from error

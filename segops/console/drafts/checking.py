@@ -86,9 +86,7 @@ class Known(NamedTuple):
     models: Models
 
 
-def _reading(
-    document: Document, known: Known, errors: list[Issue], warnings: list[Issue]
-) -> Reading | None:
+def _reading(document: Document, known: Known, errors: list[Issue], warnings: list[Issue]) -> Reading | None:
     """Return the reading of a document's segments, or None if the file around them is invalid."""
     try:
         form = SegmentFileForm.model_validate(document.form)

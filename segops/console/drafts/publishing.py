@@ -16,9 +16,10 @@ from segops.core.scans import Limits
 from segops.core.segments import Definition
 from segops.kafka.definitions import DefinitionLog
 from segops.operations import plans
-from segops.operations.completing import completed, models_in_force
+from segops.operations.completing import models_in_force
 from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.plans import Wait
+from segops.schemas.completing import completed
 from segops.schemas.definition_blocks import written_blocks
 from segops.schemas.segments import definition_from_record, definition_to_record
 

@@ -1,4 +1,4 @@
-"""The scores that drafts may read: those of the models in force, and the standard ones that wait for a model."""
+"""The scores that drafts may read: those of models in force, and standard ones that wait for a model."""
 
 from __future__ import annotations
 
@@ -71,18 +71,15 @@ def models_of_board(board: Any, published: Mapping[str, Definition]) -> dict[str
     return {**carried_models(lacking), **found}
 
 
-def scores_form(models: Mapping[str, Model], declared: Mapping[str, Any], now_ms: int) -> list[dict[str, Any]]:
+def scores_form(
+    models: Mapping[str, Model], declared: Mapping[str, Any], now_ms: int
+) -> list[dict[str, Any]]:
     """Return the scores for the builder's picker, those that customers have first.
 
     ``state``: ``ready``, ``stale``, ``no model`` or why its model gives none; ``declared``: the scores of
     published segments that wait for a model. ``range``: that of a probability.
     """
-    own = [
-        score
-        for model in models.values()
-        if model.kind != _POPULATION
-        for score in model.scores
-    ]
+    own = [score for model in models.values() if model.kind != _POPULATION for score in model.scores]
     names = dict.fromkeys([*SCORERS, *own, *STANDARD_SCORES, *declared])
     found = [
         {

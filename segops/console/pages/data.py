@@ -35,6 +35,7 @@ _TABS: Final = (
 
 
 def tabs() -> list[dict[str, str]]:
+    """Return the pages of data and of what is made of them."""
     return [{"href": href, "label": label} for href, label in _TABS]
 
 

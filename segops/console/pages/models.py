@@ -32,7 +32,9 @@ _FIGURES: Final[Mapping[str, tuple[str, str]]] = {
     "positives": ("of them followed by the event", ""),
 }
 _TONES: Final[Mapping[str, str]] = {"ready": "good", "stale": "warn", "unreadable": "bad"}
+#: The sides of the picture of a calibration, and the parts that its axes have.
 _SIZE: Final = 240
+_STEPS: Final = 5
 _MOST_TEXT: Final = 400
 
 
@@ -122,7 +124,7 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _users(context: Context[Any], keys: Iterable[str]) -> list[Data]:
+def _users(context: Context[Any], keys: Iterable[str]) -> list[dict[str, Any]]:
     """Return who reads a model, with the address of those that have a page."""
     found = []
     for key in keys:
@@ -175,7 +177,11 @@ def _asked(text: str, kept: list[int]) -> int:
 def _edition(context: Context[Any], library: ModelLog, name: str, version: int) -> Data:
     found = _version(library, name, version)
     brief = _unreadable(version, found) if isinstance(found, str) else _brief(found, context.now_ms)
-    return {**brief, "href": f"/data/models/{quoted(name)}?version={version}", "forced": version == library.newest(name)}
+    return {
+        **brief,
+        "href": f"/data/models/{quoted(name)}?version={version}",
+        "forced": version == library.newest(name),
+    }
 
 
 _NOTHING: Final[Data] = {
@@ -194,7 +200,9 @@ def _details(model: Model, now_ms: int) -> Data:
     form = written(model)
     return {
         "doubts": list(doubts(model, now_ms)),
-        "trained_on": [{"name": name.replace("_", " "), "value": each} for name, each in _pairs(model.trained_on)],
+        "trained_on": [
+            {"name": name.replace("_", " "), "value": each} for name, each in _pairs(model.trained_on)
+        ],
         "quality": _quality(model.quality),
         "curve": curve_data(model.quality.get("curve")),
         "parameters": _parameters(form),
@@ -213,7 +221,7 @@ def _quality(quality: Mapping[str, Any]) -> list[Data]:
     return found
 
 
-def _parameters(form: Mapping[str, Any]) -> list[Data]:
+def _parameters(form: Mapping[str, Any]) -> list[dict[str, Any]]:
     values = form.get("parameters")
     found = {name: each for name, each in (values or {}).items() if name != "weights"}
     found |= {name: form[name] for name in ("calibration", "link", "currency") if name in form}
@@ -262,7 +270,7 @@ def curve_data(curve: Any) -> Data | None:
         }
         for predicted, observed, count in rows
     ]
-    ticks = [{"at": _SIZE * number / 4, "value": top * number / 4} for number in range(5)]
+    ticks = [{"at": _SIZE * number / _STEPS, "value": top * number / _STEPS} for number in range(_STEPS + 1)]
     return {"size": _SIZE, "top": top, "points": points, "ticks": ticks}
 
 

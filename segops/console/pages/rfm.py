@@ -68,7 +68,7 @@ async def _rfm(context: Context[Any]) -> Data:
 
 
 def _links(in_force: RfmInForce, by: str, chosen: str) -> list[Data]:
-    """Return the grids of the published blocks, with the address of each; none if there is only the unnamed one."""
+    """Return the grids of the published blocks with their addresses; none beside the unnamed one."""
     names = ("", *in_force.grids) if in_force.grids else ()
     return [
         {"name": name or "Orders", "href": link("/rfm", {"by": by, "range": chosen, "grid": name})}
@@ -77,7 +77,7 @@ def _links(in_force: RfmInForce, by: str, chosen: str) -> list[Data]:
 
 
 async def counted(context: Context[Any], in_force: RfmInForce) -> tuple[tuple[int | None, Grid | None], str]:
-    """Return when a grid was counted and its counts, at most a minute old; without them, why they are missing."""
+    """Return when a grid was counted and its counts, at most a minute old; else why they are missing."""
     population = population_of(context.board)
     known = None if population is None else population.known
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-import yaml
-
 from segops.console.drafts.publishing import document_of
+from segops.console.drafts.writing import written
 from segops.console.page import Action, Context, Data, NotFound, Page
 from segops.console.pages.rfm import counted
 from segops.console.people.known import definitions_of
@@ -41,7 +40,7 @@ async def _tier(context: Context[Any]) -> Data:
     after = _read(in_force, block)
     (_, grid), missing = await counted(context, in_force)
     readers = _readers(definitions, in_force)
-    text = _text({"version": 1, "rfm": block, "segments": [segment_of(in_force, name)]})
+    text = written({"version": 1, "rfm": block, "segments": [segment_of(in_force, name)]})
     file = _file(block, segment_of(in_force, name), [document_of(each, definitions) for each in readers])
     return {
         **common,
@@ -128,7 +127,7 @@ def _rows(before: Rfm, after: Rfm, cells: Collection[Cell]) -> list[Data]:
 
 
 def _readers(definitions: Mapping[str, Definition], in_force: RfmInForce) -> list[Definition]:
-    """Return the published segments that read the block in force: each carries it until it is published again."""
+    """Return the published segments that read the block in force, and carry it until they are published."""
     found = (each for each in definitions.values() if ":" not in each.key and each.rfm is not None)
     return [each for each in found if each.rfm == in_force.written]
 
@@ -143,12 +142,7 @@ def _file(block: Data, segment: Data, documents: list[dict[str, Any]]) -> str:
                 segments += [one for one in each if one["key"] != segment["key"]]
             elif isinstance(each, dict) and name != "rfm":
                 blocks.setdefault(name, {}).update(each)
-    return _text({"version": 1, "rfm": block, **blocks, "segments": segments})
-
-
-def _text(written: Data) -> str:
-    text: str = yaml.safe_dump(dict(written), sort_keys=False, allow_unicode=True)
-    return text
+    return written({"version": 1, "rfm": block, **blocks, "segments": segments})
 
 
 PAGES: tuple[Page[Any], ...] = (Page("/rfm/tier", "rfm_tier.html", "RFM tier", _tier),)

@@ -93,12 +93,16 @@ def _contributions(details: ScoreDetails, names: Names) -> list[dict[str, Any]]:
     return [
         {
             "name": each.name,
-            "value": names.value(text_of(each.value)),
+            "value": names.value(_figure(each.value)),
             "adds": None if names.masked else each.adds,
             "share": 0.0 if names.masked or not most else abs(each.adds) / most,
         }
         for each in found
     ]
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,.6g}" if isinstance(value, float) else text_of(value)
 
 
 def _due(crossing: Crossing) -> tuple[bool, int]:

@@ -1,4 +1,4 @@
-"""A tier that is painted on a grid of RFM: its boxes, the block with it, and what it takes from other tiers."""
+"""A tier that is painted on a grid of RFM: its boxes, the block with it, what it takes from other tiers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _runs(digits: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def painted(in_force: RfmInForce, name: str, cells: Collection[Cell]) -> dict[str, Any]:
-    """Return the ``rfm`` block in which a tier has these cells, before all others; those without a cell go."""
+    """Return the ``rfm`` block in which a tier has these cells, before all others; empty ones go."""
     rfm = in_force.rfm
     boxes = boxes_of(cells)
     tiers: dict[str, Any] = {name: boxes[0] if len(boxes) == 1 else boxes}
@@ -77,7 +77,7 @@ def _has_cells(rfm: Rfm, other: str, name: str, cells: Collection[Cell]) -> bool
 
 
 def changes_of(rfm: Rfm, after: Rfm) -> dict[str, Any]:
-    """Return what another grid of the same digits changes: ``lost``: tiers that are gone; ``holes``: cells."""
+    """Return what another grid of the same digits changes: tiers that are ``lost``, and cells without one."""
     return {
         "lost": [each for each in rfm.tier_names if each not in after.tier_names],
         "holes": [list(each) for each in after.holes()],
@@ -87,7 +87,8 @@ def changes_of(rfm: Rfm, after: Rfm) -> dict[str, Any]:
 def tiers_of(rfm: Rfm) -> dict[Cell, str | None]:
     """Return the tier of each cell; where it depends on monetary, that of its lowest digit."""
     return {
-        (each.recency, each.frequency): rfm.tier(Digits(each.recency, each.frequency, 1)) for each in rfm.cells()
+        (each.recency, each.frequency): rfm.tier(Digits(each.recency, each.frequency, 1))
+        for each in rfm.cells()
     }
 
 

@@ -73,7 +73,9 @@ def test_a_score_gets_a_threshold_for_entering_and_one_for_leaving(opened: Build
     opened.settled()
     written = json.loads(opened.document())["segments"][0]["when"]
     assert written == {"score": "keen", "enter": {"gte": 0.8}, "exit": {"lt": 0.72}}
-    expect(opened.page.locator(".histogram")).to_contain_text("24 of 40 sampled profiles would enter, 16 would leave")
+    expect(opened.page.locator(".histogram")).to_contain_text(
+        "24 of 40 sampled profiles would enter, 16 would leave"
+    )
     sliders = opened.page.get_by_role("slider")
     assert [each.get_attribute("aria-label") for each in sliders.all()] == [
         "threshold for entering",
