@@ -7,10 +7,12 @@ from math import inf, nan
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from segops.core.errors import DefinitionError
 from segops.core.rules.parsing import figure_names
 from segops.core.scoring.models import BuyingParameters, Isotonic, TreesParameters, WeightedParameters
+from segops.schemas.json_schema_models import model_schema
 from segops.schemas.models import read_model, read_models, written
 
 BUYING: dict[str, Any] = {
@@ -197,3 +199,19 @@ def test_what_a_feature_reads_has_names() -> None:
         "property.total",
         "trait.age",
     ]
+
+
+@pytest.mark.parametrize("form", [BUYING, CONVERT, TREES])
+def test_the_schema_accepts_what_is_read(form: dict[str, Any]) -> None:
+    Draft202012Validator(model_schema()).validate(form)
+
+
+#: Mistakes of one place, which the schema finds, too.
+_LOCAL = ("parameters.r", "kind", "pickle", "calibration", "link")
+
+
+@pytest.mark.parametrize(
+    ("form", "path", "value"), [case[:3] for case in WRONG if case[1] in _LOCAL and case[2] == case[2] != inf]
+)
+def test_the_schema_rejects_mistakes_of_one_place(form: dict[str, Any], path: str, value: Any) -> None:
+    assert not Draft202012Validator(model_schema()).is_valid(_changed(form, path, value))
