@@ -157,6 +157,21 @@ def test_model_that_cannot_be_read_is_left_out(
     assert carried(log)["big"] == {"spending": 3}
 
 
+def test_library_behind_the_definitions_does_not_bring_back_an_earlier_version(
+    log: DefinitionLog, segments: list[Definition]
+) -> None:
+    put(log, model(SPENDING))
+    first = log.models
+    put(log, model(SPENDING, p=9.0))
+    assert first is not None
+    first.apply(b"spending|2", None)
+    log.models = first
+    assert models_in_force(log)["spending"].version == 2
+    assert {each.action for each in plan(log, segments, prune=False)} == {"unchanged"}
+    put(log, model(SPENDING))
+    assert carried(log)["big"] == {"spending": 3}
+
+
 def test_models_that_a_rule_does_not_read_are_not_carried(segments: list[Definition]) -> None:
     big, worth, buyers = segments
     both = {"spending": model(SPENDING, 1), "buying": model(BUYING, 1)}

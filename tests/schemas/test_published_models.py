@@ -106,6 +106,14 @@ def test_highest_version_is_in_force_in_any_order(records: list[tuple[str, int, 
         assert gone == {each for each in kept[name] if each not in kept[name][-(KEPT_VERSIONS - 1) :]}
 
 
+@pytest.mark.parametrize(("count", "gone"), [(19, []), (20, [1]), (22, [1, 2, 3])])
+def test_with_the_next_version_as_many_are_kept_as_may_be(count: int, gone: list[int]) -> None:
+    log = library(*map(model, range(1, count + 1))).models
+    assert log is not None
+    assert [each.version for each in log.outdated("spending")] == gone
+    assert count + 1 - len(gone) <= KEPT_VERSIONS
+
+
 WEIGHTS: dict[str, Any] = {
     "kind": "linear",
     "features": [{"name": "views", "figure": {"did": "View", "within": "1h"}}],
