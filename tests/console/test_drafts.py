@@ -26,7 +26,7 @@ from segops.schemas.segments import definition_to_record, inline
 from segops.schemas.written import read_yaml
 from segops.testing import definition
 from tests.console.drafting import answer, published
-from tests.core.strategies import policies, rules
+from tests.core.strategies import RFM, policies, rules
 from tests.core.strategies_areas import PLACES
 from tests.core.strategies_lookups import BLOCKS
 from tests.rest import examples
@@ -240,7 +240,7 @@ def test_the_sentence_of_a_rule_holds_the_label_of_each_leaf(rule: dict[str, Any
 
 
 def _read(rule: dict[str, Any]) -> Definition:
-    return definition("s", rule, areas=PLACES, tables=BLOCKS)
+    return definition("s", rule, areas=PLACES, tables=BLOCKS, rfm=RFM)
 
 
 # -- estimates ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tests.core import strategies_events
 
 from .strategies_areas import area_rules, distance_rules
 from .strategies_dates import births, date_predicates
-from .strategies_grids import GRIDS, grid_hysteresis, grid_rules
+from .strategies_grids import GRIDS, grid_rules, mixed_hysteresis
 from .strategies_lookups import code_rules, lookup_rules
 from .strategies_since import sinces
 
@@ -232,7 +232,7 @@ rfms = st.one_of(
 @composite
 def hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score or RFM node whose enter and exit conditions exclude each other."""
-    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed", "grid"]))
+    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
     if kind == "score":
         low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
         below, above = {"lte": low}, {"gt": low + draw(st.sampled_from([0, 0.5, 1]))}
@@ -241,10 +241,8 @@ def hystereses(draw: Any) -> dict[str, Any]:
     if kind == "tier":
         enter, exit, *_ = draw(st.permutations(["champions", "hibernating", "new"]))
         return {"rfm": {"enter": enter, "exit": [exit]}}
-    if kind == "grid":
-        return grid_hysteresis
     if kind == "mixed":
-        return {"rfm": {"enter": "champions", "exit": {"recency": {"lte": draw(st.integers(1, 2))}}}}
+        return mixed_hysteresis(draw(st.integers(1, 3)))
     digit, k = draw(st.sampled_from(["recency", "recency", "frequency", "monetary"])), draw(st.integers(2, 4))
     low_k = draw(st.integers(1, k - 1))
     enter, exit = draw(st.sampled_from([({"gte": k}, {"lte": low_k}), ({"lte": low_k}, {"gte": k})]))

@@ -52,7 +52,6 @@ grid_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({"rfm": {"grid": "plain", "recency": 2, "frequency": {"lte": 1}}}),
     st.just({"rfm": {"grid": "waiting", "recency": {"gte": 1}}}),
 )
-grid_hysteresis = {"rfm": {"enter": {"grid": "acts", "tier": "keen"}, "exit": {"grid": "acts", "recency": 1}}}
 grid_figures: st.SearchStrategy[dict[str, Any]] = _digits.map(lambda p: {"rfm": p[1], "grid": p[0]})
 grid_tiers: st.SearchStrategy[dict[str, Any]] = st.just({"rfm": "tier", "grid": "acts"})
 
@@ -69,3 +68,10 @@ def measured_grids() -> Any:
 def grids() -> Any:
     """Return the grids, parsed."""
     return read_grids(GRIDS, "rfm", Context("drawn"))
+
+
+def mixed_hysteresis(low: int) -> dict[str, Any]:
+    """Return hysteresis of a tier and a digit: of a named grid for 3, else of orders, up to ``low``."""
+    if low == 3:
+        return {"rfm": {"enter": {"grid": "acts", "tier": "keen"}, "exit": {"grid": "acts", "recency": 1}}}
+    return {"rfm": {"enter": "champions", "exit": {"recency": {"lte": low}}}}

@@ -304,21 +304,21 @@ def _next_day(since_ms: int | None, now_ms: int) -> int | None:
 
 
 def _percentile(figure: PercentileFigure) -> Reading:
-    """Read the place of a score among edges; it moves when the score reaches or passes one of them."""
+    """Read the rank of a score among edges; it moves when the score reaches or passes one of them."""
     inner, edges = reading_of(figure.score), tuple(map(exact_number, figure.edges or ()))
     moves = moves_of(inner, _literal(Number(Decimal(0))), lambda _number, _at_left: edges, lambda _: False)
 
-    def place(read: Any, now_ms: int) -> int | None:
+    def rank(read: Any, now_ms: int) -> int | None:
         value = inner.value(read, now_ms)
         return bisect_left(edges, value) if edges and kind(value) == "number" else None
 
     def series(profile: Profile, now_ms: int) -> Series:
         pairs = ((at, (read, 0)) for at, read in inner.series(profile, now_ms))
         moving = pairs if moves is None else aging(pairs, moves)
-        return ((at, place(read, at)) for at, (read, _) in moving)
+        return ((at, rank(read, at)) for at, (read, _) in moving)
 
     return Reading(
-        lambda profile, now_ms: place(inner.read(profile, now_ms), now_ms),
+        lambda profile, now_ms: rank(inner.read(profile, now_ms), now_ms),
         series,
         features=inner.features,
         traits=inner.traits,

@@ -161,20 +161,20 @@ def read_percentile_node(node: Reader) -> model.Node:
         partial(read_percentile, node, "score_percentile"),
         partial(node.at("is").condition, COUNT_OPERATORS),
     )
-    return _joined(figure, test)
+    return _all_of(figure, test)
 
 
 def _compared_with(figure: PercentileFigure, form: Reader) -> model.Node:
     """Return a comparison of a percentile with each number of the predicate."""
-    return _joined(figure, form.condition(COUNT_OPERATORS))
+    return _all_of(figure, form.condition(COUNT_OPERATORS))
 
 
 def _days(figure: DaysFigure, form: Reader) -> model.Node:
     """Return a comparison of the days with each number of the predicate."""
-    return _joined(figure, form.count())
+    return _all_of(figure, form.count())
 
 
-def _joined(figure: _Whole, test: Predicate) -> model.Node:
+def _all_of(figure: _Whole, test: Predicate) -> model.Node:
     nodes = tuple(_COMPARED[name](figure, operand) for name, operand in test.ops)
     return nodes[0] if len(nodes) == 1 else model.All(nodes)
 
