@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
+from segops import config
+from segops.core.errors import UserError
 from segops.core.values import format_instant
+from segops.kafka import topics
 from segops.schemas.models import read_model
 from segops.schemas.published_models import ModelId, PublishedModel, encode_model
 from tests.console.board import FilledBoard
@@ -126,3 +131,20 @@ def test_without_models_the_page_says_how_to_begin() -> None:
 
     board = FilledBoard()
     serve(ticked(board, steps), board=board)
+
+
+def test_the_topic_of_models_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def existing(_kafka: object) -> dict[str, int]:
+        return {"segops.segments": 1}
+
+    monkeypatch.setattr(topics, "existing", existing)
+    kafka = config.load().kafka
+
+    async def counts(*names: str) -> dict[str, int]:
+        return await topics.partition_counts(kafka, names, optional=["segops.models"])
+
+    assert asyncio.run(counts("segops.segments", "segops.models")) == {"segops.segments": 1}
+    with pytest.raises(UserError, match=r"missing topics: segops.plans \("):
+        asyncio.run(counts("segops.segments", "segops.plans", "segops.models"))
+    (optional,) = (each.name for each in FilledBoard()._topics() if each.optional)
+    assert optional == config.load().topics.models

@@ -212,7 +212,7 @@ def _details(model: Model, now_ms: int) -> Data:
     }
 
 
-def _quality(quality: Mapping[str, Any]) -> list[Data]:
+def _quality(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name, value in quality.items():
         if name != "curve" and value is not None:

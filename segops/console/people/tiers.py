@@ -59,13 +59,16 @@ def painted(in_force: RfmInForce, name: str, cells: Collection[Cell]) -> dict[st
 def _others(rfm: Rfm, name: str) -> Iterator[tuple[str, list[dict[str, list[int]]]]]:
     """Yield the other tiers in order, each with its boxes."""
     for other in rfm.tier_names:
-        if other != name:
-            yield other, [_box(tier[1:]) for tier in rfm.tiers if tier[0] == other]
+        boxes = [_box(rfm, tier[1:]) for tier in rfm.tiers if tier[0] == other]
+        found = [each for each in boxes if all(low <= high for low, high in each.values())]
+        if other != name and found:
+            yield other, found
 
 
-def _box(ends: tuple[int, ...]) -> dict[str, list[int]]:
+def _box(rfm: Rfm, ends: tuple[int, ...]) -> dict[str, list[int]]:
+    """Return a box without the digits that the grid lacks, as those of the usual tiers on a smaller one."""
     pairs = zip(MEASURES, ends[::2], ends[1::2], strict=False)
-    return {measure: [low, high] for measure, low, high in pairs}
+    return {measure: [low, min(high, rfm.greatest(measure))] for measure, low, high in pairs}
 
 
 def _has_cells(rfm: Rfm, other: str, name: str, cells: Collection[Cell]) -> bool:
