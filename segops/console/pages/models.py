@@ -142,10 +142,10 @@ def _users(context: Context[Any], keys: Iterable[str]) -> list[dict[str, Any]]:
 async def _model(context: Context[Any]) -> Data:
     """Return a version of a model, by default the one in force, and the history of all that are kept."""
     library, name = library_of(context.board), context.arguments["name"]
-    kept = library.versions(name)
-    if not kept:
+    versions = library.versions(name)
+    if not versions:
         raise NotFound(f"There is no model {name[:100]!r}.")
-    version = _asked(context.query.get("version", ""), kept)
+    version = _asked(context.query.get("version", ""), versions)
     found = _version(library, name, version)
     used_by = readers_of(context.board).get(name, [])
     shown = (
@@ -156,20 +156,20 @@ async def _model(context: Context[Any]) -> Data:
     return {
         "as_of_ms": context.board.as_of_ms,
         "name": name,
-        "in_force": kept[-1],
+        "in_force": versions[-1],
         "used_by": _users(context, used_by),
-        "history": [_edition(context, library, name, each) for each in reversed(kept)],
+        "history": [_edition(context, library, name, each) for each in reversed(versions)],
         **shown,
         "cli": f"segops models show {name} --version {version}",
         "curl": curl(context, f"/data/models/{quoted(name)}.json"),
     }
 
 
-def _asked(text: str, kept: list[int]) -> int:
+def _asked(text: str, versions: list[int]) -> int:
     if not text:
-        return kept[-1]
+        return versions[-1]
     version = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if version not in kept:
+    if version not in versions:
         raise NotFound(f"Version {text[:20]!r} of the model is not kept.")
     return version
 
