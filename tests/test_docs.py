@@ -34,6 +34,7 @@ from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
 from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.core.skips import FOUND
+from segops.delivery.gates import CLOSED
 from segops.destinations.published import load as load_destinations
 from segops.fitting.imported import load_mapping as load_features
 from segops.imports.model import load_map
@@ -210,7 +211,7 @@ def test_every_route_is_documented() -> None:
     routes = pages.routes
     collector = [f"POST {path}" for path in (*EVENT_PATHS, SHOPIFY_PATH)]
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
-    reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS)]
+    reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS, CLOSED)]
     written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
     assert {*routes, *collector, *reads, *OWN_ROUTES} == written
 

@@ -171,7 +171,9 @@ def _collector(environment: Environment, port: int, web_port: int) -> Child:
 
 def _console(environment: Environment, ports: Sequence[int]) -> Child:
     port, web_port = map(str, ports)
+    delivery_port = str(environment.delivery_ports[-1])
     variables = {**environment.variables, "SEGOPS_CONSOLE_HOST": "127.0.0.1"}
+    variables["SEGOPS_ACTIVATE_WEB_PORT"] = delivery_port
     log = environment.folder / "console.log"
     return Child("console", "--port", port, "--web-port", web_port, environment=variables, log=log)
 

@@ -179,3 +179,27 @@ def test_without_segments_of_tiers_the_page_says_how_to_get_flows(monkeypatch: p
         assert "key: rfm-champions" in page.text
 
     with_people(steps, monkeypatch, board=FakeBoard(definitions={}))
+
+
+def test_the_page_does_not_wait_for_a_long_count_and_the_next_one_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def steps(browser: Browser) -> None:
+        go = asyncio.Event()
+        counts: list[int] = []
+
+        async def slow(*_args: object) -> reading.Grid:
+            counts.append(1)
+            await go.wait()
+            return await _grid()
+
+        monkeypatch.setattr(rfm_page, "read_grid", slow)
+        monkeypatch.setattr(rfm_page, "_WAIT_S", 0.0)
+        found = (await browser.get("/rfm.json", **EDITOR)).json
+        assert (found["grid"], "look again in a moment" in found["missing"]) == (None, True)
+        go.set()
+        monkeypatch.setattr(rfm_page, "_WAIT_S", 60.0)
+        found = (await browser.get("/rfm.json", **EDITOR)).json
+        assert (found["grid"] is not None, found["missing"], len(counts)) == (True, "", 1)
+
+    with_people(steps, monkeypatch, board=FakeBoard(definitions={}))

@@ -91,8 +91,6 @@ def test_pieces_cover_the_request_whatever_was_understood() -> None:
 
 @pytest.fixture
 def scanned(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    studio._suggestions._entries.clear()
-
     def by(scan: Any) -> None:
         monkeypatch.setattr(studio, "patient_scan", scan)
 

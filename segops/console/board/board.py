@@ -15,9 +15,10 @@ from segops.analytics.sizes import SegmentSizes
 from segops.catalogue.views import EventView
 from segops.config import Settings
 from segops.console.board.answers import AnswerCache
+from segops.console.board.backfills import Backfills
 from segops.console.board.changes import RecentChange, RecentChanges
 from segops.console.board.deliveries import Deliveries
-from segops.console.board.following import Follower, LostRecords, Topic
+from segops.console.board.following import Follower, Topic
 from segops.console.board.polling import Poller
 from segops.console.board.published import CatalogueFold, Definitions, Edition, Plans, one_by_one
 from segops.console.board.reasons import ReasonMinutes
@@ -31,6 +32,7 @@ from segops.delivery.views import Tally
 from segops.destinations.model import Destination
 from segops.destinations.published import DESTINATION
 from segops.kafka.definitions import DefinitionLog, left_out
+from segops.kafka.following import LostRecords
 from segops.kafka.partition_tasks import cancel_all
 from segops.kafka.resources import ResourceLog
 from segops.kafka.sessions import Sessions
@@ -74,6 +76,7 @@ class Board:
 
     def _fresh(self, partitions: int, truncated: Sequence[int]) -> None:
         self.reasons = ReasonMinutes()
+        self.backfills = Backfills()
         self.sizes = SegmentSizes(partitions, truncated, noted=self._note_minute)
         self._rows.clear()
         self._definitions = Definitions()
@@ -93,9 +96,10 @@ class Board:
 
     def _note_minute(self, record: Any) -> None:
         if record is None:
-            self.reasons = ReasonMinutes()
+            self.reasons, self.backfills = ReasonMinutes(), Backfills()
         else:
             self.reasons.note(record)
+            self.backfills.note(record)
 
     def _topics(self) -> list[Topic]:
         """Return what is followed. Folds are looked up at each record: after a loss there are new ones."""

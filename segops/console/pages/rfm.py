@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import yaml
 
+from segops.console.board.answers import AnswerCache
 from segops.console.page import Action, Context, Data, Page
-from segops.console.people.asking import Cache, part
+from segops.console.people.asking import part
 from segops.console.people.known import definitions_of, population_of
 from segops.console.people.links import curl_of, link
 from segops.console.people.rfm import (
-    SCAN_S,
     Flows,
     Grid,
     RfmInForce,
@@ -27,7 +27,10 @@ from segops.console.people.rfm import (
 
 _DAY_MS: Final = 86_400_000
 _RANGES: Final = {"1d": 1, "7d": 7, "30d": 30, "all": 0}
-_grids, _flows = Cache(60_000), Cache(60_000)
+#: How long the page waits for people to be counted; the count goes on, and the next page has it.
+_WAIT_S: Final = 2.0
+_COUNTING: Final = "the people are being counted, look again in a moment"
+_grids, _flows = AnswerCache(), AnswerCache()
 
 
 async def _rfm(context: Context[Any]) -> Data:
@@ -84,7 +87,8 @@ async def counted(context: Context[Any], in_force: RfmInForce) -> tuple[tuple[in
     async def scan() -> Grid:
         return await read_grid(context.settings, in_force, known)
 
-    return await part(_grids.get(repr(in_force), context.now_ms, scan), (None, None), limit_s=SCAN_S)
+    counted = _grids.dated(repr(in_force), context.now_ms, scan)
+    return await part(counted, (None, None), limit_s=_WAIT_S, late=_COUNTING)
 
 
 async def _moved(context: Context[Any], tiers: dict[str, str], chosen: str) -> tuple[Flows | None, str]:
@@ -96,7 +100,7 @@ async def _moved(context: Context[Any], tiers: dict[str, str], chosen: str) -> t
     async def read() -> Flows:
         return await read_flows(context.settings, tiers, from_ms, to_ms)
 
-    found, missing = await part(_flows.get((chosen, *tiers), context.now_ms, read), None)
+    found, missing = await part(_flows.dated((chosen, *tiers), context.now_ms, read), None)
     return (None if found is None else found[1]), missing
 
 

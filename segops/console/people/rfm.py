@@ -36,7 +36,7 @@ from segops.schemas.segments import inline
 _KEY: Final = "console-rfm-grid"
 #: Profiles beyond which only a sample of about this many is counted.
 _COUNTED: Final = 200_000
-SCAN_S: Final = 15.0
+_SCAN_S: Final = 60.0
 #: The newest changes of each partition that flows are read from.
 _NEWEST: Final = 200_000
 
@@ -166,7 +166,7 @@ async def read_grid(settings: Settings, in_force: RfmInForce, known: int | None)
     drafts = inline(segments, "console", "segments", rfm=in_force.written, models=models)
     share = min(1.0, _COUNTED / known) if known else 1.0
     question = estimate_request(_KEY, drafts, share=share, funnel=True)
-    scanned = await patient_scan(settings, question, wait_s=SCAN_S)
+    scanned = await patient_scan(settings, question, wait_s=_SCAN_S)
     found = scanned.result
     counts = [each.holds for each in found.funnel if each.depth == 1]
     return _grid(rfm, counts, (scanned.from_ms, scanned.to_ms), share, found)

@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from segops.catalogue.views import EventView
+from segops.console.drafts import estimating
+from segops.schemas.scans import ScanTimeout
 from tests.console.browser.chromium import BuilderPage, chromium, console, in_memory, needs_chromium
 from tests.console.drafting import Board, field_of
 from tests.console.helpers import MemoryAudit
@@ -139,6 +141,21 @@ def test_a_change_is_counted_once_and_shown_at_its_node(flow: Flow) -> None:
     expect(samples).to_contain_text("one condition decides")
     samples.locator("summary").first.click()
     expect(samples.locator(".trace").first).to_contain_text("in segment vip")
+
+
+def test_a_size_that_busy_workers_did_not_count_is_counted_again(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_args: Any, **_options: Any) -> Any:
+        raise ScanTimeout("0 of 2 partitions answered within 5 s")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(estimating, "patient_scan", late)
+        opened = flow.visit("/builder?text=key: s%0Awhen: {did: Order}")
+        size = opened.page.locator('[data-part="estimate"]')
+        expect(size).to_contain_text("no estimate: 0 of 2 partitions answered within 5 s")
+    opened.page.get_by_role("button", name="Count again").click()
+    expect(size).to_contain_text("of 40 profiles")
 
 
 def test_mistakes_stand_at_their_rows_and_are_announced(flow: Flow) -> None:

@@ -24,10 +24,16 @@ import { showNames, showSegments, showSettings, showTemplates } from "./settings
 import { pathText } from "./tree.js";
 import { YamlPane } from "./yaml.js";
 
+// How often a size that could not be counted is asked for again by itself, and after which pause.
+const MOST_ATTEMPTS = 3;
+const AGAIN_MS = 3000;
+
 export class Builder {
   #scheduled = false;
   #pressed = false;
   #estimated = null;
+  #attempted = null;
+  #attempts = 0;
 
   constructor(root, data) {
     this.root = root;
@@ -215,11 +221,20 @@ export class Builder {
       this.#mark();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      showNoEstimate(this.at("estimate"), error.message);
+      showNoEstimate(this.at("estimate"), error.message, () => this.estimates.now(exact));
       fill(this.at("samples"));
+      this.#countLater(draft, exact);
     } finally {
       this.at("estimate").removeAttribute("aria-busy");
     }
+  }
+
+  /** Count once more in a while, unless the draft is another by then: workers that are busy do not stay so. */
+  #countLater(draft, exact) {
+    if (this.#attempted !== draft) [this.#attempted, this.#attempts] = [draft, 0];
+    this.#attempts += 1;
+    if (exact || this.#attempts > MOST_ATTEMPTS) return;
+    setTimeout(() => { if (this.history.present === draft) this.estimates.now(exact); }, AGAIN_MS);
   }
 
   async #useTemplate(key, values) {
