@@ -6,6 +6,7 @@ from segops.core.scoring.models import STATUSES
 from segops.schemas.json_schema import DIALECT, json_schema
 from segops.schemas.json_schema_values import INSTANT, STRING, Schema, list_of, map_of, ref
 from segops.schemas.models import KINDS, LINKS, TRANSFORMS
+from segops.schemas.populations import MAX_BARS, MAX_EDGES
 
 _NUMBER: Schema = {"type": "number"}
 _POSITIVE: Schema = {"type": "number", "exclusiveMinimum": 0}
@@ -37,7 +38,9 @@ def model_schema() -> Schema:
         "quality": {"type": "object"},
         "currency": STRING,
         "features": list_of(_feature()),
-        "parameters": {"anyOf": [_buying(), _spending(), _weighted(), map_of((), intercept=_NUMBER)]},
+        "parameters": {
+            "anyOf": [_buying(), _spending(), _weighted(), map_of((), intercept=_NUMBER), _population()]
+        },
         "calibration": {"anyOf": [_platt(), _isotonic()]},
         "trees": list_of(_tree()),
         "link": {"enum": list(LINKS)},
@@ -72,6 +75,21 @@ def _spending() -> Schema:
 def _weighted() -> Schema:
     weights: Schema = {"type": "object", "additionalProperties": _NUMBER, "minProperties": 1}
     return map_of(("intercept", "weights"), intercept=_NUMBER, weights=weights)
+
+
+def _population() -> Schema:
+    whole: Schema = {"type": "integer", "minimum": 0}
+    edges = {
+        **{key: {**list_of(whole), "maxItems": MAX_EDGES} for key in ("recency_ms", "frequency")},
+        **{key: {**list_of(_NUMBER), "maxItems": MAX_EDGES} for key in ("monetary", "score")},
+    }
+    bar: Schema = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+    bars: Schema = {"type": "object", "additionalProperties": {**list_of(bar), "maxItems": MAX_BARS}}
+    profiles: Schema = {"type": "integer", "minimum": 1}
+    keys = {"profiles": profiles, "measured_at": INSTANT, "histogram": bars}
+    return map_of(
+        ("edges", "profiles", "measured_at"), edges={**map_of((), **edges), "minProperties": 1}, **keys
+    )
 
 
 def _platt() -> Schema:

@@ -6,9 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from segops.core.errors import DefinitionError
 from segops.core.scoring.population import added, count_in, edges_of, populations_in
+from segops.schemas.json_schema_models import model_schema
 from segops.schemas.models import read_model, written
 from segops.schemas.populations import MAX_BARS, written_population
 
@@ -25,6 +27,7 @@ def _form(**changed: Any) -> dict[str, Any]:
 
 
 def test_model_of_a_population_is_read() -> None:
+    Draft202012Validator(model_schema()).validate(_form(histogram={"frequency": [[1, 7]]}))
     model = read_model(_form(), "rfm.json")
     assert populations_in({"rfm": model}) == {
         "rfm": {"recency": (0, 5, 5), "frequency": (1, 1, 2, 4), "monetary": (Decimal("9.5"), Decimal(20))}
@@ -73,6 +76,8 @@ def test_mistakes_are_refused(name: str) -> None:
     with pytest.raises(DefinitionError) as raised:
         read_model(_form(**changed), "rfm.json")
     assert reason in str(raised.value)
+    by_schema = Draft202012Validator(model_schema()).is_valid(_form(**changed))
+    assert by_schema is (name in ("falling", "not a number"))
     assert str(raised.value).startswith("rfm.json: parameters")
 
 

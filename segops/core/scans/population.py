@@ -11,7 +11,7 @@ from segops.core.errors import UserError
 from segops.core.features import reducer_of
 from segops.core.profile import Profile
 from segops.core.rules.blocks import grids_of, percentiles_of
-from segops.core.rules.execution.figures import reading_of
+from segops.core.rules.execution import reading_of
 from segops.core.rules.figures import ScoreFigure
 from segops.core.scoring.population import (
     PERCENTILES,
