@@ -23,10 +23,12 @@ from segops.core.rules.figures import (
     DigitFigure,
     DistanceFigure,
     Number,
+    ScoreFigure,
     TierFigure,
     TraitFigure,
     leaf_figures,
 )
+from segops.core.scoring.order_scores import OrderScore
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
@@ -238,14 +240,30 @@ def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Re
         yield node.select.names, Reading(node.path, expected_kinds(node.test))
 
 
-def _of_figures(node: model.Compare | model.Ratio | model.PublishedFigure) -> _Read:
+def _with_inputs(figures: Iterable[object]) -> Iterator[object]:
+    """Yield figures; of the score of a model, the figures that it is computed from."""
+    for figure in figures:
+        scored = figure.model if isinstance(figure, (ScoreFigure, model.ScoreNode)) else None
+        formula = None if scored is None else scored.formula
+        if isinstance(formula, OrderScore):
+            yield formula
+        elif formula is not None:
+            for each in formula.inputs:
+                yield from list(leaf_figures(each.figure)) or [each.figure]
+        else:
+            yield figure
+
+
+def _of_figures(
+    node: model.Compare | model.Ratio | model.PublishedFigure | model.ScoreNode,
+) -> _Read:
     """Gather what figures read; a figure that is divided, or compared with a number, must be a number."""
-    figures = list(leaf_figures(node))
+    figures = list(_with_inputs([node] if isinstance(node, model.ScoreNode) else leaf_figures(node)))
     number = isinstance(node, model.Ratio) or (
         isinstance(node, model.Compare) and isinstance(node.right, Number)
     )
     events, traits = [], []
-    for figure in leaf_figures(node):
+    for figure in figures:
         match figure:
             case CountFigure(select=select) | DaysFigure(select=select):
                 events += list(_of_selection(select))
@@ -255,6 +273,8 @@ def _of_figures(node: model.Compare | model.Ratio | model.PublishedFigure) -> _R
                 traits.append(path)
             case DigitFigure() | TierFigure():
                 events += _of_grid(figure.rfm)
+            case OrderScore():
+                events.append(((ORDER_NAME,), None))
     located = any(isinstance(figure, DistanceFigure) for figure in figures)
     return _Read(events, tuple(traits), located)
 
@@ -280,6 +300,6 @@ _READ: dict[type, Callable[[Any], _Read]] = {
         lambda node: _Read(_of_selection(node.select)),
     ),
     model.SessionFigure: lambda node: _Read(_of_session(node)),
-    **dict.fromkeys((model.Compare, model.Ratio, model.PublishedFigure), _of_figures),
+    **dict.fromkeys((model.Compare, model.Ratio, model.PublishedFigure, model.ScoreNode), _of_figures),
     model.Frozen: lambda node: _READ[type(node.of)](node.of),
 }

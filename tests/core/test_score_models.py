@@ -22,6 +22,7 @@ from segops.core.rules.scores import scored
 from segops.core.scoring.buying import Buying, History
 from segops.core.scoring.spending import Spending, lifetime_value
 from segops.core.segments import Definition, SegmentSet, version_after
+from segops.core.survey import Survey
 from segops.core.views.explain import explain
 from segops.core.views.scores import score_details
 from segops.fitting.histories import Order, histories
@@ -329,3 +330,11 @@ def test_profiles_have_the_histories_that_models_are_fitted_on() -> None:
         )
         score = value("ltv_90d", shopper, until_ms, buying(), spending())
         assert float(score) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_survey_knows_what_the_features_of_a_model_read() -> None:
+    survey = Survey([read({"score": "convert_24h", "is": {"gte": 0.5}}, logistic())])
+    assert list(survey.names_never_met()) == ["no event is named View"]
+    assert list(survey.paths_never_met()) == ["no event has the trait plan"]
+    survey.observe(Event("View", T, "m1", {}, {"plan": "pro"}))
+    assert [*survey.names_never_met(), *survey.paths_never_met()] == []

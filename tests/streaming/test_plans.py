@@ -280,7 +280,7 @@ def test_definitions_published_during_the_check_are_not_overwritten(
         return True
 
     monkeypatch.setattr(plans, "_checked", checked)
-    monkeypatch.setattr(plans, "_may_move", may_move)
+    monkeypatch.setattr(plans, "may_move", may_move)
     assert "other definitions were published meanwhile" in refused(stack, "apply", edited)
 
 

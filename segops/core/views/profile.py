@@ -153,8 +153,8 @@ def _readable(feature: Feature, value: Any) -> Any:
     if isinstance(value, Values):
         return value.values[-1] if value.values else None
     if isinstance(value, PurchaseHistory):
-        first, last = (format_instant(day * DAY_MS) for day in (value.first_day, value.last_day))
-        return {"days": value.days, "first": first, "last": last}
+        ends = {"first": value.first_day, "last": value.last_day}
+        return {"days": value.days, **{name: format_instant(day * DAY_MS) for name, day in ends.items()}}
     if isinstance(value, PurchaseTotals):
         last = None if value.last_ms is None else format_instant(value.last_ms)
         return {"orders": value.orders, "net": plain(value.net), "last": last}
