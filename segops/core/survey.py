@@ -11,6 +11,7 @@ from msgspec import UnsetType
 from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
+from segops.core.features.orders import ORDER_NAME
 from segops.core.identifiers import all_of, type_of
 from segops.core.lookups import within
 from segops.core.operators import Elements, Predicate
