@@ -14,9 +14,14 @@ from segops.studio.phrases import Context
 _WINDOWS: Final = ("within", "next", "in")
 #: Of these the longest is meant where no time is said: "lifetime value".
 _LIFETIME: Final = "ltv_"
-#: Words that say that something is more likely than not.
-_LIKELY: Final = frozenset(("likely", "probable", "probably", "expected", "predicted", "risk"))
-_AT: Final = "at"
+#: Words that together say that something is more likely than not.
+_LIKELY: Final = (
+    frozenset(("likely",)),
+    frozenset(("probable",)),
+    frozenset(("expected", "to")),
+    frozenset(("predicted", "to")),
+    frozenset(("at", "risk")),
+)
 
 
 def _forecasts(item: Item) -> list[str]:
@@ -56,7 +61,7 @@ def _likely(found: list[Item], context: Context) -> Item | None:
     """Read what is likely, of a score for which the catalogue says from where on that is."""
     field = found[-1]
     words = {token.norm for token in context.tokens[field.first : field.last + 1]}
-    if not words & _LIKELY or ("risk" in words and _AT not in words):
+    if not any(each <= words for each in _LIKELY):
         return None
     for each in field.value:
         kind = context.catalogue.scores.get(each.name) if each.owner == "score" else None

@@ -52,6 +52,7 @@ ASKED = (
     "likely to buy this week",
     "high churn risk",
     "churn risk",
+    "predicted churn risk",
     "lifetime value",
     "probability of buying above 0.5",
     "expected orders above 2",
