@@ -33,20 +33,20 @@ class Defined(Protocol):
     def paused(self) -> bool: ...
 
 
-def edited_keys(
-    changed: Collection[str], new: Iterable[Defined], former: Iterable[Defined]
-) -> frozenset[str]:
+def edited_keys(changed: frozenset[str], new: Iterable[Defined], former: Iterable[Defined]) -> frozenset[str]:
     """Return those of the ``changed`` keys whose meaning differs by more than the models of scores.
 
-    ``new`` are the definitions in the order of evaluation. One that refers to an edited segment is edited.
+    ``new`` are the definitions in the order of evaluation. One that refers to an edited segment is edited. So
+    is one that has the same rule, unless it refers to a segment with other models.
     """
     edited: set[str] = set()
     before = {each.key: each for each in former}
     for each in new:
         if each.key not in changed:
             continue
-        refers = any(isinstance(node, InSegment) and node.key in edited for node in below(each.when))
-        if refers or not _is_rescored(each, before.get(each.key)):
+        others = {node.key for node in below(each.when) if isinstance(node, InSegment)}
+        rescored = bool(others & (changed - edited))
+        if others & edited or not _is_rescored(each, before.get(each.key), refers=rescored):
             edited.add(each.key)
     return frozenset(edited)
 
@@ -78,12 +78,12 @@ def give_reason(
                 member.reason = reason
 
 
-def _is_rescored(new: Defined, former: Defined | None) -> bool:
+def _is_rescored(new: Defined, former: Defined | None, *, refers: bool) -> bool:
     if former is None or (former.policy, former.paused) != (new.policy, new.paused):
         return False
-    return new.when == former.when or identity_without_models(new.when) == identity_without_models(
-        former.when
-    )
+    if new.when == former.when:
+        return refers
+    return identity_without_models(new.when) == identity_without_models(former.when)
 
 
 def identity_without_models(node: Node) -> str:

@@ -24,6 +24,7 @@ from segops.core.rules.figures import (
     DigitFigure,
     DistanceFigure,
     Number,
+    PercentileFigure,
     ScoreFigure,
     TierFigure,
     TraitFigure,
@@ -243,7 +244,8 @@ def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Re
 
 def _with_inputs(figures: Iterable[object]) -> Iterator[object]:
     """Yield figures; of the score of a model, the figures that it is computed from."""
-    for figure in figures:
+    for each_figure in figures:
+        figure = each_figure.score if isinstance(each_figure, PercentileFigure) else each_figure
         scored = figure.model if isinstance(figure, (ScoreFigure, model.ScoreNode)) else None
         formula = None if scored is None else scored.formula
         if isinstance(formula, OrderScore):

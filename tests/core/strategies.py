@@ -232,7 +232,9 @@ rfms = st.one_of(
 @composite
 def hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score or RFM node whose enter and exit conditions exclude each other."""
-    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
+    kind = draw(st.sampled_from(["score", "model", "tier", "digit", "digit", "mixed"]))
+    if kind == "model":
+        return draw(import_module(".strategies_scores", __package__).score_hystereses())
     if kind == "score":
         low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
         below, above = {"lte": low}, {"gt": low + draw(st.sampled_from([0, 0.5, 1]))}

@@ -199,18 +199,13 @@ percentile_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
 
 @composite
 def score_rules(draw: Any) -> dict[str, Any]:
-    """Draw a test of a score or its percentile, one with hysteresis, or a comparison of a score."""
+    """Draw a test of a score or its percentile, or a comparison of a score."""
     if draw(st.integers(0, 5)) == 0:
         return draw(percentile_rules)  # type: ignore[no-any-return]
-    name, shape = draw(_names), draw(st.sampled_from(["is", "is", "is", "sides", "compare", "ratio"]))
+    name, shape = draw(_names), draw(st.sampled_from(["is", "is", "is", "compare", "ratio"]))
     if shape == "is" or name == "next_order_at":
         return {"score": name, "is": draw(_tests(name))}
     number = draw(_NUMBERS[name])
-    if shape == "sides":
-        sides = (
-            [{"gte": number}, {"lt": number}] if draw(st.booleans()) else [{"lt": number}, {"gte": number}]
-        )
-        return {"score": name, "enter": sides[0], "exit": sides[1]}
     figure = {"score": name}
     if shape == "ratio":
         other = draw(_others)
@@ -219,6 +214,15 @@ def score_rules(draw: Any) -> dict[str, Any]:
         return {"ratio": {"of": sides[0], "to": sides[1], "is": test}}
     operator = draw(st.sampled_from(["lt", "gte", "gt", "lte"]))
     return {"compare": draw(st.sampled_from([[figure, operator, number], [draw(_others), operator, figure]]))}
+
+
+@composite
+def score_hystereses(draw: Any) -> dict[str, Any]:
+    """Draw a score of a model with hysteresis."""
+    name = draw(st.sampled_from(sorted(_NUMBERS)))
+    number = draw(_NUMBERS[name])
+    enter, exit = draw(st.permutations([{"gte": number}, {"lt": number}]))
+    return {"score": name, "enter": enter, "exit": exit}
 
 
 _others = st.one_of(

@@ -231,7 +231,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **GROUPS,
             **TWO_SIDED,
             **REFERS,
-            **dict.fromkeys((model.KnownFor, model.ScoreNode), "reads the times of all events"),
+            model.KnownFor: "reads the times of all events",
             model.Bucket: "reads the profile's id",
             model.OnList: "reads uploaded identifiers",
         },

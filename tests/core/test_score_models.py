@@ -7,6 +7,7 @@ from math import exp
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from segops.core.engine import Engine
@@ -117,7 +118,7 @@ def test_a_new_model_is_a_new_version_and_a_refit_with_the_same_parameters_is_no
 @pytest.mark.parametrize("when", [RISKY, {"all": [RISKY, {"did": "Order Completed"}]}])
 def test_changes_by_a_new_model_have_the_reason_score(when: dict[str, Any]) -> None:
     old, new = (read(when, buying(alpha=alpha)) for alpha in (31.0, 900.0))
-    new = Definition(**{**{f: getattr(new, f) for f in new.__struct_fields__}, "version": 2})
+    new = msgspec.structs.replace(new, version=2)
     shopper = Shopper(when, buying())
     for day in range(4):
         shopper.ordered(T + day * DAY)
@@ -127,6 +128,23 @@ def test_changes_by_a_new_model_have_the_reason_score(when: dict[str, Any]) -> N
     engine = Engine(SegmentSet([new], former))
     result = engine.on_definitions(shopper.profile, clock_ms=T + 400 * DAY)
     assert [(change.action, change.reason) for change in result.changes] == [("exited", "score")]
+
+
+def test_a_segment_that_refers_to_one_with_a_new_model_has_the_reason_score_too() -> None:
+    refers = inline([{"key": "other", "when": {"in_segment": "rule"}}], "test", "segments")[0]
+    former = SegmentSet([read(RISKY, buying()), refers])
+    changed = msgspec.structs.replace(read(RISKY, buying(alpha=900.0)), version=2)
+    engine, profile = Engine(former), Engine(former).new_profile("user_id:u1")
+    for day in range(4):
+        event = Event("Order Completed", T + day * DAY, f"m{day}", {"order_id": str(day)})
+        engine.on_event(profile, event, clock_ms=event.time_ms)
+    engine.on_timer(profile, clock_ms=T + 400 * DAY)
+    assert profile.members.keys() == {"rule", "other"}
+    result = Engine(SegmentSet([changed, refers], former)).on_definitions(profile, clock_ms=T + 400 * DAY)
+    assert [(change.segment_key, change.reason) for change in result.changes] == [
+        ("rule", "score"),
+        ("other", "score"),
+    ]
 
 
 def test_an_edit_beside_a_new_model_has_the_reason_definition() -> None:
