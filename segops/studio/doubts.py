@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from segops.studio.items import Item
 from segops.studio.phrases import Context
+from segops.studio.words import stem
 
 #: What is said before a verb of what has not happened: "about to cancel", "may buy again".
 _AHEAD: Final = re.compile(
@@ -35,6 +36,8 @@ def doubted(items: list[Item], context: Context) -> list[Item]:
         ahead = _ahead(item, context) if item.kind in ("E", "B") else ""
         if ahead:
             found.append(item.as_kind("VAGUE", ("likely", f"{ahead} {context.text(item)}")))
+        elif item.kind == "E" and at and _where_meant(items[at - 1], item, context):
+            found.append(Item("V", _where_meant(items[at - 1], item, context), item.first, item.last))
         elif item.kind == "P" and at and _is_other_score(items[at - 1], item, context):
             found.append(item.as_kind("UNK"))
         else:
@@ -45,9 +48,34 @@ def doubted(items: list[Item], context: Context) -> list[Item]:
 def _says_nothing(items: list[Item], at: int, context: Context) -> bool:
     """Whether a vague word only announces what follows it: "just ordered today", "big spenders over 1000"."""
     item, rest = items[at], [each.kind for each in items[at + 1 : at + 3]]
+    following = items[at + 1] if at + 1 < len(items) else None
+    if item.kind == "E" and following is not None and context.tokens[item.first].stem == _USE:
+        return item.first == item.last and _is_owned(following, item, context)
+    if item.kind == "UNK" and context.tokens[item.first].norm == "new" and following is not None:
+        return following.kind == "E" and following.value.count is None and not following.other.get("P")
     if item.kind == "ONLY":
         return not at and context.tokens[item.first].norm == "just" and rest == ["E", "W"]
     return item.kind == "VAGUE" and item.value[0] == "amount" and rest == ["SPEND", "Q"]
+
+
+_USE: Final = stem("use")
+
+
+def _is_owned(value: Item, event: Item, context: Context) -> bool:
+    """Whether what is used is of the customer rather than of the event: "using the free plan"."""
+    kinds = [context.catalogue.events[name] for name in event.value.names]
+    fields = [each.field for each in value.value] if value.kind == "V" else []
+    owned = any(field.owner == "property" and field.name in kind for field in fields for kind in kinds)
+    return any(field.owner == "trait" for field in fields) and not owned
+
+
+def _where_meant(before: Item, event: Item, context: Context) -> Any:
+    """Return the value that "was in a store" means after an event; None if it is an event itself."""
+    if context.tokens[event.first].stem != stem("be") or before.kind not in ("E", "FIRST", "LAST", "Q"):
+        return None
+    numbers = sorted({*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)})
+    words = [context.tokens[at].stem for at in numbers if context.tokens[at].norm not in ("a", "the", "our")]
+    return context.lexicon.phrases.get(tuple(words[1:]), {}).get("V")
 
 
 def _ahead(item: Item, context: Context) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 from segops.studio.clauses import Clause
@@ -31,6 +32,8 @@ def every_value(items: list[Item], context: Context) -> list[Item]:
             items = rest[len(taken) :]
         elif values:
             found += [event.as_kind("UNK")]
+        elif _is_of_all(event, context):
+            found.append(event.as_kind("VAGUE", ("often", context.text(event))))
         else:
             found.append(event)
     return found
@@ -49,6 +52,19 @@ def _every(event: Item, said: list[Item], context: Context) -> tuple[str, int]:
         if prop and before & _EVERY:
             return prop, at
     return "", 0
+
+
+def _is_of_all(event: Item, context: Context) -> bool:
+    """Whether an event is said of all that there are: "opened every email"."""
+    if event.kind != "E" or not _is_plain(event.value):
+        return False
+    last = max((event.last, *(last for _, last, key in event.marks if key == "did")))
+    inner = context.tokens[event.first + 1 : last]
+    nouns = (token.norm for token, after in pairwise(inner) if after.norm not in _PERIODS)
+    return not {*nouns, *(token.norm for token in inner[-1:])}.isdisjoint(_EVERY)
+
+
+_PERIODS: Final = frozenset(("day", "week", "month", "quarter", "year", "time"))
 
 
 def _is_plain(clause: Clause) -> bool:

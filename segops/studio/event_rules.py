@@ -37,7 +37,7 @@ from segops.studio.events import (
     valued_before,
 )
 from segops.studio.items import Rule
-from segops.studio.restated import not_about, said_again, used_on
+from segops.studio.restated import lacking, not_about, said_again, used_on
 
 #: The rules of events, in their order.
 EVENTS: Final = (
@@ -70,6 +70,8 @@ EVENTS: Final = (
     Rule("E (LIT|UNK)", about_text),
     Rule("E (P|O|G)", value_instead),
     Rule("E (O|P)", included),
+    Rule("E WITHOUT E", lacking),
+    Rule("E REL E", said_again),
     Rule("(NEG|WITHOUT) WITH? E", negated),
     Rule("E NEG", negated),
     Rule("A FILE", included),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from segops.studio.aggregates import AGGREGATES, EARLY
 from segops.studio.clauses import Clause, Piece
+from segops.studio.comparisons import COMPARED, COMPARED_LATE
 from segops.studio.doubts import doubted, either_or_both
 from segops.studio.durations import WindowSpan
 from segops.studio.entire import every_value
@@ -94,6 +95,16 @@ def _same_object_after(found: list[Item], context: Context) -> Reduced:
     return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]
 
 
+def _verb_of_kinds(found: list[Item], context: Context) -> Reduced:
+    """Read "opened at least 4 different campaigns": the verb of an event that is said of such things."""
+    verb, noun = context.tokens[found[0].first].stem, context.tokens[found[-1].last].stem
+    gaps = context.lexicon.gaps.get(verb, ())
+    meaning = next(
+        (each["E"] for head, end, each in gaps if (head, end) == ((verb,), (noun,)) and "E" in each), None
+    )
+    return None if meaning is None else [Item("E", meaning, found[0].first, found[0].last), *found[1:]]
+
+
 def _any_of_list(found: list[Item], _context: Context) -> Item:
     return merged(found[0].kind, "", found)
 
@@ -165,6 +176,7 @@ _LISTS: Final = (
     Rule("Q COLON", _number_of_list),
     Rule("ALLOF OFTHESE?", _any_of_list),
     Rule("UNK (OR|AND) (E|V|P)", _same_object),
+    Rule("UNK Q DIFF (P|O)", _verb_of_kinds),
     Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
     Rule("E Q ASMANY O? UNK", _same_object_after),
     Rule("V COMMA? (EXCEPT|BUT NEG|AND NEG) UNK", _same_consent),
@@ -285,13 +297,13 @@ def _parsed(items: list[Item], context: Context) -> Piece:
     items = reduce(items, _CITIES, context)[1:]
     items = started(reduce(items, (*TEXTS, *_CITIES[1:]), context))
     items = every_value(items, context)
-    items = reduce(items, (*RATIOS, *RENAMED, *EARLY), context, 1)
+    items = reduce(items, (*RATIOS, *RENAMED, *EARLY, *COMPARED), context, 1)
     items = reduce(items, FORECASTS, context, 1)
     items = reduce(items, MEASURES, context)
     items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)
     items = turned(_after(items))
     items = reduce(items, (*TRAITS, *AGGREGATES, *EVENTS), context)
-    items = reduce(items, (*MORE, *TRAITS, *EVENTS, *LIKELY, *_LATE), context)
+    items = reduce(items, (*COMPARED_LATE, *MORE, *TRAITS, *EVENTS, *LIKELY, *_LATE), context)
     return grouped(_ended(items), context)
 
 

@@ -165,7 +165,7 @@ def _split(items: list[Item], context: Context) -> Piece:
     items = _trimmed(items)
     if not items:
         raise Unread(())
-    for split in (_at_exceptions, _at_either, _at_weak, _at_relative, _at_or, _at_and):
+    for split in (_at_exceptions, _at_either, _at_weak, _at_relative, _at_traits, _at_or, _at_and):
         piece = split(items, context)
         if piece is not None:
             return piece
@@ -301,9 +301,53 @@ def _at_relative(items: list[Item], context: Context) -> Piece | None:
     return combined("all", [_split(items[:at], context), _split(items[at + 1 :], context)])
 
 
+def _at_traits(items: list[Item], context: Context) -> Piece | None:
+    """Split what customers are from alternatives: "owners with a risk above 0.6 or fewer than 5 seats"."""
+    at = next((at for at in range(1, len(items)) if _begins_with(items[at], context)), None)
+    rest = items[at:] if at is not None else []
+    parts, joints = every(rest, *_PARTS), [item.kind for item in rest if item.kind not in _PARTS]
+    before = items[:at]
+    if (
+        joints != ["OR"]
+        or not any(item.kind in _PARTS for item in before)
+        or any(item.kind in ("OR", "AND") for item in before)
+        or not _is_number(parts[-1])
+    ):
+        return None
+    return combined("all", [_split(before, context), _split(rest, context)])
+
+
+def _begins_with(item: Item, context: Context) -> bool:
+    around = context.tokens[max(0, item.first - 1) : max(0, item.first) + 1]
+    return item.kind in _PARTS and any(token.norm in ("with", "having") for token in around)
+
+
+def _is_number(item: Item) -> bool:
+    """Whether a part asks for a number of the customer: a score, or a trait above or below something."""
+    node = item.value.node if isinstance(item.value, Piece) else {}
+    tests = node.get("is", {}).values() if "trait" in node else ()
+    return "score" in node or any(
+        isinstance(each, int | float) and not isinstance(each, bool) for each in tests
+    )
+
+
+def _is_open_list(items: list[Item], context: Context) -> bool:
+    """Whether a list may go on with what is asked of its first part: "gold members, in Spain or with …"."""
+    kinds = [item.kind for item in items]
+    if kinds != ["NODE", "COMMA", "NODE", "OR", "NODE"] or not _is_number(items[4]):
+        return False
+    words = [context.tokens[item.last + 1].norm for item in (items[0], items[2])]
+    return words[0] in _PEOPLE and words[1] not in _PEOPLE and "in_segment" not in items[2].value.node
+
+
+_PEOPLE: Final = frozenset(("members", "customers", "users", "people", "shoppers", "subscribers", "accounts"))
+
+
 def _at_or(items: list[Item], context: Context) -> Piece | None:
     if not any(item.kind == "OR" for item in items):
         return None
+    if _is_open_list(items, context):
+        raise Unread([items[1].as_kind("EITHERBOTH")])
     return _at(
         items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR")
     )

@@ -76,10 +76,13 @@ _STOPS: Final = frozenset(
         "while",
         "or",
         "and",
+        "per",
     ]
 )
 #: The first words of days of the week, which dates would take: "on Mondays", "from Monday to Friday".
 _DAYS_BEGIN: Final = frozenset(("on", "from", "between", "monday", "mondays"))
+#: Words after "the 1st" that make it a day.
+_DAY_GOES_ON: Final = frozenset(("and", "to", "until", "till", "of", "through", "-", *MONTHS))
 _JOINING: Final = frozenset(("and", "or", ","))
 #: The order in which the meanings of a phrase are tried.
 _PRIORITY: Final = "BEGRLVPO"
@@ -168,6 +171,9 @@ class Lexer:
     def _read_structure(self, at: int) -> None:
         """Take a phrase of structure that has a number in it, such as "in one order"."""
         found = self._structure(at)
+        after = self.tokens[at + 2 : at + 3]
+        if found is not None and found[1][0] == "FIRST" and after and after[0].norm in _DAY_GOES_ON:
+            return
         numbered_ = found and any(token.number is not None for token in self.tokens[at : at + found[0]])
         if found is not None and (numbered_ or found[1][0] == "TOD"):
             self._add_structure(at, *found)

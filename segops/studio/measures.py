@@ -14,6 +14,7 @@ from segops.studio.meanings import Field
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
 from segops.studio.windows import trait_test
+from segops.studio.words import stem
 
 #: Dates that lie ahead, by a word of their names.
 _AHEAD: Final = ("end", "renewal", "expire", "due", "next", "until")
@@ -148,7 +149,7 @@ def starred(found: list[Item], context: Context) -> Item | None:
     return Item("E", Clause(owners, where=(("rating", value),)), found[0].first, found[0].last, marks)
 
 
-_GIVING: Final = frozenset(("give", "award", "leave"))
+_GIVING: Final = frozenset(map(stem, ("give", "award", "leave")))
 
 
 def of_only_event(found: list[Item], context: Context) -> Reduced:

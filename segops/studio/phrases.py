@@ -59,7 +59,7 @@ def prepared(items: list[Item], context: Context) -> list[Item]:
             if following in ("P", "Q", "V", "FN", "BOTH", "EITHER"):
                 found.append(item.as_kind("WITH"))
             continue
-        found.append(_read(item))
+        found.append(_read(item, context))
     return found
 
 
@@ -76,7 +76,15 @@ def _customer_since(item: Item, following: list[Item], context: Context) -> list
 _SINCE: Final = ("created_at", "signed_up_at", "signup_date", "registered_at", "customer_since")
 
 
-def _read(item: Item) -> Item:
+#: Words that are verbs of a consent, too, and name a field after "no", "an" or "their".
+_NAMES: Final = ("email", "e-mail", "mail")
+
+
+def _read(item: Item, context: Context) -> Item:
+    before = context.tokens[item.first - 1].norm if item.first else ""
+    named = before in ("no", "an", "without") and context.text(item).lower() in _NAMES
+    if item.kind == "V" and "P" in item.other and named:
+        return item.as_kind("P", item.other["P"])
     if item.kind == "V":
         return replace(item, value=Values((item.value,)))
     if "V" in item.other:
@@ -150,6 +158,12 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     field, value = one(found, "P"), one(found, "V")
     kept = value.value.only(field.value)
     texts = [each for each in field.value if context.schema.is_text(each)]
+    if kept is None and found[0] is field and _is_placed(value, context):
+        return None
+    if kept is None and found[0] is value and all(each.name.endswith("_id") for each in texts):
+        return None
+    if kept is None and field.last + 1 == value.first and all(each.owner == "trait" for each in texts):
+        return None
     if texts:
         said = [_spelt(option, context.text(value)) for option in value.value.options]
         own = literal_values(said, texts)
@@ -162,6 +176,16 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     if kept is not None and found[0] is field:
         kept = replace(kept, named=True)
     return None if kept is None else merged("V", kept, found, value.marks)
+
+
+def _is_placed(value: Item, context: Context) -> bool:
+    """Whether a value is of what surrounds the field before it: "a coupon in the app"."""
+    around = context.tokens[max(0, value.first - 2) : value.first + 1]
+    words = [token.norm for token in around if token.norm not in ("a", "the", "our")]
+    return not _PLACES.isdisjoint(words[-2:])
+
+
+_PLACES: Final = frozenset(("in", "on", "at", "via", "through", "from"))
 
 
 def _denied_value(found: list[Item], context: Context) -> Reduced:

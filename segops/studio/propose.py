@@ -8,6 +8,7 @@ from typing import Any, Final
 from segops.studio.catalogue import StudioCatalogue
 from segops.studio.checks import checked
 from segops.studio.clauses import Piece
+from segops.studio.compounds import compounded
 from segops.studio.grammar import everyone_but, parsed
 from segops.studio.items import Item, Mark
 from segops.studio.lexer import Lexer
@@ -55,7 +56,7 @@ def answered(
 ) -> Proposal:
     """Return what ``propose`` does, but let the studio's own mistakes through: for its tests."""
     lexicon = lexicon_of(catalogue, synonyms)
-    tokens = tokens_of(text)
+    tokens = compounded(tokens_of(text), text)
     spelt = numbered(repaired(tokens, lexicon))
     reason = refusal(tokens) or refusal(spelt)
     if reason or not tokens:
@@ -120,7 +121,7 @@ _MEANINGFUL: Final = frozenset(
 def concluded(piece: Piece, context: Context) -> Proposal:
     """Return the answer for a candidate: the rule if it passes all checks."""
     spans = _spans(context, piece.marks, ())
-    result = checked(piece.node, context.catalogue)
+    result = checked(piece.node, context.catalogue, context.now_ms)
     if result.impossible:
         return refused(_IMPOSSIBLE.format(reason=result.impossible), spans)
     if result.always:

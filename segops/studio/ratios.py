@@ -80,15 +80,26 @@ def _rate(found: list[Item], context: Context) -> Item | None:
     event, word, quantity = found[0], found[1], one(found, "Q")
     table: dict[str, str] = load_table("synonyms.yaml")["rates"]
     whole = table.get(event.value.names[0], "")
-    if whole not in context.catalogue.events or context.tokens[word.last].norm not in (
-        "rate",
-        "rates",
-        "ratio",
-    ):
+    if whole not in context.catalogue.events or not _is_rate(word, context):
         return None
     test = _fraction(quantity.value)
     side = Item("E", Clause((whole,)), word.first, word.last)
     return None if test is None or quantity.value.bare else _ratio(found, [event, side], test, context)
+
+
+def _part_of(found: list[Item], context: Context) -> Item | None:
+    """Read "share of orders refunded above 30 %": those to all of their kind."""
+    event, quantity, word = one(found, "E"), one(found, "Q"), one(found, "SHARE")
+    whole = load_table("synonyms.yaml")["rates"].get(event.value.names[0], "")
+    test = _fraction(quantity.value)
+    if whole not in context.catalogue.events or test is None or quantity.value.bare:
+        return None
+    return _ratio(found, [event, Item("E", Clause((whole,)), word.first, word.last)], test, context)
+
+
+def _is_rate(word: Item, context: Context) -> bool:
+    words = {token.norm for token in context.tokens[word.first : word.last + 1]}
+    return not words.isdisjoint(("rate", "rates", "ratio"))
 
 
 def _share_of_orders(found: list[Item], context: Context) -> Item | None:
@@ -129,6 +140,17 @@ def _events_per_order(found: list[Item], context: Context) -> Item | None:
     return _ratio(found, [event, side], test_of(said), context)
 
 
+def _per_event(found: list[Item], context: Context) -> Item | None:
+    """Read "orders per store visit above 0.2" and "refunds per order above 0.5"."""
+    event, quantity, whole = found[0], one(found, "Q"), found[1]
+    names = context.schema.purchase() if whole.kind == "PERONE" else found[2].value.names
+    said: Quantity = quantity.value
+    if not names or event.value.names == names or said.unit not in ("", "times", "percent") or said.bare:
+        return None
+    side = Item("E", Clause(names), whole.first, whole.last)
+    return _ratio(found, [event, side], _fraction(said) or test_of(said), context)
+
+
 _ORDERS: Final = frozenset(map(stem, ("order", "purchase")))
 
 #: Rules of ratios, before events take their numbers.
@@ -141,7 +163,11 @@ RATIOS: Final = (
     Rule("SPEND Q PERONE", _per_order),
     Rule("E Q P PERONE", _per_order),
     Rule("E Q PERONE W?", _events_per_order),
+    Rule("E PERONE Q W?", _per_event),
+    Rule("E PER E Q W?", _per_event),
     Rule("E (E|RATE|RATIO) Q W?", _rate),
+    Rule("SHARE E Q W?", _part_of),
+    Rule("Q E W E", _share),
     Rule("Q E W?", _share_of_orders),
     Rule("E Q E W?", _share),
     Rule("Q E E W?", _share),

@@ -133,7 +133,7 @@ def repaired(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
             continue
         mended = _repair(token, before, (right, stems), targets)
         parts = (
-            _split_word(token, right, frozenset(targets))
+            _several_words(token, right, frozenset(targets))
             if mended is token or abs(len(mended.norm) - len(token.norm)) > 1
             else ()
         )
@@ -206,7 +206,7 @@ def _irregular() -> frozenset[str]:
     )
 
 
-def _split_word(token: Token, right: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
+def _several_words(token: Token, right: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
     """Return the words that stand in a word without blanks, such as "addedtocart"; empty if they are none."""
     word = token.norm
     if token.literal or token.name or len(word) < _JOINED or not word.isalpha() or word in right:

@@ -28,7 +28,7 @@ _USING: Final = frozenset(map(stem, ("use", "redeem", "apply", "enter")))
 
 def said_again(found: list[Item], _context: Context) -> Item | None:
     """Read "buyers of two orders" and "an order paid in dollars": two words for one event."""
-    first, last = found
+    first, last = found[0], found[-1]
     if first.value.names != last.value.names:
         return None
     if first.value.head in ("first", "last") and first.value.test is None:
@@ -40,6 +40,20 @@ def said_again(found: list[Item], _context: Context) -> Item | None:
         negated = clause.negated != plain.value.negated
         return extended(known, found, plain.marks, negated=negated)
     return None
+
+
+def lacking(found: list[Item], _context: Context) -> Item | None:
+    """Read "ordered without using a coupon": such an event that has none."""
+    event, word, other = found
+    clause: Clause = other.value
+    there = len(clause.where) == 1 and clause.where[0][1] == {"exists": True}
+    if event.value.names != clause.names or not there or not _is_plain(replace(clause, where=())):
+        return None
+    if event.value.head != "did" or clause.where[0][0] in dict(event.value.where):
+        return None
+    where = (*event.value.where, (clause.where[0][0], {"exists": False}))
+    marks = tuple((a, b, f"where.{clause.where[0][0]}") for a, b, _ in (*other.marks, *word.marked("")))
+    return extended(event, found, marks, where=where)
 
 
 def _of_first(event: Item, other: Item, found: list[Item]) -> Item | None:
@@ -70,9 +84,11 @@ def not_about(found: list[Item], context: Context) -> Item | None:
 
 
 def used_on(found: list[Item], context: Context) -> Item | None:
-    """Read "used a coupon on an order"."""
+    """Read "used a coupon on an order" and "a coupon order"."""
     field, event = found
-    if context.tokens[field.first].stem not in _USING:
+    texts = [each for each in field.value if context.schema.is_text(each)]
+    noun = bool(texts) and field.last == event.first - 1 and not texts[0].name.endswith("_id")
+    if context.tokens[field.first].stem not in _USING and not noun:
         return None
     done = having([event, field], context)
     return None if done is None else replace(done, first=field.first, last=event.last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from segops.core.values import parse_duration
 from segops.studio.clauses import Clause, Piece, duration
 from segops.studio.durations import WindowSpan
 from segops.studio.items import Item, Mark
@@ -47,10 +48,19 @@ def _is_ordered(items: list[Item]) -> bool:
     said = any(item.kind == "THEN" for item in items)
     later = any(_follows(step) for step in steps[1:]) and not any(item.kind == "OR" for item in items)
     if not said and any(step.value.window and not step.value.gap for step in steps):
-        later = later and all(
-            step.value.negated or step.value.gap.kind == "gap" for step in steps if step.value.gap
+        later = later and (
+            all(step.value.negated or step.value.gap.kind == "gap" for step in steps if step.value.gap)
+            or _is_framed(steps)
         )
     return (said or later) and not steps[0].value.negated
+
+
+def _is_framed(steps: list[Item]) -> bool:
+    """Whether each step has a deadline, and the first one a window that is longer."""
+    window = steps[0].value.window or {}
+    whole = parse_duration(window["within"]) if set(window) == {"within"} else None
+    gaps = [step.value.gap for step in steps[1:]]
+    return whole is not None and all(gap and gap.text == "within" and gap.length_ms < whole for gap in gaps)
 
 
 def _follows(step: Item) -> bool:

@@ -56,7 +56,17 @@ def leading(items: list[Item], context: Context) -> list[Item]:
     if not rest or rest[0].kind != "W" or not any(map(_is_clause, rest)):
         return items
     time = rest[0]
+    if _is_followed(rest):
+        return [*rest[1:], time]
     return [_with(item, time, context) if _is_clause(item) else item for item in items if item is not time]
+
+
+def _is_followed(items: list[Item]) -> bool:
+    """Whether a clause has a deadline after the one before: "…, viewed and bought within 2 days"."""
+    later = [item for item in items if _is_clause(item)][1:]
+    plain = isinstance(items[0].value, WindowSpan) and items[0].value.kind == "within"
+    gaps = [item.value.gap for item in later if item.value.gap is not None]
+    return plain and any(gap.kind == "gap" or gap.text == "within" for gap in gaps)
 
 
 def _with(item: Item, time: Item, context: Context) -> Item:

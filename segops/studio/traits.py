@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 from segops.studio.clauses import duration, negated, number, test_of
@@ -221,6 +222,21 @@ def _near(found: list[Item], context: Context) -> Item | None:
     return replace(done, value=negated(done.value)) if op in ("gt", "gte") else denied(found, done)
 
 
+def _near_metres(found: list[Item], context: Context) -> Item | None:
+    """Read "around our Paris store: within 300 m", where the metres look like minutes."""
+    time = one(found, "W")
+    said = time.value
+    if (
+        context.tokens[time.last].norm != "m"
+        or not isinstance(said, WindowSpan)
+        or said.kind not in ("in", "gap")
+    ):
+        return None
+    metres = Quantity((("lte", Decimal(said.length_ms // 60_000)),), "m")
+    distance = Item("Q", metres, time.first, time.last)
+    return _near([distance if item is time else item for item in found], context)
+
+
 def _near_when(found: list[Item], _context: Context) -> Item | None:
     node, time = one(found, "NODE"), one(found, "W")
     said = time.value
@@ -254,8 +270,10 @@ _NO: Final = "(NEG|WITHOUT)?"
 MEASURES: Final = (
     Rule("(DIGIT Q AND? COMMA? DIGIT Q AND? COMMA? DIGIT Q|DIGIT Q (AND|COMMA)? DIGIT Q|DIGIT Q)", _digits),
     Rule(f"{_NO} Q VAGUE? L", _near),
-    Rule("L Q", _near),
+    Rule("VAGUE? L (COMMA|COLON)? Q", _near),
     Rule("VAGUE? L LP Q RP", _near),
+    Rule("VAGUE? L (COMMA|COLON)? W", _near_metres),
+    Rule("VAGUE? L LP W RP", _near_metres),
     Rule("P Q P", measured_twice),
     Rule(f"{_NO} WITH? P Q", measured),
     Rule(f"{_NO} WITH? Q P", measured),
