@@ -186,11 +186,17 @@ async def describe(settings: Settings) -> list[TopicState]:
     ]
 
 
-async def partition_counts(kafka: KafkaSettings, names: Sequence[str]) -> dict[str, int]:
-    """Return the number of partitions of each topic. Raises UserError naming the missing ones."""
+async def partition_counts(
+    kafka: KafkaSettings, names: Sequence[str], *, optional: Sequence[str] = ()
+) -> dict[str, int]:
+    """Return the number of partitions of each topic, without those of the ``optional`` ones that are missing.
+
+    Raises UserError naming the other missing ones.
+    """
     counts = await existing(kafka)
-    _check_existing(names, counts)
-    return {name: counts[name] for name in names}
+    wanted = [name for name in names if name not in optional or counts.get(name)]
+    _check_existing(wanted, counts)
+    return {name: counts[name] for name in wanted}
 
 
 def _check_existing(names: Sequence[str], counts: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ from segops.studio.entire import every_value
 from segops.studio.event_rules import EVENTS
 from segops.studio.events import started
 from segops.studio.fields import Values, literal_values
+from segops.studio.forecasts import FORECASTS, LIKELY
 from segops.studio.groups import grouped
 from segops.studio.items import Item, Reduced, Rule, every, merged, one, reduce
 from segops.studio.meanings import Field
@@ -297,11 +298,12 @@ def _parsed(items: list[Item], context: Context) -> Piece:
     items = started(reduce(items, (*TEXTS, *_CITIES[1:]), context))
     items = every_value(items, context)
     items = reduce(items, (*RATIOS, *RENAMED, *EARLY, *COMPARED), context, 1)
+    items = reduce(items, FORECASTS, context, 1)
     items = reduce(items, MEASURES, context)
     items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)
     items = turned(_after(items))
     items = reduce(items, (*TRAITS, *AGGREGATES, *EVENTS), context)
-    items = reduce(items, (*COMPARED_LATE, *MORE, *TRAITS, *EVENTS, *_LATE), context)
+    items = reduce(items, (*COMPARED_LATE, *MORE, *TRAITS, *EVENTS, *LIKELY, *_LATE), context)
     return grouped(_ended(items), context)
 
 

@@ -29,7 +29,8 @@ def noted(found: list[Item], node: dict[str, Any], marks: Iterable[Mark]) -> Ite
 
 def fields_of(item: Item, context: Context, *kinds: str) -> list[Field]:
     """Return the traits and scores that an item may name, of these kinds."""
-    return [field for field in item.value if field.owner != "property" and kind_of(field, context) in kinds]
+    owned = [field for field in item.value if field.owner in ("trait", "score")]
+    return [field for field in owned if kind_of(field, context) in kinds]
 
 
 def kind_of(field: Field, context: Context) -> str:
@@ -192,8 +193,8 @@ def dated(found: list[Item], context: Context) -> Item | None:
     for each in fields_of(field, context, "date"):
         test = _date_test(each.name, time, context)
         if test is not None:
-            marks = (*field.marked("trait"), *time.marked("is"))
-            return denied(found, noted(found, {"trait": each.name, "is": test}, marks))
+            marks = (*field.marked(each.owner), *time.marked("is"))
+            return denied(found, noted(found, {each.owner: each.name, "is": test}, marks))
     return None
 
 

@@ -37,6 +37,7 @@ from segops.kafka.partition_tasks import cancel_all
 from segops.kafka.resources import ResourceLog
 from segops.kafka.sessions import Sessions
 from segops.operations.audiences.store import AUDIENCE
+from segops.schemas.published_models import ModelLog
 from segops.schemas.published_plans import PublishedPlan
 from segops.wall_clock import wall_ms
 
@@ -107,6 +108,7 @@ class Board:
         destinations = one_by_one(lambda found: self._destinations.apply_all(found))
         return [
             Topic(names.segments, lambda n, each: self._definitions.take(n, each)),
+            Topic(names.models, lambda n, each: self._definitions.take_model(n, each), optional=True),
             Topic(names.sizes, self._take_size),
             Topic(names.plans, lambda n, each: self._plans.take(n, each)),
             Topic(names.audiences, audiences),
@@ -162,6 +164,11 @@ class Board:
     def log(self) -> DefinitionLog:
         """The definitions, retired ones, and the latest plan, as operations read them."""
         return self._definitions.log
+
+    @property
+    def models(self) -> ModelLog:
+        """The library of scoring models."""
+        return self._definitions.log.models or ModelLog()
 
     @property
     def plans(self) -> Mapping[str, PublishedPlan]:

@@ -26,13 +26,14 @@ class Topic(NamedTuple):
     """A topic, and what takes its records with the number of their partition.
 
     ``newest``: only so many of the newest offsets of each partition are read. ``later``: it is read once the
-    others are current, since it holds much and says little of the present.
+    others are current, since it holds much and says little of the present. ``optional``: it may be missing.
     """
 
     name: str
     take: Callable[[int, Any], object]
     newest: int | None = None
     later: bool = False
+    optional: bool = False
 
 
 #: Given the number of partitions of each topic, and where each partition begins, before anything is read.
@@ -80,7 +81,11 @@ class Follower:
 
     async def _partitions(self) -> list[TopicPartition]:
         try:
-            counts = await partition_counts(self._settings.kafka, [*self._topics])
+            counts = await partition_counts(
+                self._settings.kafka,
+                [*self._topics],
+                optional=[n for n, t in self._topics.items() if t.optional],
+            )
         except UserError as error:  # they may be created at any time
             raise OutOfTouch(str(error)) from error
         return [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]

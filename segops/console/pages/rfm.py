@@ -16,6 +16,7 @@ from segops.console.people.rfm import (
     Flows,
     Grid,
     RfmInForce,
+    cell_node,
     grid_data,
     read_flows,
     read_grid,
@@ -34,13 +35,13 @@ _grids, _flows = AnswerCache(), AnswerCache()
 
 async def _rfm(context: Context[Any]) -> Data:
     definitions = definitions_of(context.board)
-    in_force = rfm_in_force(definitions)
+    in_force = rfm_in_force(definitions, context.query.get("grid", ""))
     by = "monetary" if context.query.get("by") == "monetary" else "frequency"
     chosen = context.query.get("range", "7d")
     chosen = chosen if chosen in _RANGES else "7d"
     tiers = tier_segments(definitions, in_force.rfm)
     (grid, missing), (flows, missing_flows) = await asyncio.gather(
-        _grid(context, in_force), _moved(context, tiers, chosen)
+        counted(context, in_force), _moved(context, tiers, chosen)
     )
     at_ms, found = grid
     shown = None if found is None else grid_data(found, in_force.rfm, by)
@@ -53,6 +54,9 @@ async def _rfm(context: Context[Any]) -> Data:
         "asked_ms": at_ms,
         "missing": missing,
         "others": in_force.others,
+        "named": in_force.grid,
+        "grids": _links(in_force, by, chosen),
+        "may_paint": by == "frequency",
         "range": chosen,
         "ranges": [*_RANGES],
         "tier_segments": [{"key": key, "tier": tier} for key, tier in sorted(tiers.items())],
@@ -62,11 +66,21 @@ async def _rfm(context: Context[Any]) -> Data:
         "flows_missing": missing_flows,
         "tier_file": yaml.safe_dump(tier_file(in_force), sort_keys=False, allow_unicode=True),
         "cli": "segops estimate rfm.yaml --funnel",
-        "curl": curl_of(context, "/rfm", {"by": by, "range": chosen}),
+        "curl": curl_of(context, "/rfm", {"by": by, "range": chosen, "grid": in_force.grid}),
     }
 
 
-async def _grid(context: Context[Any], in_force: RfmInForce) -> tuple[tuple[int | None, Grid | None], str]:
+def _links(in_force: RfmInForce, by: str, chosen: str) -> list[Data]:
+    """Return the grids of the published blocks with their addresses; none beside the unnamed one."""
+    names = ("", *in_force.grids) if in_force.grids else ()
+    return [
+        {"name": name or "Orders", "href": link("/rfm", {"by": by, "range": chosen, "grid": name})}
+        for name in names
+    ]
+
+
+async def counted(context: Context[Any], in_force: RfmInForce) -> tuple[tuple[int | None, Grid | None], str]:
+    """Return when a grid was counted and its counts, at most a minute old; else why they are missing."""
     population = population_of(context.board)
     known = None if population is None else population.known
 
@@ -101,7 +115,7 @@ def _builder(in_force: RfmInForce, cell: Data) -> str:
     """Return the address of the builder with the people of a cell as a draft."""
     block = {} if in_force.written is None else {"rfm": in_force.written}
     name = f"RFM cell {cell['recency']}-{cell['digit']}"
-    draft = {"key": "rfm-cell", "name": name, "when": cell["rule"]}
+    draft = {"key": "rfm-cell", "name": name, "when": cell_node(in_force, cell["digits"])}
     text = yaml.safe_dump({"version": 1, **block, "segments": [draft]}, sort_keys=False, allow_unicode=True)
     return link("/builder", {"text": text})
 

@@ -10,6 +10,7 @@ import msgspec
 
 from segops.console.board.answers import AnswerCache
 from segops.console.drafts.estimating import share_of
+from segops.console.drafts.scores import models_of_board
 from segops.console.drafts.writing import written
 from segops.console.page import Action, Context, Data, Page, Role
 from segops.console.people.asking import part
@@ -69,7 +70,8 @@ async def _studio(context: Context[Any]) -> Data:
 
 def _catalogue(context: Context[Any]) -> StudioCatalogue:
     board = context.board
-    return catalogue_of(board.catalogue, getattr(board, "traits", None), board.definitions.values())
+    models = models_of_board(board, board.definitions).values()
+    return catalogue_of(board.catalogue, getattr(board, "traits", None), board.definitions.values(), models)
 
 
 def _rule_of(text: str, catalogue: StudioCatalogue) -> dict[str, Any] | None:

@@ -37,6 +37,7 @@ from segops.core.static_lists import listed_as
 from segops.core.values import format_duration, format_instant, lookup, nearest, share_of
 from segops.core.views.indicators import IndicatorView
 from segops.core.views.notes import note_of
+from segops.core.views.score_views import ScoreView
 
 
 class RulePart(msgspec.Struct, frozen=True):
@@ -98,12 +99,13 @@ class SegmentExplanation(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One profile at ``now_ms`` in every segment, in the order of evaluation, and its indicators."""
+    """One profile at ``now_ms`` in every segment, in the order of evaluation, its indicators and scores."""
 
     profile_id: str
     now_ms: int
     segments: tuple[SegmentExplanation, ...]
     indicators: tuple[IndicatorView, ...] = ()
+    scores: tuple[ScoreView, ...] = ()
 
 
 #: Node (by its ``trace_key``) -> when its verdict last changed.

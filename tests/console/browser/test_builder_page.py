@@ -348,3 +348,33 @@ def test_everything_fits_on_a_telephone(flow: Flow) -> None:
     rich = f"{{all: [{{sequence: {steps}}}, {{rfm: [champions]}}, {{near: {circle}}}]}}"
     opened = flow.visit(f"/builder?text={rich}", viewport={"width": 375, "height": 812})
     assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 375
+
+
+def test_grids_with_boxes_presets_and_names_are_painted_only_where_cells_say_all(flow: Flow) -> None:
+    opened = flow.visit()
+    found = opened.run("""
+      const { selected, gridOf } = await module("cells.js");
+      const cells = (value, block) => {
+        const set = selected(value, gridOf(block, b.editing.language.tiers));
+        return set && [...set].sort();
+      };
+      const close = [{ recency: [5, 5], frequency: [5, 5] }, { recency: [1, 1], frequency: [1, 2] }];
+      const tiers = { tiers: { close, rest: { recency: [1, 5], frequency: [1, 5] } } };
+      const deep = { tiers: { a: { recency: [1, 5], frequency: [1, 5], monetary: [1, 2] } } };
+      return {
+        boxes: cells(["close"], tiers),
+        terciles: cells({ recency: 3 }, { recency: "terciles", frequency: [1, 5] }),
+        named: cells({ grid: "opens", tier: "loyal" }, undefined),
+        deep: cells(["a"], deep),
+        preset: [cells(["champions"], { preset: "klaviyo" }), cells({ recency: 3 }, { preset: "klaviyo" })],
+        usual: cells(["champions"], { preset: "five_by_five" }),
+      };
+    """)
+    assert found == {
+        "boxes": ["1,1", "1,2", "5,5"],
+        "terciles": ["3,1", "3,2", "3,3"],
+        "named": None,
+        "deep": None,
+        "preset": [None, ["3,1", "3,2", "3,3"]],
+        "usual": ["5,4", "5,5"],
+    }

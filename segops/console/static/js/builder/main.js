@@ -6,6 +6,7 @@ import "./conditions.js";
 import "./names.js";
 import "./predicates.js";
 import "./rfm.js";
+import "./scores.js";
 import "./sequence.js";
 import { card } from "./cards.js";
 import { Suggestions } from "./controls.js";
@@ -168,13 +169,16 @@ export class Builder {
   #mark() {
     showMarks(this.root, this.editing);
     showCounts(this.at("rule"), this.editing, this.#estimated);
+    const focus = this.root.querySelector(".histogram :focus") ? keepFocus(this.root) : () => {};
     for (const leaf of this.at("rule").querySelectorAll(".leaf-node")) {
+      if (leaf.querySelector('[role="slider"]:active')) continue; // it is being dragged
       const path = JSON.parse(leaf.dataset.at);
       const values = this.editing.values.get(pathText(path.slice(2)));
       leaf.querySelector(":scope > .histogram")?.remove();
       const figure = values && histogram(this.editing, path, values);
       if (figure) leaf.append(figure);
     }
+    focus();
   }
 
   // -- the server ----------------------------------------------------------------------------------------
@@ -214,7 +218,7 @@ export class Builder {
       this.editing.values = new Map(found.values.map((each) => [pathText(each.at), each.values]));
       showEstimate(this.at("estimate"), found, { canAsk: true, ask: () => this.estimates.now(true) });
       showSamples(this.at("samples"), found);
-      if (!this.root.querySelector('[role="slider"]:active')) this.#mark();
+      this.#mark();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       showNoEstimate(this.at("estimate"), error.message, () => this.estimates.now(exact));
