@@ -385,9 +385,8 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
             steps.append(("clock", at))
             continue
         at += draw(st.sampled_from([0, 0, 1, 499, 500, 501, 2_000, 9_999]))
-        time_ms = max(
-            BASE_MS - 20_000, at + draw(st.sampled_from([0, 0, 0, 0, -1, -500, -3_000, -15_000, 700]))
-        )
+        delay_ms = draw(st.sampled_from([0, 0, 0, 0, -1, -500, -3_000, -15_000, 700]))
+        time_ms = max(BASE_MS - 20_000, at + delay_ms)
         repeat = number and draw(st.integers(0, 9)) == 0
         message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
         traits = draw(_maybe_traits)

@@ -36,6 +36,7 @@ SHARED = {
         "Figure",
         "FrozenFigure",
         "Number",
+        "PercentileFigure",
         "RatioFigure",
         "ScoreFigure",
         "TierFigure",
@@ -50,6 +51,8 @@ SHARED = {
         "next_anniversary",
     },  # the operators of a predicate ...
     "segops.core.rules.model": {"ScoreNode"},
+    "segops.core.features.orders": {"Purchases"},  # which orders a grid counts ...
+    "segops.core.scoring.rfm": {"Actions"},  # ... or which other actions
     "segops.core.scoring.models": {"Input", "Isotonic", "Platt", "Tree"},  # the parameters of models ...
     "segops.core.scoring.order_scores": {"OrderScore"},
     "segops.core.scoring.figure_scores": {"IntentScore", "TreesScore", "WeightedScore"},

@@ -107,7 +107,7 @@ def digits(
     """Return recency, frequency and monetary, each from 1, the worst; None without an order."""
     rfm = node.rfm
     purchases = rfm.purchases
-    if rfm.unmeasured is not None:
+    if not isinstance(rfm.quantiles, UnsetType) and not rfm.quantiles.measured:
         return None
     if isinstance(rfm.actions, UnsetType):
         found = figures(history, now_ms, period_ms=purchases.period_ms, currency=purchases.currency)
