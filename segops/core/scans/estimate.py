@@ -261,6 +261,8 @@ class _Near:
         self._kinds = {True: Nearest(wanted), False: Nearest(wanted)}
         self._leaves = measured_leaves(self._rule)
         self._values = {position: ValueSample() for position in self._leaves}
+        #: The compiled leaves by the identity of their node: hashing a node takes longer than its rule.
+        self._compiled: dict[int, Rule] = {}
 
     def visit(
         self, view: Profile, now_ms: int, *, holds: bool, explained: Callable[[], SegmentExplanation]
@@ -268,7 +270,7 @@ class _Near:
         """Take a profile into account for which the draft holds, or not."""
 
         def leaf(node: model.Node) -> bool:
-            return _verdict(compile_part(node, self._own, self._rules), view, now_ms)
+            return _verdict(self._rule_of(node), view, now_ms)
 
         order = sampling_hash(view.id)
         for position, node in self._leaves.items():
@@ -277,6 +279,12 @@ class _Near:
         number = found.to_fail if holds else found.to_hold
         if self._kinds[holds].takes(number, order):
             self._kinds[holds].add(NearProfile(number, order, view.id, explained()))
+
+    def _rule_of(self, node: model.Node) -> Rule:
+        rule = self._compiled.get(id(node))
+        if rule is None:
+            rule = self._compiled[id(node)] = compile_part(node, self._own, self._rules)
+        return rule
 
     def result(self) -> tuple[int, list[NearProfile], list[NearProfile], list[LeafValues]]:
         """Return the last fields of an ``Estimate``."""
