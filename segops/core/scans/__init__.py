@@ -45,7 +45,7 @@ from segops.core.scans.plan import (
     edit_of,
 )
 from segops.core.scans.references import with_references
-from segops.core.scans.sampling import Interval, in_sample, interval
+from segops.core.scans.sampling import HeldIds, Interval, in_sample, interval
 from segops.core.scans.values import LeafValues
 from segops.core.scans.visitor import Result, Visitor
 
@@ -72,6 +72,7 @@ __all__ = [
     "FollowedSamples",
     "Forecast",
     "Forecaster",
+    "HeldIds",
     "Interval",
     "LeafValues",
     "Limits",

@@ -19,7 +19,7 @@ from segops.core.rules.wording import label
 from segops.core.scans.nearness import Nearest, NearProfile, flips, nearest
 from segops.core.scans.needs import lacking
 from segops.core.scans.references import with_references
-from segops.core.scans.sampling import in_sample, sampling_hash
+from segops.core.scans.sampling import sampling_hash
 from segops.core.scans.values import LeafValues, ValueSample, measured_leaves
 from segops.core.segments import Definition, Segment, SegmentSet
 from segops.core.views.explain import SegmentExplanation, explain, value_of
@@ -156,7 +156,7 @@ class Estimator:
     ) -> None:
         self._draft = draft
         self._since = since
-        self._share = share
+        self.share = share
         self._wanted = samples
         self._root = self._node(self._definition.when, 0) if funnel else None
         self._evaluated = self._holds = self._failed = 0
@@ -172,10 +172,6 @@ class Estimator:
         rule = compile_part(node, rules[self._draft.segment.key], rules)
         below = tuple(self._node(child, depth + 1) for child in model.children(node))
         return _Node(rule, NodeCount(label(node), depth), isinstance(node, model.All), below)
-
-    def wants(self, profile_id: str) -> bool:
-        """Return whether the profile is in the sample."""
-        return self._share >= 1 or in_sample(profile_id, self._share)
 
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Evaluate one profile."""
@@ -237,7 +233,7 @@ class Estimator:
     def result(self) -> Estimate:
         """Return the estimate over the profiles visited so far."""
         return Estimate(
-            self._share,
+            self.share,
             self._evaluated,
             self._holds,
             self._failed,
