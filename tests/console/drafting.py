@@ -13,7 +13,7 @@ from segops.catalogue.views import EventView, FieldView
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.profile import Profile
-from segops.core.scans import Estimator, draft_of
+from segops.core.scans import Estimator, draft_of, in_sample
 from segops.core.segments import Definition, SegmentSet
 from segops.kafka.definitions import DefinitionLog
 from segops.schemas.models import read_model
@@ -155,7 +155,7 @@ def answer(question: EstimateRequest, live: Mapping[str, Definition]) -> Scanned
             draft, share=question.share, funnel=question.funnel, near=question.near, samples=question.samples
         )
         for number, profile in enumerate(profiles()):
-            if number % 2 == half and estimator.wants(profile.id):
+            if number % 2 == half and in_sample(profile.id, estimator.share):
                 estimator.visit(profile, MONDAY + H)
         results.append(decode_result(question, bytes(encode_result(estimator.result()))))
     return Scanned(MONDAY + H, MONDAY + H + 5, len(profiles()), 0, results[0].merged(results[1]))

@@ -172,9 +172,9 @@ def test_a_draft_that_is_too_long_is_refused(board: Board) -> None:
 
 
 def test_an_estimate_is_of_a_sample_of_a_large_population(board: Board) -> None:
-    board.sizes.known = 80_000
+    board.sizes.known = 25_000
     found = post(board, "/builder/estimate.json", text=DRAFT).json["data"]
-    assert found["sample"] == estimating.SAMPLE / 80_000 == 0.25 and found["counted"] is None
+    assert found["sample"] == estimating.SAMPLE / 25_000 == 0.16 and found["counted"] is None
     text = "key: draft\nwhen: {in_segment: vip}"
     exact = post(board, "/builder/estimate.json", text=text, exact=True).json["data"]
     assert (exact["sample"], exact["profiles"]["estimate"]) == (1, 40)

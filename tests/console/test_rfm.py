@@ -18,7 +18,7 @@ from segops.console.people.rfm import RfmInForce, moves, read_grid, rfm_in_force
 from segops.core.events import Change
 from segops.core.features.orders import PurchaseTotals
 from segops.core.profile import Profile
-from segops.core.scans.estimate import Estimator, draft_of
+from segops.core.scans import Estimator, draft_of, in_sample
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import SegmentSet
 from segops.core.values import parse_instant
@@ -52,7 +52,7 @@ def scanning(profiles: Sequence[Profile], live: SegmentSet) -> Any:
         draft = draft_of(question.segment, question.drafts(), live)
         estimator = Estimator(draft, share=question.share, funnel=question.funnel)
         for profile in profiles:
-            if estimator.wants(profile.id):
+            if in_sample(profile.id, estimator.share):
                 estimator.visit(profile, NOON)
         return Scanned(NOON, NOON, len(profiles), 0, estimator.result())
 

@@ -53,7 +53,7 @@ from segops.core.scans.population import (
     populations_read,
 )
 from segops.core.scans.references import with_references
-from segops.core.scans.sampling import Interval, in_sample, interval
+from segops.core.scans.sampling import HeldIds, Interval, in_sample, interval
 from segops.core.scans.values import LeafValues
 from segops.core.scans.visitor import Result, Visitor
 
@@ -80,6 +80,7 @@ __all__ = [
     "FollowedSamples",
     "Forecast",
     "Forecaster",
+    "HeldIds",
     "Interval",
     "LeafValues",
     "Limits",

@@ -162,7 +162,7 @@ class _Job:
         basis = _Basis(engine, clock_ms, history, samples)
         self._visitor = _VISITORS[type(request.ask)](request.ask, basis)
         self._profiles = profiles
-        self._walk = profiles.each_once(SLICE)
+        self._walk = profiles.each_once(SLICE, self._visitor.share)
 
     def visit(self, clock_ms: int) -> None:
         """Visit the next slice of profiles; at the end, add the result to the answer."""
@@ -172,7 +172,7 @@ class _Job:
         if ids is None:
             answer.state, answer.result = DONE, encode_result(visitor.result())
             return
-        for profile in self._profiles.glimpse([each for each in ids if visitor.wants(each)]):
+        for profile in self._profiles.glimpse(ids):
             if profile is None:
                 answer.unreadable += 1
             elif _counts(profile):
