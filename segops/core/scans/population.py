@@ -124,13 +124,11 @@ def _counted(population: Population) -> _Counted:
 class PopulationCounter:
     """Counts what all profiles have of the measures of ``populations``, by model."""
 
+    share: Final = 1.0
+
     def __init__(self, populations: Mapping[str, Population]) -> None:
         self._counted = {name: _counted(each) for name, each in populations.items()}
         self._profiles = dict.fromkeys(populations, 0)
-
-    def wants(self, profile_id: str) -> bool:
-        """Return True: a population is of all profiles."""
-        return True
 
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Count one profile, if it has the measures."""
