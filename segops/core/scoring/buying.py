@@ -94,9 +94,9 @@ class Buying(msgspec.Struct, frozen=True):
     def orders_by_span(self, of: History, spans: Sequence[float]) -> list[float]:
         """Return ``orders_if_alive`` for each number of days of ``spans``, which ascend.
 
-        Given that the customer is one, the rate is gamma distributed with shape r + x and scale alpha + T, and
-        the probability to be lost beta distributed with a and b + x. What is left of the paper's 2F1 is then
-        the mean of a function without cancellation or overflow, however many the orders are.
+        Given that the customer is one, the rate is gamma distributed with shape r + x and scale alpha + T,
+        and the probability to be lost beta distributed with a and b + x. The paper's 2F1 is then the mean of
+        a function that neither cancels nor overflows, however many the orders are.
         """
         survived, start = self.b + of.repeats + self.modified, self.alpha + of.age
         return orders_in_spans(self.a, survived, self.r + of.repeats, [days / start for days in spans])

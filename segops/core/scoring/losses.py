@@ -2,9 +2,10 @@
 
 With p the probability to be lost after an order and R the shape of the rate, a customer orders
 (1 - (1 + p w)^-R) / p times in a span that is w times as long as the scale of the rate; its mean over p is a
-Gauss hypergeometric function. In the log-odds of p the integrand is analytic but for imaginary parts of pi, whatever
-w is, so the trapezoidal rule converges geometrically (L. N. Trefethen, J. A. C. Weideman, "The Exponentially
-Convergent Trapezoidal Rule", SIAM Review 56 (2014)). Points whose p is small are summed by their moments.
+Gauss hypergeometric function. In the log-odds of p the integrand is analytic but for imaginary parts of pi,
+whatever w is, so the trapezoidal rule converges geometrically (L. N. Trefethen, J. A. C. Weideman, "The
+Exponentially Convergent Trapezoidal Rule", SIAM Review 56 (2014)). Points whose p is small are summed by
+their moments.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ def _summed(chances: list[float], weights: list[float], before: float) -> _Point
 def _step(a: float, b: float, power: float) -> float:
     """Return the distance of points: the widest one at which no more than ``_BETWEEN`` is lost between them.
 
-    At a distance d from the real axis, the integrand is greater by cos(d / 2)^-(a + b + power) at most, and its
-    integral by about cos(d)^-(a + 1).
+    At a distance d from the real axis, the integrand is greater by cos(d / 2)^-(a + b + power) at most, and
+    its integral by about cos(d)^-(a + 1).
     """
 
     def width(distance: float) -> float:
