@@ -50,9 +50,9 @@ def test_expected_orders_equal_the_series_of_the_paper(
     a: float, b: float, r: float, repeats: int, w: float
 ) -> None:
     expected = series(a, b + repeats, r + repeats, w)
-    found = orders_in_spans(a, b + repeats, r + repeats, [w / 2, w])
+    found = orders_in_spans(a, b + repeats, r + repeats, (w / 2, w))
     assert found[1] == pytest.approx(expected, rel=1e-10)
-    assert found[0] == pytest.approx(orders_in_spans(a, b + repeats, r + repeats, [w / 2])[0], rel=1e-11)
+    assert found[0] == pytest.approx(orders_in_spans(a, b + repeats, r + repeats, (w / 2,))[0], rel=1e-11)
 
 
 @given(shapes, shapes, st.floats(0.05, 30.0), st.floats(1e-2, 1e4))
@@ -60,7 +60,7 @@ def test_expected_orders_equal_scipys_2f1(a: float, b: float, power: float, w: f
     """Away from a = 1, where the closed form cancels."""
     assume(abs(a - 1) > 0.1)
     expected = (a + b - 1) / (a - 1) * (1 - float(special.hyp2f1(power, a - 1, a + b - 1, -w)))
-    assert orders_in_spans(a, b, power, [w])[0] == pytest.approx(expected, rel=1e-8)
+    assert orders_in_spans(a, b, power, (w,))[0] == pytest.approx(expected, rel=1e-8)
 
 
 @given(models, histories())

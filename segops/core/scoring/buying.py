@@ -91,7 +91,7 @@ class Buying(msgspec.Struct, frozen=True):
         """Return ``expected_orders`` of a customer who is one for certain at ``of.age``."""
         return self.orders_by_span(of, (days,))[0]
 
-    def orders_by_span(self, of: History, spans: Sequence[float]) -> list[float]:
+    def orders_by_span(self, of: History, spans: Sequence[float]) -> tuple[float, ...]:
         """Return ``orders_if_alive`` for each number of days of ``spans``, which ascend.
 
         Given that the customer is one, the rate is gamma distributed with shape r + x and scale alpha + T,
@@ -99,7 +99,7 @@ class Buying(msgspec.Struct, frozen=True):
         a function that neither cancels nor overflows, however many the orders are.
         """
         survived, start = self.b + of.repeats + self.modified, self.alpha + of.age
-        return orders_in_spans(self.a, survived, self.r + of.repeats, [days / start for days in spans])
+        return orders_in_spans(self.a, survived, self.r + of.repeats, tuple([days / start for days in spans]))
 
     def _may_be_lost(self, of: History) -> bool:
         return of.repeats > 0 or self.modified

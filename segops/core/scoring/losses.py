@@ -40,21 +40,27 @@ class _Points(NamedTuple):
     moments: list[tuple[float, ...]]
 
 
-def orders_in_spans(a: float, b: float, power: float, spans: Sequence[float]) -> list[float]:
+@lru_cache(maxsize=64)
+def orders_in_spans(a: float, b: float, power: float, spans: tuple[float, ...]) -> tuple[float, ...]:
     """Return the mean of (1 - (1 + p w)^-power) / p for each w of ``spans``, with p of Beta(a, b).
 
-    ``spans`` ascend and are not negative.
+    ``spans`` ascend and are not negative. The latest results are kept: a rule reads a score at one instant
+    for its verdict, and again for its next edge.
 
-    >>> [round(orders, 12) for orders in orders_in_spans(1.0, 1.0, 1.0, [0.0, 1.0])]  # log(1 + w)
+    >>> [round(orders, 12) for orders in orders_in_spans(1.0, 1.0, 1.0, (0.0, 1.0))]  # log(1 + w)
     [0.0, 0.69314718056]
     """
     points, small = _points(a, b, power), spans[-1] * (power + 1)
     first = bisect_right(points.chances, _SMALL / small) if small > 0 else len(points.chances)
     above, moments, weighted = points.above[first], points.moments[first], points.weighted[first:]
-    return [
-        _binomial(moments, power, w) + above - sum([weight * (1 + p * w) ** -power for p, weight in weighted])
-        for w in spans
-    ]
+    return tuple(
+        [
+            _binomial(moments, power, w)
+            + above
+            - sum([weight * (1 + p * w) ** -power for p, weight in weighted])
+            for w in spans
+        ]
+    )
 
 
 def _binomial(moments: Sequence[float], power: float, w: float) -> float:

@@ -1,4 +1,4 @@
-"""Scores of figures in compiled rules: their totals over time, and when time alone moves one past a number."""
+"""Scores of figures in compiled rules: their ranks over time, and when time alone moves one past a number."""
 
 from __future__ import annotations
 
