@@ -135,7 +135,7 @@ def _set_up(
         broker,
         people=history.people,
         ports=[ports[0], *delivery_ports],
-        predicts=can_fit(),
+        predicts=can_fit(history),
     )
     if environment.predicts:
         fit_model(environment, history, say)

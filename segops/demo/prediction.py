@@ -16,11 +16,13 @@ from segops.demo.environment import Environment
 from segops.demo.history import OrderHistory
 
 _ORDER: Final = "Order Completed"
+#: A model needs 500 customers with orders in the first half; some people only look.
+_MIN_PEOPLE: Final = 1_000
 
 
-def can_fit() -> bool:
-    """Return whether the extra ``fit`` is installed."""
-    return find_spec("scipy") is not None
+def can_fit(history: OrderHistory) -> bool:
+    """Return whether the extra ``fit`` is installed, and there are enough customers for a model."""
+    return find_spec("scipy") is not None and history.people >= _MIN_PEOPLE
 
 
 def fit_model(environment: Environment, history: OrderHistory, say: Callable[[str], None]) -> None:

@@ -11,12 +11,13 @@ Times are in days. Sums of logarithms replace products, so that hundreds of orde
 
 from __future__ import annotations
 
-from math import exp, expm1, lgamma, log, log1p
+from collections.abc import Sequence
+from math import exp, lgamma, log
 from typing import Final
 
 import msgspec
 
-from segops.core.scoring.hypergeometric import hyp2f1_excess
+from segops.core.scoring.losses import orders_in_spans
 
 #: Log-odds beyond it are certain.
 _CERTAIN: Final = 700.0
@@ -80,10 +81,6 @@ class Buying(msgspec.Struct, frozen=True):
     def expected_orders(self, of: History, days: float) -> float:
         """Return the expected number of orders in the ``days`` after ``of.age`` ([1] equation 10).
 
-        Euler's transformation (DLMF 15.8.1) of its 2F1 cancels the power that overflows with many orders, and
-        leaves a series whose terms fall faster the more orders there are. Its division by a - 1 is done term
-        by term, so that a may be near 1.
-
         >>> tea = Buying(r=0.243, alpha=4.414, a=0.793, b=2.426)
         >>> round(tea.expected_orders(History(2, 30.43, 38.86), 39), 3)
         1.226
@@ -92,14 +89,17 @@ class Buying(msgspec.Struct, frozen=True):
 
     def orders_if_alive(self, of: History, days: float) -> float:
         """Return ``expected_orders`` of a customer who is one for certain at ``of.age``."""
-        x, survived = of.repeats, self.b + of.repeats + self.modified
-        start = self.alpha + of.age
-        c, power = self.a + survived - 1, self.a - 1
-        shrunk = -log1p(days / start)
-        excess = hyp2f1_excess(c - self.r - x, self.a, c, days / (start + days))
-        if not power:
-            return -c * shrunk - excess
-        return -c * expm1(power * shrunk) / power - exp(power * shrunk) * excess
+        return self.orders_by_span(of, (days,))[0]
+
+    def orders_by_span(self, of: History, spans: Sequence[float]) -> tuple[float, ...]:
+        """Return ``orders_if_alive`` for each number of days of ``spans``, which ascend.
+
+        Given that the customer is one, the rate is gamma distributed with shape r + x and scale alpha + T,
+        and the probability to be lost beta distributed with a and b + x. The paper's 2F1 is then the mean of
+        a function that neither cancels nor overflows, however many the orders are.
+        """
+        survived, start = self.b + of.repeats + self.modified, self.alpha + of.age
+        return orders_in_spans(self.a, survived, self.r + of.repeats, tuple([days / start for days in spans]))
 
     def _may_be_lost(self, of: History) -> bool:
         return of.repeats > 0 or self.modified

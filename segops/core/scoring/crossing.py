@@ -41,14 +41,17 @@ def first_outside(inside: Callable[[int], bool], begin: int, end: int, guess: in
     return high
 
 
-def guess_crossing(line: Callable[[float], float], target: float, end: float, precision: float) -> float:
+def guess_crossing(
+    line: Callable[[float], float], target: float, end: float, ends: tuple[float, float], precision: float
+) -> float:
     """Return about where, from 0 to ``end``, a function of one direction reaches ``target``.
 
-    This is the method of Chandrupatla (1997, Advances in Engineering Software 28): each step interpolates
-    quadratically where that is safe, and halves the interval elsewhere.
+    ``ends`` are its values at 0 and at ``end``, or near them. This is the method of Chandrupatla (1997,
+    Advances in Engineering Software 28): each step interpolates quadratically where that is safe, and halves
+    the interval elsewhere.
     """
     at, other, before = end, 0.0, end
-    value, of_other = line(at) - target, line(other) - target
+    value, of_other = ends[1] - target, ends[0] - target
     of_before, part = value, 0.5
     for _ in range(_MAX_STEPS):
         following = at + part * (other - at)

@@ -28,6 +28,8 @@ from segops.core.values import kind
 _GREATEST: Final = 1e100
 #: Log-odds beyond it are certain.
 _CERTAIN: Final = 700.0
+#: The terms of whole numbers that are kept of an input.
+_KEPT: Final = 1_024
 #: Days of a figure beyond it count as it: no score of days moves for good.
 MAX_DAYS: Final = 3_650
 #: The days of which ``intent`` knows the usual score; each counts half as much as the one after it.
@@ -35,17 +37,51 @@ BASE_DAYS: Final = 7
 
 
 class FigureScorer(Protocol):
-    """A score of the numbers of ``inputs``, in their order."""
+    """A score of the numbers of ``inputs``, in their order: each times its factor is a term.
+
+    ``finished`` makes the score of a total. It rises or falls with it, or stays.
+    """
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """The inputs."""
 
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The factors of the inputs."""
+
     def of(self, numbers: Sequence[float]) -> float:
         """Return the score."""
 
-    def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
-        """Return bounds of the scores of all numbers from ``lows`` to ``highs``."""
+    def total(self, terms: Sequence[float]) -> float:
+        """Return the total of terms."""
+
+    def totals(self, ones: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+        """Return bounds of the totals of all terms between one and the other."""
+
+    def finished(self, total: float) -> float:
+        """Return the score of a total."""
+
+
+def term_of(each: Input, factor: float) -> Callable[[Any], float]:
+    """Return the function from the value of an input's figure to its term; whole numbers are computed once.
+
+    >>> term_of(Input("views", None, "log1p", mean=1.0, scale=2.0), 3.0)(0)
+    -1.5
+    """
+    known: dict[int | None, float] = {}
+
+    def term(value: Any) -> float:
+        if value.__class__ is not int and value is not None:
+            return factor * input_number(each, value)
+        found = known.get(value)
+        if found is None:
+            found = factor * input_number(each, value)
+            if len(known) < _KEPT:
+                known[value] = found
+        return found
+
+    return term
 
 
 def input_number(each: Input, value: Any) -> float:
@@ -100,25 +136,30 @@ class WeightedScore(msgspec.Struct, frozen=True, tag="weighted"):
         >>> score.of([0.5]), score.of([1e9])
         (0.5, 1.0)
         """
-        total = self.parameters.intercept
-        for weight, number in zip(self.parameters.weights, numbers, strict=True):
-            total += weight * number
-        return self._finished(total)
+        return self.finished(self.total(self.contributions(numbers)))
 
-    def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
-        """Return bounds of the score."""
-        low = high = self.parameters.intercept
-        for weight, least, most in zip(self.parameters.weights, lows, highs, strict=True):
-            one, other = weight * least, weight * most
-            low += min(one, other)
-            high += max(one, other)
-        return self._finished(low), self._finished(high)
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The weights."""
+        return self.parameters.weights
+
+    def total(self, terms: Sequence[float]) -> float:
+        """Return the sum."""
+        total = self.parameters.intercept
+        for term in terms:
+            total += term
+        return total
+
+    def totals(self, ones: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+        """Return the least and the greatest sum."""
+        return self.total(list(map(min, ones, others))), self.total(list(map(max, ones, others)))
 
     def contributions(self, numbers: Sequence[float]) -> list[float]:
         """Return what each input adds to the score; of a logistic model, to its log-odds."""
         return [weight * number for weight, number in zip(self.parameters.weights, numbers, strict=True)]
 
-    def _finished(self, total: float) -> float:
+    def finished(self, total: float) -> float:
+        """Return the sum, or the calibrated probability of these log-odds."""
         calibration = self.parameters.calibration
         return round(total if calibration is None else calibrated(calibration, total), DECIMALS)
 
@@ -169,25 +210,35 @@ class TreesScore(msgspec.Struct, frozen=True, tag="trees"):
 
         >>> tree = Tree((0, -1, -1), (5.0, 0.0, 0.0), (1, 0, 0), (2, 0, 0), (0.0, 1.0, 7.0))
         >>> score = TreesScore(TreesParameters((Input("a", None),), (tree, tree), 0.5))
-        >>> score.of([5.0]), score.of([6.0]), score.bounds([4.0], [6.0])
+        >>> score.of([5.0]), score.of([6.0]), score.totals([6.0], [4.0])
         (2.5, 14.5, (2.5, 14.5))
         """
+        return self.finished(self.total(numbers))
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """1 for each input: trees read numbers as they are."""
+        return (1.0,) * len(self.inputs)
+
+    def total(self, terms: Sequence[float]) -> float:
+        """Return the sum of the leaves that numbers reach."""
         total = self.parameters.intercept
         for tree in self.parameters.trees:
             at = 0
             while (feature := tree.tested[at]) >= 0:
-                at = tree.left[at] if numbers[feature] <= tree.threshold[at] else tree.right[at]
+                at = tree.left[at] if terms[feature] <= tree.threshold[at] else tree.right[at]
             total += tree.leaves[at]
-        return self._finished(total)
+        return total
 
-    def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
-        """Return bounds of the score."""
+    def totals(self, ones: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+        """Return bounds of the sum."""
+        lows, highs = list(map(min, ones, others)), list(map(max, ones, others))
         low = high = self.parameters.intercept
         for tree in self.parameters.trees:
             reached = _reached(tree, lows, highs)
             low += min(reached)
             high += max(reached)
-        return self._finished(low), self._finished(high)
+        return low, high
 
     def contributions(self, numbers: Sequence[float]) -> list[float]:
         """Return how much each input moves the sum: each step of a path, by the mean of the leaves below."""
@@ -200,7 +251,8 @@ class TreesScore(msgspec.Struct, frozen=True, tag="trees"):
                 found[feature] += means[at] - before
         return found
 
-    def _finished(self, total: float) -> float:
+    def finished(self, total: float) -> float:
+        """Return the sum, or the probability of these log-odds."""
         return round(probability(total) if self.parameters.logistic else total, DECIMALS)
 
 
@@ -248,18 +300,33 @@ class IntentScore(msgspec.Struct, frozen=True, tag="intent"):
 
     def of(self, numbers: Sequence[float]) -> float:
         """Return the score; 0 where the usual probability is 0."""
-        return self._ratio(*self.both(numbers))
+        return self.total([factor * number for factor, number in zip(self.factors, numbers, strict=True)])
 
-    def bounds(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The weights, for now and for each of the days."""
+        return self.now.factors * (BASE_DAYS + 1)
+
+    def total(self, terms: Sequence[float]) -> float:
+        """Return the score: it is the total as it is."""
+        now, *before = [self.now.finished(self.now.total(each)) for each in self._days(terms)]
+        return self._ratio(now, _decayed(before))
+
+    def totals(self, ones: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
         """Return bounds of the score."""
         found = [
-            self.now.bounds(low, high) for low, high in zip(self._days(lows), self._days(highs), strict=True)
+            sorted(map(self.now.finished, self.now.totals(one, other)))
+            for one, other in zip(self._days(ones), self._days(others), strict=True)
         ]
         least, most = ([each[side] for each in found] for side in (0, 1))
         usual_low, usual_high = _decayed(least[1:]), _decayed(most[1:])
         return (self._ratio(least[0], usual_high) if usual_low else 0.0), (
             self._ratio(most[0], usual_low) if usual_low else _GREATEST
         )
+
+    def finished(self, total: float) -> float:
+        """Return the score, which is the total."""
+        return total
 
     def both(self, numbers: Sequence[float]) -> tuple[float, float]:
         """Return the probability now, and the usual one."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from math import exp, log
+from math import exp, inf, log
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +35,8 @@ _HALF: Final = 0.5 * 10**-DECIMALS
 #: The last millisecond of the year 9999: no later instant can be stored for certain, or written.
 LATEST_MS: Final = 253_402_300_799_999
 _MONTHS: Final = 12
+#: A bound that is less than a number, times it, is less than it however it is rounded.
+_SURELY: Final = 1 - 1e-6
 
 
 class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
@@ -101,16 +103,35 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
         def inside(at_ms: int) -> bool:
             return rank_among(numbers, view(self.value(read, at_ms))) == place
 
-        if inside(LATEST_MS):
+        least = self._most(read, LATEST_MS)
+        if least > target * _SURELY and inside(LATEST_MS):
             return None
-        return first_outside(inside, now_ms, LATEST_MS, self._guess(read, target, now_ms))
+        guess = self._guess(read, target, now_ms, (float(begun), least))
+        return first_outside(inside, now_ms, LATEST_MS, guess)
 
     def future(self, state: Any, now_ms: int) -> Iterator[tuple[int, Any]]:
         """Yield the value of the feature at ``now_ms``: time alone does not change it."""
         yield now_ms, history_of(state, now_ms)
 
-    def _guess(self, read: PurchaseHistory, target: float, now_ms: int) -> int:
-        """Return about when the score reaches ``target``: log-odds and logarithms fall with that of time."""
+    def _most(self, read: PurchaseHistory, at_ms: int) -> float:
+        """Return a bound of the value before rounding, of one that falls; for ``churn_risk``, of 1 less it.
+
+        A customer expects at most the orders of one who is never lost, which are worth most undiscounted.
+        """
+        buying, past = self.buying, _past(read, at_ms)
+        if buying is None:
+            return inf
+        alive = buying.p_alive(past)
+        if self.name in _PROBABILITIES:
+            return alive
+        most = alive * (buying.r + past.repeats) * _DAYS[self.name] / (buying.alpha + past.age)
+        return most * _order_value(self, read, at_ms) if self.spending is not None else most
+
+    def _guess(self, read: PurchaseHistory, target: float, now_ms: int, ends: tuple[float, float]) -> int:
+        """Return about when the score reaches ``target``: log-odds and logarithms fall with that of time.
+
+        ``ends`` are about the score at ``now_ms``, and at the end.
+        """
         of_probability = self.name in _PROBABILITIES
         straight = log_odds if of_probability else _log
         scale_ms = self.buying.alpha * DAY_MS if self.buying is not None else DAY_MS
@@ -125,7 +146,8 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
                 return -_log_odds_lost(self, read, at_ms(log_time))
             return _log(_VALUES[self.name](self, read, at_ms(log_time)))
 
-        return at_ms(guess_crossing(of, straight(target), latest, 1 / begin_ms))
+        known = (of(0.0), of(latest)) if of_probability else (_log(ends[0]), _log(ends[1]))
+        return at_ms(guess_crossing(of, straight(target), latest, known, 1 / begin_ms))
 
 
 def history_of(state: Any, now_ms: int) -> PurchaseHistory | None:
@@ -231,3 +253,5 @@ _CONSTANT: Final = ("next_order_at", "average_order_value_expected")
 _MOVING: Final = frozenset(_VALUES) - frozenset(_CONSTANT)
 _RISING: Final = frozenset(("churn_risk",))
 _PROBABILITIES: Final = frozenset(("p_alive", "churn_risk"))
+#: The days of the scores of a time to come.
+_DAYS: Final = {name: int(name[:-1].rsplit("_", 1)[1]) for name in _MOVING - _PROBABILITIES}

@@ -12,6 +12,7 @@ from typing import Any
 from segops.core.features import Feature, Reducer, reducer_of
 from segops.core.features.bands import Series, thresholds
 from segops.core.features.feature import Stepping, Unfolding
+from segops.core.features.sliding import SlidingCount, SlidingSum
 from segops.core.operators import OPERATORS
 from segops.core.profile import Profile
 from segops.core.rules.execution.days import LATEST_MS, Days, moves_of
@@ -179,7 +180,12 @@ _END: tuple[int, Any] = (_NEVER, None)
 
 
 def _of_feature(
-    feature: Feature, view: Callable[[Any], Any], *, unfold: Unfold | None = None, ages: bool = False
+    feature: Feature,
+    view: Callable[[Any], Any],
+    *,
+    unfold: Unfold | None = None,
+    ages: bool = False,
+    other_end: Callable[[Any], Any] | None = None,
 ) -> Reading:
     reducer, key = reducer_of(feature), feature.id
     future = unfold or _unfold(reducer)
@@ -190,7 +196,7 @@ def _of_feature(
     def series(profile: Profile, now_ms: int) -> Series:
         return ((at, view(found)) for at, found in future(profile.features.get(key), now_ms))
 
-    return Reading(read, series, ages, (feature,))
+    return Reading(read, series, ages, (feature,), other_end=other_end)
 
 
 def _unfold(reducer: Reducer) -> Unfold:
@@ -209,7 +215,12 @@ def _unfold(reducer: Reducer) -> Unfold:
 
 def _count(figure: CountFigure) -> Reading:
     feature = Feature("count", figure.select.names, figure.select.where, figure.window)
-    return _of_feature(feature, _number_of_events)
+    falls = isinstance(reducer_of(feature), SlidingCount | SlidingSum)
+    return _of_feature(feature, _number_of_events, other_end=_none_left if falls else None)
+
+
+def _none_left(_number: int) -> int:
+    return 0
 
 
 def _number_of_events(value: Any) -> int:
@@ -235,7 +246,7 @@ def _aggregate(figure: AggregateFigure) -> Reading:
 
 def _days(figure: DaysFigure) -> Reading:
     feature = Feature(figure.which, figure.select.names, figure.select.where, ALWAYS)
-    return _of_feature(feature, itself, ages=True)
+    return _of_feature(feature, itself, ages=True, other_end=itself)
 
 
 def _of_rfm(rfm: Rfm, view: Callable[[Digits], Any]) -> Reading:
@@ -347,7 +358,7 @@ def _constant(
     def series(profile: Profile, now_ms: int) -> Series:
         yield now_ms, read(profile, now_ms)
 
-    return Reading(read, series, ages, (), traits, reads)
+    return Reading(read, series, ages, (), traits, reads, other_end=itself)
 
 
 def _literal(number: Number) -> Reading:

@@ -40,6 +40,9 @@ class Reading(msgspec.Struct, frozen=True):
     features: tuple[Feature, ...] = ()
     traits: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    #: From what is read at an instant to the other end of all that will be read without another event: values
+    #: stay between the two. None if the end is not known.
+    other_end: Callable[[Any], Any] | None = None
     #: Of a score that moves with time: ``read`` is what it is computed from.
     moving: Moving | None = None
 

@@ -10,16 +10,16 @@ import msgspec
 from segops.core.features import reducer_of
 from segops.core.features.bands import Series
 from segops.core.profile import Profile
+from segops.core.rules.execution.figure_models import FigureModel, Ranks
 from segops.core.rules.execution.leaf import Leaf
 from segops.core.rules.execution.leaf import reading as leaf_reading
 from segops.core.rules.execution.leaves import score as score_of_scorer
-from segops.core.rules.execution.readings import DAY_MS, Reading, exact_number
-from segops.core.rules.execution.verdicts import aging, evaluated
+from segops.core.rules.execution.readings import Reading, exact_number
+from segops.core.rules.execution.verdicts import evaluated
 from segops.core.rules.figures import Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
 from segops.core.scoring import SCORERS
-from segops.core.scoring.figure_scores import MAX_DAYS, Scorers, input_number
-from segops.core.scoring.models import Input
+from segops.core.scoring.figure_scores import Scorers
 from segops.core.scoring.order_scores import OrderScore, numbers_in, rank_among
 
 ReadingOf = Callable[[Figure], Reading]
@@ -32,29 +32,30 @@ def score(node: ScoreNode, reading_of: ReadingOf) -> Leaf:
         return score_of_scorer(node)
     if isinstance(scorer, OrderScore):
         return _of_orders(node, scorer)
-    reading, test = _of_figures(scorer, reading_of), node.test
-    numbers, moving = numbers_in([test]), reading.moving
+    return _of_model(node, scorer, reading_of)
 
-    def verdict(read: Any, now_ms: int) -> bool:
-        return test.holds(read if moving is None else moving.value(read, now_ms), now_ms)
+
+def _of_model(node: ScoreNode, scorer: Scorers, reading_of: ReadingOf) -> Leaf:
+    """Compile a score of figures: the rank of the score among the numbers of the test decides the verdict."""
+    readings, test = [reading_of(each.figure) for each in scorer.inputs], node.test
+    model, numbers = FigureModel(scorer, readings), numbers_in([test])
+    reading = _of_figures(model, readings)
+    ranks = Ranks(scorer, lambda score: (rank_among(numbers, score), test.holds(score, 0)))
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        values = [each.read(profile, now_ms) for each in readings]
+        return bool(ranks.of(model.total(values, now_ms))[1])
 
     def changes(profile: Profile, now_ms: int) -> Iterator[tuple[int, bool]]:
-        series = reading.series(profile, now_ms)
-        if moving is not None:
-            series = aging(series, lambda read, at: moving.next_crossing(read, numbers, at, _itself))
-        return evaluated(series, verdict)
+        return evaluated(model.ranks(profile, now_ms, ranks), lambda rank, _now_ms: bool(rank[1]))
 
     return Leaf(
-        lambda profile, now_ms: verdict(reading.read(profile, now_ms), now_ms),
+        holds,
         figures=reading.features,
         traits=reading.traits,
         reads=reading.reads,
         changes=changes,
     )
-
-
-def _itself(value: Any) -> Any:
-    return value
 
 
 def _of_orders(node: ScoreNode, scorer: OrderScore) -> Leaf:
@@ -72,7 +73,8 @@ def score_reading(figure: ScoreFigure, reading_of: ReadingOf) -> Reading:
     if scorer is None:
         return Reading(lambda _profile, _now_ms: None, lambda _profile, now_ms: iter([(now_ms, None)]))
     if not isinstance(scorer, OrderScore):
-        found = _of_figures(scorer, reading_of)
+        readings = [reading_of(each.figure) for each in scorer.inputs]
+        found = _of_figures(FigureModel(scorer, readings), readings)
         return found if found.moving is not None else _exact(found)
     return _reading_of_orders(scorer)
 
@@ -100,23 +102,18 @@ def _exact(reading: Reading) -> Reading:
     )
 
 
-def _of_figures(scorer: Scorers, reading_of: ReadingOf) -> Reading:
+def _of_figures(model: FigureModel, readings: Sequence[Reading]) -> Reading:
     """Return how to read a score of figures: its value, or if a figure is in days, what they are read as."""
-    inputs = scorer.inputs
-    readings = [reading_of(each.figure) for each in inputs]
-    moving = _Rising(scorer, readings) if any(each.ages for each in readings) else None
 
-    def seen(values: tuple[Any, ...]) -> Any:
-        if moving is not None:
-            return values
-        return scorer.of([input_number(*each) for each in zip(inputs, values, strict=True)])
+    def seen(values: tuple[Any, ...], now_ms: int) -> Any:
+        return values if model.ages else model.value(values, now_ms)
 
     def read(profile: Profile, now_ms: int) -> Any:
-        return seen(tuple([each.read(profile, now_ms) for each in readings]))
+        return seen(tuple([each.read(profile, now_ms) for each in readings]), now_ms)
 
     def series(profile: Profile, now_ms: int) -> Series:
         found = all_together([each.series(profile, now_ms) for each in readings])
-        return ((at, seen(values)) for at, values in found)
+        return ((at, seen(values, at)) for at, values in found)
 
     return Reading(
         read,
@@ -124,7 +121,7 @@ def _of_figures(scorer: Scorers, reading_of: ReadingOf) -> Reading:
         features=tuple(feature for each in readings for feature in each.features),
         traits=tuple(trait for each in readings for trait in each.traits),
         reads=tuple(part for each in readings for part in each.reads),
-        moving=moving,
+        moving=model if model.ages else None,
     )
 
 
@@ -144,91 +141,3 @@ def all_together(series: Sequence[Series]) -> Series:
                 values[number] = each[1]
                 coming[number] = next(series[number], None)
         yield at, tuple(values)
-
-
-class _Rising:
-    """A score of figures of which some are in days: it changes at whole days after their instants."""
-
-    def __init__(self, scorer: Scorers, readings: Sequence[Reading]) -> None:
-        self._scorer = scorer
-        self._inputs = scorer.inputs
-        self._ages = [number for number, each in enumerate(readings) if each.ages]
-
-    def value(self, read: Sequence[Any], now_ms: int) -> float:
-        return self._scorer.of(self._numbers(read, now_ms))
-
-    def _numbers(self, read: Sequence[Any], now_ms: int) -> list[float]:
-        return _numbers(self._inputs, self._ages, read, now_ms)
-
-    def next_crossing(
-        self, read: Sequence[Any], numbers: Sequence[Any], now_ms: int, view: Callable[[Any], Any]
-    ) -> int | None:
-        """Return the first whole day of a figure at which the score is elsewhere among the numbers, or None.
-
-        Days in which the bounds of the score are where it is now are passed over together.
-        """
-        since = [read[number] for number in self._ages if read[number] is not None]
-        end = max(since, default=now_ms) + MAX_DAYS * DAY_MS
-        place = rank_among(numbers, view(self.value(read, now_ms)))
-        waiting = [(now_ms, end)] if end > now_ms else []
-        while waiting:
-            after, upto = waiting.pop()
-            if self._stays(read, numbers, (after, upto), (place, view)):
-                continue
-            if upto - after > DAY_MS:
-                middle = (after + upto) // 2
-                waiting += [(middle, upto), (after, middle)]
-                continue
-            for at in _whole_days(since, after, upto):
-                if rank_among(numbers, view(self.value(read, at))) != place:
-                    return at
-        return None
-
-    def _stays(
-        self,
-        read: Sequence[Any],
-        numbers: Sequence[Any],
-        span: tuple[int, int],
-        known: tuple[int, Callable[[Any], Any]],
-    ) -> bool:
-        place, view = known
-        one, other = (self._numbers(read, at) for at in span)
-        lows, highs = list(map(min, one, other)), list(map(max, one, other))
-        return all(rank_among(numbers, view(each)) == place for each in self._scorer.bounds(lows, highs))
-
-
-def _days(since_ms: int | None, now_ms: int) -> int | None:
-    return None if since_ms is None else min((now_ms - since_ms) // DAY_MS, MAX_DAYS)
-
-
-def _whole_days(since: Sequence[int], after_ms: int, upto_ms: int) -> list[int]:
-    """Return the instants in ``(after_ms, upto_ms]`` that are whole days after one of ``since``, sorted."""
-    found = set()
-    for since_ms in since:
-        at = after_ms + DAY_MS - (after_ms - since_ms) % DAY_MS
-        while at <= upto_ms:
-            found.add(at)
-            at += DAY_MS
-    return sorted(found)
-
-
-def _numbers(inputs: Sequence[Input], ages: Sequence[int], read: Sequence[Any], now_ms: int) -> list[float]:
-    """Return the numbers of inputs from what was read of their figures; ``ages``: those that are in days."""
-    values = list(read)
-    for number in ages:
-        values[number] = _days(values[number], now_ms)
-    return [input_number(*each) for each in zip(inputs, values, strict=True)]
-
-
-def numbers_reading(inputs: Sequence[Input], reading_of: ReadingOf) -> Callable[[Profile, int], list[float]]:
-    """Return the function from a profile and an instant to the numbers of a model's inputs.
-
-    They are those that its score is computed from, so a model can be fitted on them.
-    """
-    readings = [reading_of(each.figure) for each in inputs]
-    ages = [number for number, each in enumerate(readings) if each.ages]
-
-    def numbers(profile: Profile, now_ms: int) -> list[float]:
-        return _numbers(inputs, ages, [each.read(profile, now_ms) for each in readings], now_ms)
-
-    return numbers
