@@ -17,7 +17,7 @@ from segops.demo.history import OrderHistory
 
 _ORDER: Final = "Order Completed"
 #: A model needs 500 customers with orders in the first half; some people only look.
-_MIN_PEOPLE: Final = 1_000
+_MIN_PEOPLE: Final = 700
 
 
 def can_fit(history: OrderHistory) -> bool:

@@ -162,13 +162,13 @@ def numbers_reading(
     They are those that its score is computed from, so a model can be fitted on them.
     """
     readings = [reading_of(each.figure) for each in inputs]
+    ages = [number for number, each in enumerate(readings) if each.ages]
 
     def numbers(profile: Profile, now_ms: int) -> list[float]:
         values = [each.read(profile, now_ms) for each in readings]
-        aged = [
-            _days(value, now_ms) if each.ages else value for each, value in zip(readings, values, strict=True)
-        ]
-        return [input_number(*each) for each in zip(inputs, aged, strict=True)]
+        for number in ages:
+            values[number] = _days(values[number], now_ms)
+        return [input_number(*each) for each in zip(inputs, values, strict=True)]
 
     return numbers
 
@@ -179,7 +179,7 @@ def _days(since_ms: int | None, now_ms: int) -> int | None:
 
 def _whole_days(instants: Sequence[int | None], after_ms: int, upto_ms: int) -> list[int]:
     """Return the whole days after one of ``instants`` that are in ``(after_ms, upto_ms]``, sorted."""
-    found = set()
+    found: set[int] = set()
     for since_ms in instants:
         if since_ms is not None:
             at = after_ms + DAY_MS - (after_ms - since_ms) % DAY_MS
