@@ -65,7 +65,7 @@ EVENTS: Final = (
     Rule("V E", valued_before),
     Rule("E (NEG|OTHER|EXCEPT) V", valued),
     Rule("E (WITH|WITHOUT) P", having),
-    Rule("E NEG P", having),
+    Rule("E (WITH|REL)? NEG P", having),
     Rule("E UNK UNK", searched),
     Rule("E (LIT|UNK)", about_text),
     Rule("E (P|O|G)", value_instead),

@@ -16,14 +16,13 @@ from segops.studio.events import started
 from segops.studio.fields import Values, literal_values
 from segops.studio.forecasts import FORECASTS, LIKELY
 from segops.studio.groups import grouped
-from segops.studio.items import Item, Reduced, Rule, every, merged, one, reduce
+from segops.studio.items import Item, Reduced, Rule, Unread, every, merged, one, reduce
 from segops.studio.meanings import Field
 from segops.studio.measures import MORE
 from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
 from segops.studio.ratios import RATIOS
 from segops.studio.restated import RENAMED, RESTATED
 from segops.studio.sequences import turned
-from segops.studio.sharing import Unread
 from segops.studio.traits import MEASURES, TRAITS
 from segops.studio.windows import age_test
 from segops.studio.words import load_words

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from segops.studio.alternatives import PEOPLE, modifier_at
 from segops.studio.clauses import Clause, Piece, combined, node_of
 from segops.studio.clauses import negated as opposite
-from segops.studio.items import Item, every
+from segops.studio.items import Item, Unread, every
 from segops.studio.phrases import Context
 from segops.studio.sequences import sequenced
-from segops.studio.sharing import Unread, framed, hanging, leading, shared
+from segops.studio.sharing import framed, hanging, leading, shared
 
 JOINTS: Final = frozenset(
     ("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON")
@@ -21,7 +23,7 @@ _PARTS: Final = frozenset(("E", "NODE"))
 
 def grouped(items: list[Item], context: Context) -> Piece:
     """Return the tree of clauses, nodes and joints. Raises Unread with the items that are none."""
-    items = _bracketed(items, context)
+    items = _bracketed(_continued(items), context)
     listed = _listed(items, context)
     if listed is not None:
         return listed
@@ -33,6 +35,12 @@ def grouped(items: list[Item], context: Context) -> Piece:
     if rest:
         raise Unread(rest)
     return _split(_spread(_trimmed(items)), context)
+
+
+def _continued(items: list[Item]) -> list[Item]:
+    """Take a full stop before "or" for a comma: "They are gold. Or they are in Spain."."""
+    stops = [item.kind == "SEMI" and after.kind == "OR" for item, after in itertools.pairwise(items)]
+    return [item.as_kind("COMMA", "") if stop else item for item, stop in itertools.zip_longest(items, stops)]
 
 
 def _is_denied_next(items: list[Item], then: Item) -> bool:
@@ -155,8 +163,11 @@ def _spread(items: list[Item]) -> list[Item]:
 
 
 def _is_denied_alike(left: Item, right: Item) -> bool:
-    """Whether a denied segment or trait goes on with one of the same kind: "not employees or VIPs"."""
+    """Whether a denial goes on: "not employees or VIPs", "without a phone number or email consent"."""
     inner = left.value.node.get("not")
+    lacks = inner or (left.value.node if left.value.node.get("is") == {"exists": False} else {})
+    if "trait" in lacks and lacks["is"] in ({"eq": True}, {"exists": False}):
+        return bool(right.value.node.get("is") == {"eq": True})
     return isinstance(inner, dict) and set(inner) == set(right.value.node) and "in_segment" in inner
 
 
@@ -165,7 +176,16 @@ def _split(items: list[Item], context: Context) -> Piece:
     items = _trimmed(items)
     if not items:
         raise Unread(())
-    for split in (_at_exceptions, _at_either, _at_weak, _at_relative, _at_traits, _at_or, _at_and):
+    for split in (
+        _at_exceptions,
+        _at_either,
+        _at_modifier,
+        _at_weak,
+        _at_relative,
+        _at_traits,
+        _at_or,
+        _at_and,
+    ):
         piece = split(items, context)
         if piece is not None:
             return piece
@@ -301,6 +321,14 @@ def _at_relative(items: list[Item], context: Context) -> Piece | None:
     return combined("all", [_split(items[:at], context), _split(items[at + 1 :], context)])
 
 
+def _at_modifier(items: list[Item], context: Context) -> Piece | None:
+    """Split what customers are from alternatives that have no noun of their own: "or with", "or who"."""
+    at = modifier_at(items, context.tokens)
+    if at is None:
+        return None
+    return combined("all", [_split(items[:at], context), _split(items[at:], context)])
+
+
 def _at_traits(items: list[Item], context: Context) -> Piece | None:
     """Split what customers are from alternatives: "owners with a risk above 0.6 or fewer than 5 seats"."""
     at = next((at for at in range(1, len(items)) if _begins_with(items[at], context)), None)
@@ -311,6 +339,7 @@ def _at_traits(items: list[Item], context: Context) -> Piece | None:
         joints != ["OR"]
         or not any(item.kind in _PARTS for item in before)
         or any(item.kind in ("OR", "AND") for item in before)
+        or rest[-2].kind != "OR"
         or not _is_number(parts[-1])
     ):
         return None
@@ -337,10 +366,7 @@ def _is_open_list(items: list[Item], context: Context) -> bool:
     if kinds != ["NODE", "COMMA", "NODE", "OR", "NODE"] or not _is_number(items[4]):
         return False
     words = [context.tokens[item.last + 1].norm for item in (items[0], items[2])]
-    return words[0] in _PEOPLE and words[1] not in _PEOPLE and "in_segment" not in items[2].value.node
-
-
-_PEOPLE: Final = frozenset(("members", "customers", "users", "people", "shoppers", "subscribers", "accounts"))
+    return words[0] in PEOPLE and words[1] not in PEOPLE and "in_segment" not in items[2].value.node
 
 
 def _at_or(items: list[Item], context: Context) -> Piece | None:

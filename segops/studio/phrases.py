@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from segops.studio.alternatives import is_of_last
 from segops.studio.catalogue import StudioCatalogue
+from segops.studio.contacts import is_field, may_be_field
 from segops.studio.dates import DateSpan, DateWindow
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Schema, Values, literal_values
@@ -76,14 +78,8 @@ def _customer_since(item: Item, following: list[Item], context: Context) -> list
 _SINCE: Final = ("created_at", "signed_up_at", "signup_date", "registered_at", "customer_since")
 
 
-#: Words that are verbs of a consent, too, and name a field after "no", "an" or "their".
-_NAMES: Final = ("email", "e-mail", "mail")
-
-
 def _read(item: Item, context: Context) -> Item:
-    before = context.tokens[item.first - 1].norm if item.first else ""
-    named = before in ("no", "an", "without") and context.text(item).lower() in _NAMES
-    if item.kind == "V" and "P" in item.other and named:
+    if item.kind == "V" and "P" in item.other and is_field(item, context.tokens):
         return item.as_kind("P", item.other["P"])
     if item.kind == "V":
         return replace(item, value=Values((item.value,)))
@@ -108,7 +104,10 @@ def _both_values(found: list[Item], context: Context) -> Item | None:
     both = both or (joint and (_is_named(right, context) or _is_on_both(found, context)))
     options = (*left.value.options, *right.value.options)
     values = Values(options, joint or left.value.joint or right.value.joint, both)
-    if set(left.value.options) & set(right.value.options):
+    apart = [item.kind for item in found[-3:-1]] == ["COMMA", "OR"] and is_of_last(
+        left, right, context.tokens
+    )
+    if apart or set(left.value.options) & set(right.value.options):
         return None
     if not values.fields() or left.value.bound or right.value.bound:
         return None
@@ -158,7 +157,7 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     field, value = one(found, "P"), one(found, "V")
     kept = value.value.only(field.value)
     texts = [each for each in field.value if context.schema.is_text(each)]
-    if kept is None and found[0] is field and _is_placed(value, context):
+    if kept is None and (_is_placed(value, context) or (found[0] is value and _is_used(field, context))):
         return None
     if kept is None and found[0] is value and all(each.name.endswith("_id") for each in texts):
         return None
@@ -185,7 +184,11 @@ def _is_placed(value: Item, context: Context) -> bool:
     return not _PLACES.isdisjoint(words[-2:])
 
 
-_PLACES: Final = frozenset(("in", "on", "at", "via", "through", "from"))
+_PLACES: Final = frozenset(("in", "on", "at", "via", "through", "from", "by"))
+
+
+def _is_used(field: Item, context: Context) -> bool:
+    return context.tokens[field.first].stem in _USED
 
 
 def _denied_value(found: list[Item], context: Context) -> Reduced:
@@ -213,7 +216,7 @@ def _field_and_text(found: list[Item], context: Context) -> Reduced:
     if country is not None:
         return merged("V", country, found)
     texts = [each for each in field.value if context.schema.is_text(each)]
-    if not texts or any(item.kind == "UNK" and not _is_value(context.text(item)) for item in found):
+    if not texts or any(item.kind == "UNK" and len(context.text(item)) < 2 for item in found):
         return None
     if (
         texts[0].name.endswith("_id")
@@ -226,7 +229,7 @@ def _field_and_text(found: list[Item], context: Context) -> Reduced:
     ]
     value = merged("V", literal_values(said, texts), found)
     owners = context.schema.owners(texts[0].name)
-    if context.tokens[field.first].stem in _USED and len(owners) == 1:
+    if _is_used(field, context) and len(owners) == 1:
         return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]
     return value
 
@@ -262,10 +265,6 @@ _USED: Final = frozenset(map(stem, ("use", "redeem", "apply", "enter")))
 def _is_key(found: list[Item], context: Context) -> bool:
     """Whether a text looks like an identifier rather than a word that nothing knows."""
     return any(character.isdigit() or character in "-_" for character in context.text(found[-1]))
-
-
-def _is_value(text: str) -> bool:
-    return len(text) > 1
 
 
 def _listed_in_brackets(found: list[Item], context: Context) -> Item | None:
@@ -329,12 +328,6 @@ def _since_date(found: list[Item], _context: Context) -> Item | None:
     )
 
 
-def _alternative(found: list[Item], _context: Context) -> Reduced:
-    """Read "email" as the words of a sentence's structure need it: a field beside "no"."""
-    event = found[-1]
-    return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]
-
-
 def _neither(found: list[Item], context: Context) -> Reduced:
     """Read "neither export nor alerts" as one denial of both."""
     if context.tokens[found[0].first].norm != "neither" or found[1].value.fields()[:1] == ():
@@ -356,19 +349,28 @@ def _first_words(found: list[Item], context: Context) -> Reduced:
     return None
 
 
-def _field_missing(found: list[Item], _context: Context) -> Reduced:
-    """Read "email is missing": the field rather than the consent."""
+def _field_missing(found: list[Item], context: Context) -> Reduced:
+    """Read "email is missing" and "email on file": the field rather than the consent."""
     value, word = found
-    return None if "P" not in value.other else [value.as_kind("P", value.other["P"]), word]
+    named = word.kind == "MISSING" or may_be_field(value, context.tokens)
+    return [value.as_kind("P", value.other["P"]), word] if named and "P" in value.other else None
 
 
-VALUE: Final = "(LIT|UNK)"
+def _field_too(found: list[Item], context: Context) -> Reduced:
+    """Read "phone and email": two fields rather than a consent."""
+    value, field = one(found, "V"), one(found, "P")
+    if not may_be_field(value, context.tokens) or any(each.owner != "trait" for each in field.value):
+        return None
+    return [item.as_kind("P", item.other["P"]) if item is value else item for item in found]
+
 
 #: The rules, in their order.
 PHRASES: Final = (
     Rule("(W|VAGUE|SINCE) UNK* LP (W|T) RP", _explained),
     Rule("SINCE UNK? T", _since_date),
-    Rule("V MISSING", _field_missing),
+    Rule("V (MISSING|FILE)", _field_missing),
+    Rule("P (OR|AND) V", _field_too),
+    Rule("V (OR|AND) P", _field_too),
     Rule("NEG V NEG V", _neither),
     Rule("UNK UNK V", _first_words),
     Rule("BOTH V AND V", _both_values),

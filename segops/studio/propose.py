@@ -10,7 +10,7 @@ from segops.studio.checks import checked
 from segops.studio.clauses import Piece
 from segops.studio.compounds import compounded
 from segops.studio.grammar import everyone_but, parsed
-from segops.studio.items import Item, Mark
+from segops.studio.items import Item, Mark, Unread
 from segops.studio.lexer import Lexer
 from segops.studio.lexicon import lexicon_of
 from segops.studio.normalise import tokens_of
@@ -20,7 +20,6 @@ from segops.studio.proposal import FILLER, UNKNOWN, Proposal, Span, asked, refus
 from segops.studio.questions import question
 from segops.studio.refusals import NO_REQUEST, is_talk, refusal
 from segops.studio.repair import repaired
-from segops.studio.sharing import Unread
 from segops.studio.synonyms import Synonyms
 
 #: The synonyms of the package alone.

@@ -39,7 +39,30 @@ def said_again(found: list[Item], _context: Context) -> Item | None:
             continue
         negated = clause.negated != plain.value.negated
         return extended(known, found, plain.marks, negated=negated)
+    return _using(found)
+
+
+def _using(found: list[Item]) -> Item | None:
+    """Read "ordered on the web using a coupon" and "used a coupon when ordering on the web" as one event."""
+    for known, other in ((found[0], found[-1]), (found[-1], found[0])):
+        clause: Clause = other.value
+        there = len(clause.where) == 1 and clause.where[0][1] == {"exists": True}
+        if there and _is_plain(replace(clause, where=())) and _is_apart(known.value, clause):
+            done = extended(known, found, other.marks, where=(*known.value.where, *clause.where))
+            negated = known.value.negated or clause.negated
+            return replace(done, value=replace(done.value, negated=negated))
     return None
+
+
+def _using_too(found: list[Item], _context: Context) -> Reduced:
+    done = _using([found[0], found[-1]])
+    return None if done is None else [done, *found[1:-1]]
+
+
+def _is_apart(clause: Clause, other: Clause) -> bool:
+    """Whether a clause counts events and asks nothing of another one's property."""
+    same = clause.head == "did" and clause.gap is None and clause.names == other.names
+    return same and other.where[0][0] not in dict(clause.where)
 
 
 def lacking(found: list[Item], _context: Context) -> Item | None:
@@ -277,6 +300,7 @@ RENAMED: Final = (
     Rule("Q DIFF P", _several_used),
     Rule("V", _acted),
     Rule("P", _used),
+    Rule("E V? E", _using_too),
     Rule("P Q", _totalling),
     Rule("E UNK OR UNK", _cities),
 )

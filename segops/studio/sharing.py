@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from segops.studio.clauses import Clause, Piece, duration
 from segops.studio.durations import WindowSpan
-from segops.studio.items import Item
+from segops.studio.items import Item, Unread
 from segops.studio.phrases import Context
 from segops.studio.windows import window_keys
-
-
-class Unread(Exception):
-    """Items are left that became no node."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        super().__init__()
-        self.items = tuple(items)
 
 
 def hanging(items: list[Item]) -> list[Item]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from segops.studio.clauses import duration, negated, number, test_of
+from segops.studio.clauses import combined, duration, negated, number, test_of
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Values, bounded
 from segops.studio.items import Item, Mark, Reduced, Rule, every, one
@@ -168,10 +168,38 @@ def _existing(found: list[Item], context: Context) -> Item | None:
 def _existing_too(found: list[Item], context: Context) -> Reduced:
     """Read "a phone number and an email address" on, after the first of them."""
     node, joint = found[0], found[1]
-    if "exists" not in str(node.value.node) or len(node.value.node) > 2:
+    test = node.value.node.get("is")
+    if not isinstance(test, dict) or set(test) != {"exists"}:
         return None
     more = _existing(found[2:], context)
-    return None if more is None else [node, joint, more]
+    if more is None or joint.kind == "AND":
+        return [node, joint, more] if more else None
+    return Item("NODE", combined("any", [node.value, more.value]), node.first, more.last)
+
+
+def _lacking_both(found: list[Item], context: Context) -> Item | None:
+    """Read "no phone number or email" and "without phone and email": neither of the two."""
+    denial, joint = found[0], one(found, "AND", "OR")
+    first, last = every(found, "P")
+    file = [found[-1]] if found[-1].kind == "FILE" else []
+    if joint.kind == "AND" and (denial.kind == "NEG" or file):
+        return None
+    left = _existing([denial, first, *file], context)
+    right = _existing([replace(denial, first=joint.first, last=joint.last), last, *file], context)
+    if left is None or right is None:
+        return None
+    return Item("NODE", combined("all", [left.value, right.value]), found[0].first, found[-1].last)
+
+
+def _existing_both(found: list[Item], context: Context) -> Reduced:
+    """Read "phone number or email on file"."""
+    first, joint, last, word = found
+    left, right = _existing([first, word], context), _existing([last, word], context)
+    if left is None or right is None:
+        return None
+    alone = replace(left, value=replace(left.value, marks=tuple(first.marked("trait"))))
+    head = "any" if joint.kind == "OR" else "all"
+    return Item("NODE", combined(head, [alone.value, right.value]), first.first, right.last)
 
 
 def _one_of_list(found: list[Item], context: Context) -> Reduced:
@@ -304,8 +332,11 @@ TRAITS: Final = (
     Rule("NODE COMMA? EXCEPT W", next_too),
     Rule("NODE COMMA? BUT NEG W", next_too),
     Rule("P ENDED", over),
+    Rule("(NEG|WITHOUT) WITH? P (OR|AND) P FILE?", _lacking_both),
     Rule("(NEG|WITHOUT) WITH? P FILE?", _existing),
+    Rule("P (AND|OR) P (MISSING|FILE)", _existing_both),
     Rule("P (MISSING|FILE)", _existing),
+    Rule("MISSING P", _existing),
     Rule("WITH BOTH? P FILE?", _existing),
     Rule(f"{_NO} FILE P", _existing),
     Rule("NODE (AND|OR) (NEG )?P", _existing_too),
