@@ -77,7 +77,8 @@ def assert_edited(said: str, changes: list[dict[str, Any]]) -> None:
     assert re.search(r"^\$ segops apply --plan \w+", said, re.MULTILINE), said
     assert "+ regulars  version 1  added\n~ vip  version 2  changed\n" in said
     entered = [each for each in changes if each["reason"] == "backfill"]
-    assert "$ segops models publish buying.json --yes\nbuying  version 1 is in force\n" in said
+    assert "$ segops models publish buying.json --yes\n" in said
+    assert "buying  version 1 is in force\n" in said
     counted = Counter(each["segment_key"] for each in entered)
     assert counted.keys() == {"regulars", "churn-risk", "likely-buyers"}
     regulars = counted["regulars"]
