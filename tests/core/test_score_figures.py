@@ -44,7 +44,7 @@ def test_verdicts_change_exactly_where_values_do(
     now_ms = T + max(times, default=0)
     assert isinstance(definition.when, ScoreNode)
     rule = compile_rule("rule", definition.when, {})
-    # Only these instants move the figures: a view leaves its window, or a whole day since the latest has passed.
+    # Only these instants move figures: a view leaves its window, or a whole day has passed since the latest.
     steps = sorted({now_ms + day * DAY for day in range(40)} | {T + at + 3 * DAY for at in times})
     known, expected = rule.holds(profile, now_ms), []
     for at in steps:
