@@ -158,7 +158,7 @@ def _days(since_ms: int | None, now_ms: int) -> int | None:
 
 def _whole_days(instants: Sequence[int | None], after_ms: int, upto_ms: int) -> list[int]:
     """Return the whole days after one of ``instants`` that are in ``(after_ms, upto_ms]``, sorted."""
-    found = set()
+    found: set[int] = set()
     for since_ms in instants:
         if since_ms is not None:
             at = after_ms + DAY_MS - (after_ms - since_ms) % DAY_MS
