@@ -5,7 +5,7 @@ With p the probability to be lost after an order and R the shape of the rate, a 
 Gauss hypergeometric function. In the log-odds of p the integrand is analytic but for imaginary parts of pi,
 whatever w is, so the trapezoidal rule converges geometrically (L. N. Trefethen, J. A. C. Weideman, "The
 Exponentially Convergent Trapezoidal Rule", SIAM Review 56 (2014)). Points whose p is small are summed by
-their moments.
+their powers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Final, NamedTuple
 _BETWEEN, _BEYOND = 30.0, 40.0
 #: Log-odds at which p, or 1 - p, is a pure exponential: the points beyond are a geometric series.
 _EXPONENTIAL: Final = 40.0
-#: Below it, p w (R + 1) is small: as many terms of the binomial series as there are moments are enough.
+#: Below it, p w (R + 1) is small: as many terms of the binomial series as there are sums are enough.
 _SMALL: Final = 0.005
-_MOMENTS: Final = 6
+_POWERS: Final = 6
 #: Distances from the real axis among which that with the widest step is searched.
 _DISTANCES: Final = tuple(pi * part / 32 for part in range(4, 32))
 
@@ -30,14 +30,14 @@ _DISTANCES: Final = tuple(pi * part / 32 for part in range(4, 32))
 class _Points(NamedTuple):
     """The points of a quadrature, p ascending, with the weights of 1 / p.
 
-    Of the first k points, ``moments[k]`` are the weighted sums of p^1, p^2, …; ``above[k]`` is the weight of
+    Of the first k points, ``powers[k]`` are the weighted sums of p^1, p^2, …; ``above[k]`` is the weight of
     the others.
     """
 
     chances: list[float]
     weighted: list[tuple[float, float]]
     above: list[float]
-    moments: list[tuple[float, ...]]
+    powers: list[tuple[float, ...]]
 
 
 @lru_cache(maxsize=64)
@@ -52,10 +52,10 @@ def orders_in_spans(a: float, b: float, power: float, spans: tuple[float, ...]) 
     """
     points, small = _points(a, b, power), spans[-1] * (power + 1)
     first = bisect_right(points.chances, _SMALL / small) if small > 0 else len(points.chances)
-    above, moments, weighted = points.above[first], points.moments[first], points.weighted[first:]
+    above, powers, weighted = points.above[first], points.powers[first], points.weighted[first:]
     return tuple(
         [
-            _binomial(moments, power, w)
+            _binomial(powers, power, w)
             + above
             - sum([weight * (1 + p * w) ** -power for p, weight in weighted])
             for w in spans
@@ -63,12 +63,12 @@ def orders_in_spans(a: float, b: float, power: float, spans: tuple[float, ...]) 
     )
 
 
-def _binomial(moments: Sequence[float], power: float, w: float) -> float:
+def _binomial(sums: Sequence[float], power: float, w: float) -> float:
     """Return the weighted sum of 1 - (1 + p w)^-power by its series."""
     total, factor = 0.0, 1.0
-    for number, moment in enumerate(moments, start=1):
+    for number, share in enumerate(sums, start=1):
         factor *= -w * (power + number - 1) / number
-        total -= factor * moment
+        total -= factor * share
     return total
 
 
@@ -98,19 +98,19 @@ def _points(a: float, b: float, power: float) -> _Points:
 
 def _summed(chances: list[float], weights: list[float], before: float) -> _Points:
     """Return points with their sums; ``before`` is the weight of those with p too small to be listed."""
-    sums = [before] + [0.0] * (_MOMENTS - 1)
-    moments = [tuple(sums)]
+    sums = [before] + [0.0] * (_POWERS - 1)
+    powers = [tuple(sums)]
     for p, weight in zip(chances, weights, strict=True):
-        moment = weight
-        for number in range(_MOMENTS):
-            sums[number] += moment
-            moment *= p
-        moments.append(tuple(sums))
+        share = weight
+        for number in range(_POWERS):
+            sums[number] += share
+            share *= p
+        powers.append(tuple(sums))
     weighted = [(p, weight / p) for p, weight in zip(chances, weights, strict=True)]
     above = [0.0]
     for _, weight in reversed(weighted):
         above.append(above[-1] + weight)
-    return _Points(chances, weighted, above[::-1], moments)
+    return _Points(chances, weighted, above[::-1], powers)
 
 
 def _step(a: float, b: float, power: float) -> float:
