@@ -50,7 +50,7 @@ def read_kind(written: object) -> Kind:
     """Read a kind as written in a catalogue: a name, a currency, or the list of its values.
 
     >>> read_kind(["free", "team"])
-    Kind(name='choice', values=('free', 'team'), currency='')
+    Kind(name='choice', values=('free', 'team'), currency='', likely=0.0)
 
     Raises ValueError for anything else.
     """

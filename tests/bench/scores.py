@@ -54,7 +54,7 @@ _RULES: Final[dict[str, dict[str, Any]]] = {
     "large-orders": {"score": "average_order_value_expected", "is": {"gte": 150}},
     "worth-90d": {"score": "ltv_90d", "is": {"gte": 300}},
     "worth-365d": {"score": "ltv_365d", "is": {"gte": 900}},
-    "due": {"score": "next_order_at", "is": {"exists": True}},
+    "due-soon": {"score": "next_order_at", "is": {"in_next": "3d"}},
     "likely": {"score": "convert_24h", "is": {"gte": 0.75}},
 }
 _ALONE: Final = ("risky", "next-year", "likely")

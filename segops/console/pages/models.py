@@ -248,7 +248,7 @@ def curve_data(curve: Any) -> Data | None:
 
     >>> found = curve_data([[0.5, 0.25, 40]])
     >>> found["points"][0] | {"r": 0} if found else None
-    {'x': 120.0, 'y': 180.0, 'r': 0, 'predicted': 0.5, 'observed': 0.25, 'count': 40}
+    {'x': 240.0, 'y': 120.0, 'r': 0, 'predicted': 0.5, 'observed': 0.25, 'count': 40}
     """
     try:
         rows = msgspec.convert(curve, list[tuple[float, float, int]])

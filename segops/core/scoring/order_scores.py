@@ -103,10 +103,12 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
         def inside(at_ms: int) -> bool:
             return rank_among(numbers, view(self.value(read, at_ms))) == place
 
-        least = self._most(read, LATEST_MS)
-        if least > target * _SURELY and inside(LATEST_MS):
-            return None
-        guess = self._guess(read, target, now_ms, (float(begun), least))
+        last = self._most(read, LATEST_MS)
+        if last > target * _SURELY:
+            if inside(LATEST_MS):
+                return None
+            last = min(last, float(_VALUES[self.name](self, read, LATEST_MS)))
+        guess = self._guess(read, target, now_ms, (float(begun), last))
         return first_outside(inside, now_ms, LATEST_MS, guess)
 
     def future(self, state: Any, now_ms: int) -> Iterator[tuple[int, Any]]:
