@@ -103,6 +103,10 @@ def edges(stack: Stack) -> dict[str, list[Any]]:
     return form
 
 
+def owned_by(stack: Stack) -> list[set[str]]:
+    return [stack.owned_partitions(number) for number in range(2)]
+
+
 def test_refresh_measures_all_profiles_and_moves_whom_it_planned(
     stack: Stack, several_workers: None, guarantee: str
 ) -> None:
@@ -113,8 +117,9 @@ def test_refresh_measures_all_profiles_and_moves_whom_it_planned(
     for number in range(2):
         stack.start(number=number)
     wait_until(lambda: members(stack)["buyers"] == 120, "all buyers are known", stack.diagnosis)
-    owned = [stack.owned_partitions(number) for number in range(2)]
-    assert all(owned) and not owned[0] & owned[1], owned
+    wait_until(
+        lambda: all(owned := owned_by(stack)) and not owned[0] & owned[1], "both work", stack.diagnosis
+    )
     assert members(stack) == {"buyers": 120}  # no population is measured: no digits
 
     first = refreshed(stack, "--max-share", "100%")
