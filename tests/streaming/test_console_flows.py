@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -212,6 +213,12 @@ async def slow_down(page: Page) -> None:
     await session.send("Network.emulateNetworkConditions", slow)
 
 
+def size_of(stack: Stack, key: str) -> int | None:
+    """Return the members of a segment by the sizes that a worker has read."""
+    status, text = stack.get(f"/segments/{key}")
+    return int(json.loads(text)["members"]) if status == 200 else None
+
+
 def test_a_person_is_looked_up_and_erased_while_the_console_restarts(
     console: ConsoleProcess, stack: Stack
 ) -> None:
@@ -239,6 +246,7 @@ def test_a_person_is_looked_up_and_erased_while_the_console_restarts(
         await dialog.get_by_label("Type user_id:u7 to confirm").fill("user_id:u7")
         await dialog.get_by_role("button", name="Erase").click()
         await until(page, lambda: "user_id:u7" not in members(stack)["at-risk"], "erased")
+        await until(page, lambda: size_of(stack, "at-risk") == 59, "its size is published")
         await expect(overview.get_by_role("row", name="at-risk").get_by_text("59")).to_be_visible(
             timeout=60_000
         )
