@@ -29,6 +29,7 @@ from tests.console.drafting import answer, published
 from tests.core.strategies import RFM, policies, rules
 from tests.core.strategies_areas import PLACES
 from tests.core.strategies_lookups import BLOCKS
+from tests.core.strategies_scores import score_models
 from tests.rest import examples
 
 BOARD = published()
@@ -240,7 +241,7 @@ def test_the_sentence_of_a_rule_holds_the_label_of_each_leaf(rule: dict[str, Any
 
 
 def _read(rule: dict[str, Any]) -> Definition:
-    return definition("s", rule, areas=PLACES, tables=BLOCKS, rfm=RFM)
+    return definition("s", rule, areas=PLACES, tables=BLOCKS, rfm=RFM, models=score_models(rule))
 
 
 # -- estimates ---------------------------------------------------------------------------------------------
