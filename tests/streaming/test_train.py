@@ -84,7 +84,8 @@ class Trainer:
         self.sent += events
 
     async def _send(self, events: list[tuple[str, Event]]) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self.stack.bootstrap_servers, linger_ms=5)
+        servers = self.stack.bootstrap_servers
+        producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=5, request_timeout_ms=120_000)
         await producer.start()
         sent = []
         for number, (profile, event) in enumerate(events):
