@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## Run the whole system on real purchase history and verify it (KEEP=1 leaves it running, with the console; LIMIT=101856 plays all events)
-	$(BIN)/segops demo --limit $(or $(LIMIT),45000) $(if $(KEEP),--keep)
+	$(BIN)/segops demo --limit $(or $(LIMIT),36000) $(if $(KEEP),--keep)
 
 test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BROKER=auto|jvm|docker|embedded)
 	$(PYTEST) $(or $(TESTS),$(PARALLEL) -m "not rest")
