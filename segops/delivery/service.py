@@ -57,9 +57,8 @@ class DeliveryService:
     @property
     def waits_for(self) -> str | None:
         """The reason why nothing is delivered at present, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return None if self._tasks is not None and self._tasks.running() else "no partition is assigned"
+        assigned = self._tasks is not None and self._tasks.running()
+        return self._sessions.waits_for or (None if assigned else "no partition is assigned")
 
     @property
     def closed(self) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from segops.schemas.published_models import carried_models
 
 
 def export_models(metrics: Metrics, definitions: Iterable[Definition]) -> None:
-    """Say version, status and validity of each model."""
+    """Export the version, status and validity of each model."""
     for gauge in (metrics.model_version, metrics.model_ready, metrics.model_valid_until):
         gauge.clear()
     for name, model in carried_models(definitions).items():

@@ -54,9 +54,7 @@ class TrainingService:
     @property
     def waits_for(self) -> str | None:
         """The reason why nothing is read at present, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return None if self._running else "reading the snapshot"
+        return self._sessions.waits_for or (None if self._running else "reading the snapshot")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Train until ``stop``. After an outage of Kafka go on from the last snapshot.

@@ -146,9 +146,7 @@ class Board:
     @property
     def reason(self) -> str | None:
         """Why what is shown is not current, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return "the topics are not read yet" if self.as_of_ms is None else None
+        return self._sessions.waits_for or ("the topics are not read yet" if self.as_of_ms is None else None)
 
     @property
     def is_complete(self) -> bool:

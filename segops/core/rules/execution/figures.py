@@ -183,12 +183,11 @@ def _of_feature(
     feature: Feature,
     view: Callable[[Any], Any],
     *,
-    unfold: Unfold | None = None,
     ages: bool = False,
     other_end: Callable[[Any], Any] | None = None,
 ) -> Reading:
     reducer, key = reducer_of(feature), feature.id
-    future = unfold or _unfold(reducer)
+    future = _unfold(reducer)
 
     def read(profile: Profile, now_ms: int) -> Any:
         return view(reducer.read(profile.features.get(key), now_ms))
