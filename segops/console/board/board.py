@@ -69,12 +69,14 @@ class Board:
         self._vitals = VitalsWatch()
         self._rows = Rows(lambda: self.sizes)
         self.hub = Hub()
+        self._is_read = asyncio.Event()
         #: Answers of scans, which visit all profiles.
         self.scanned = AnswerCache()
         self._fresh(1, ())
         self._follower = Follower(settings, self._topics(), self._begin)
 
     def _fresh(self, partitions: int, truncated: Sequence[int]) -> None:
+        self._is_read.clear()
         self.reasons = ReasonMinutes()
         self.backfills = Backfills()
         self.sizes = SegmentSizes(partitions, truncated, noted=self._note_minute)
@@ -146,7 +148,7 @@ class Board:
     @property
     def reason(self) -> str | None:
         """Why what is shown is not current, or None."""
-        return self._sessions.waits_for or ("the topics are not read yet" if self.as_of_ms is None else None)
+        return self._sessions.waits_for or (None if self._is_read.is_set() else "the topics are not read yet")
 
     @property
     def is_complete(self) -> bool:
@@ -231,6 +233,10 @@ class Board:
         """Return the known records of a definition, the latest first."""
         return self._definitions.editions(segment_key)
 
+    async def read(self) -> None:
+        """Return once ``definitions`` are all that are published: not yet after a start, nor after a loss."""
+        await self._is_read.wait()
+
     def subscribe(self, keys: frozenset[str] | None = None) -> Subscription:
         """Return a subscription that hears which rows change."""
         return self._rows.subscribe(keys)
@@ -282,10 +288,13 @@ class Board:
 
     async def tick(self) -> None:
         """Take over what was read, and tell the browsers of it."""
+        is_current = self.as_of_ms is not None
         changed = self._definitions.changed()
         if changed is not None:
             self.definitions = changed
             self.left_out = await asyncio.to_thread(left_out, changed)
+        if is_current:
+            self._is_read.set()
         self._tallies = self._deliveries.tallies()
         await self._rows.tick()
         await self.hub.tick()

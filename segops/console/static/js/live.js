@@ -16,9 +16,12 @@ export function connect(url, { on = {}, onState = () => {} } = {}) {
   let source = null, last = "", pause = FIRST_PAUSE_MS, timer = 0, silence = 0, closed = false, out = false;
 
   const state = (name) => { show(name); onState(name); };
-  const heard = () => {
+  const listen = () => {
     clearTimeout(silence);
     silence = setTimeout(() => retry("stale"), SILENCE_MS);
+  };
+  const heard = () => {
+    listen();
     if (pause !== FIRST_PAUSE_MS) pause = FIRST_PAUSE_MS;
     out = false;
     state("live");
@@ -37,7 +40,7 @@ export function connect(url, { on = {}, onState = () => {} } = {}) {
     const target = new URL(url, location.href);
     if (last) target.searchParams.set("last", last);
     source = new EventSource(target);
-    source.onopen = heard;
+    source.onopen = listen; // a console that has just started has nothing to say yet
     source.onerror = () => retry("reconnecting");
     source.addEventListener("beat", heard);
     for (const [name, take] of Object.entries(on)) {
