@@ -25,7 +25,7 @@ from .shared_broker import delete_topics, shared_broker, used_broker, wait_until
 #: An address that refuses connections: port 1 is assigned to an obsolete service (tcpmux).
 NOWHERE = "127.0.0.1:1"
 REQUESTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
-#: Tests without a broker that `make check` leaves to `make test`: those of half a second or more.
+#: Tests without a broker that `make check` leaves to `make test`: those of a fifth of a second or more.
 SLOW = frozenset(Path(__file__).with_name("slow.txt").read_text("utf-8").split())
 _FOLDER = pytest.StashKey[Path]()
 #: Folders of long tests that share nothing but the broker of the run.
