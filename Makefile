@@ -63,7 +63,7 @@ else
 endif
 
 demo: $(STAMP) ## Run the whole system on real purchase history and verify it (KEEP=1 leaves it running, with the console; LIMIT=101856 plays all events)
-	$(BIN)/segops demo --limit $(or $(LIMIT),45000) $(if $(KEEP),--keep)
+	$(BIN)/segops demo --limit $(or $(LIMIT),36000) $(if $(KEEP),--keep)
 
 test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BROKER=auto|jvm|docker|embedded)
 	$(PYTEST) $(or $(TESTS),$(PARALLEL) -m "not rest")
@@ -71,8 +71,8 @@ test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BRO
 test-rest: $(STAMP) ## Run the tests that `make test` leaves out (tests/README.md says which)
 	SEGOPS_TEST_EXAMPLES=all $(PYTEST) $(PARALLEL) -m "rest or drawn"
 
-check: format-check lint types imports kernel-check ## Check format, style, types, layers, the kernel; run the tests of `make test` without a broker (PROCESSES=2)
-	$(BIN)/pytest -q -m "not broker and not rest" -n $(or $(PROCESSES),2) --dist worksteal
+check: format-check lint types imports kernel-check ## Check format, style, types, layers, the kernel; run the short tests without a broker (PROCESSES=2)
+	$(BIN)/pytest -q -m "not (broker or rest or slow)" -n $(or $(PROCESSES),2) --dist worksteal
 
 .PHONY: format-check
 format-check: $(STAMP)

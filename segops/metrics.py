@@ -30,6 +30,7 @@ class Metrics(AuxiliaryMetrics):
         self._paths: set[str] = set()
         self._input(registry)
         self._membership(registry)
+        self._models(registry)
         self._alerts(registry)
         self._time(registry)
         self._durability(registry)
@@ -140,6 +141,26 @@ class Metrics(AuxiliaryMetrics):
         )
         self.definitions_version = Info(
             "segops_definitions_version", "Identity of the active definitions.", registry=registry
+        )
+
+    def _models(self, registry: CollectorRegistry) -> None:
+        self.model_version = Gauge(
+            "segops_model_version",
+            "Version of a scoring model in the active definitions.",
+            ["model"],
+            registry=registry,
+        )
+        self.model_ready = Gauge(
+            "segops_model_ready",
+            "1 if a scoring model gives scores; 0: fitted on too little, or no better than chance.",
+            ["model"],
+            registry=registry,
+        )
+        self.model_valid_until = Gauge(
+            "segops_model_valid_until_seconds",
+            "Instant until which a scoring model is valid, in seconds since 1970; none without one.",
+            ["model"],
+            registry=registry,
         )
 
     def _alerts(self, registry: CollectorRegistry) -> None:

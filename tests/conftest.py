@@ -25,6 +25,8 @@ from .shared_broker import delete_topics, shared_broker, used_broker, wait_until
 #: An address that refuses connections: port 1 is assigned to an obsolete service (tcpmux).
 NOWHERE = "127.0.0.1:1"
 REQUESTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
+#: Tests without a broker that `make check` leaves to `make test`: those of a fifth of a second or more.
+SLOW = frozenset(Path(__file__).with_name("slow.txt").read_text("utf-8").split())
 _FOLDER = pytest.StashKey[Path]()
 #: Folders of long tests that share nothing but the broker of the run.
 _SPLIT_FOLDERS = ("tests/faults/", "tests/streaming/")
@@ -67,7 +69,10 @@ def reserve() -> Iterator[Callable[[int], list[int]]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run broker tests first: they take longest, and short tests balance the processes at the end."""
+    """Mark slow tests. Run broker tests first: they take longest, and short tests balance the end."""
+    for item in items:
+        if item.nodeid.partition("[")[0].removeprefix("tests/") in SLOW:
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("broker") is None)
 
 

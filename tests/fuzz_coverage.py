@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.parsing import FIGURES, HEADS, WINDOW_KEYS
+from segops.core.scoring.models import STANDARD_SCORES
 from segops.core.segments import SegmentSet
 
 from .core.oracle import ChangeSummary, Memberships, Oracle
 from .core.strategies_lists import LISTINGS
+from .core.strategies_scores import OWN_SCORES
 from .core.test_equivalence import make_definition
 
 _GROUPS = ("all", "any", "not", "at_least")
@@ -28,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     *(("figure", name) for name in FIGURES),
     *(("window" if name in WINDOW_KEYS else "key", name) for name in _KEYS),
     *(("operator", name) for name in OPERATORS),
+    *(("score", name) for name in ("recency_days", *STANDARD_SCORES, *OWN_SCORES)),
 )
 #: Rows whose verdict no instant changes by itself, and why; nothing is required of their last column. Beside
 #: a part that does move, as a sliding window, a node of such a row flips by time all the same.
@@ -35,6 +38,7 @@ STILL: dict[Row, str] = {
     ("node", "bucket"): "the profile's id alone decides",
     ("node", "identified"): "identifiers come and go with events",
     ("node", "has_identifier"): "identifiers come with events",
+    ("score", "average_order_value_expected"): "orders alone change it",
     **{
         ("window", name): "both ends are fixed, and no event is later than now" for name in ("since", "until")
     },
@@ -76,6 +80,7 @@ def nodes(form: dict[str, Any]) -> Iterator[Written]:
         parts = {key: value for key, value in form.items() if key not in WINDOW_KEYS}
         rows |= {("operator", name) for name in _operators(parts, of_node=True)}
         rows |= {("figure", name) for name in _figures(form)}
+        rows |= {("score", name) for name in _scores(form)}
     yield Written(form, frozenset(rows))
 
 
@@ -99,6 +104,14 @@ def _figures(form: dict[str, Any]) -> Iterator[str]:
     for figure in (*form.get("compare", ()), ratio.get("of"), ratio.get("to")):
         if isinstance(figure, dict):
             yield from figure.keys() & FIGURES.keys()
+
+
+def _scores(form: Any) -> Iterator[str]:
+    """Yield the names of the scores in a node that is no group."""
+    if isinstance(form, dict) and isinstance(form.get("score"), str):
+        yield form["score"]
+    for inner in form.values() if isinstance(form, dict) else form if isinstance(form, list) else ():
+        yield from _scores(inner)
 
 
 class _Watcher(Oracle):

@@ -23,7 +23,7 @@ def in_rest(*values: Any, **options: Any) -> Any:
     return pytest.param(*values, marks=rest, **options)
 
 
-def few_of(values: Sequence[int]) -> list[Any]:
+def few_of(values: Sequence[Any]) -> list[Any]:
     """Return parameter sets of which `make test` runs the first fifth, and `make test-rest` the others."""
     few = -(-len(values) // _SHARE)
     return [*values[:few], *map(in_rest, values[few:])]

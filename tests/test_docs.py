@@ -34,7 +34,9 @@ from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
 from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.core.skips import FOUND
+from segops.delivery.gates import CLOSED
 from segops.destinations.published import load as load_destinations
+from segops.fitting.imported import load_mapping as load_features
 from segops.imports.model import load_map
 from segops.kafka.topics import topic_specs
 from segops.mcp.metrics import McpMetrics
@@ -51,6 +53,7 @@ from segops.streaming.partition.control import REFUSALS
 from segops.streaming.web import worker_pages
 from segops.tracking.model import VIOLATION_REASONS
 from segops.tracking.parsing import load as load_plans
+from segops.training.metrics import TrainingMetrics
 
 ROOT = Path(__file__).parents[1]
 FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
@@ -108,6 +111,7 @@ def metric_rows() -> Iterator[list[str]]:
         ServeMetrics(registry),
         ConsoleMetrics(registry),
         McpMetrics(registry),
+        TrainingMetrics(registry),
     )
     for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):
@@ -209,7 +213,7 @@ def test_every_route_is_documented() -> None:
     routes = pages.routes
     collector = [f"POST {path}" for path in (*EVENT_PATHS, SHOPIFY_PATH)]
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
-    reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS)]
+    reads = [f"GET {path}" for path in (MEMBERSHIPS, MEMBERS, CLOSED)]
     written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
     assert {*routes, *collector, *reads, *OWN_ROUTES} == written
 
@@ -256,6 +260,7 @@ OTHERS: dict[str, Callable[[Path], Any]] = {
     "plans": load_plans,
     "map": load_map,
     "destinations": load_destinations,
+    "features": load_features,
 }
 
 

@@ -12,7 +12,18 @@ from segops.collector.metrics import CollectorMetrics
 from segops.metrics import Metrics
 
 LABELS = {"kind", "path", "found", "direction", "step", "reason", "segment", "action", "topic", "partition"}
-LABELS |= {"found_in", "activity", "source", "code", "result", "status", "stream", "event", "indicator"}
+LABELS |= {
+    "found_in",
+    "activity",
+    "source",
+    "code",
+    "result",
+    "status",
+    "stream",
+    "event",
+    "indicator",
+    "model",
+}
 
 
 def families() -> dict[str, MetricWrapperBase]:

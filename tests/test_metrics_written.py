@@ -16,6 +16,7 @@ from segops.console.metrics import ConsoleMetrics
 from segops.mcp.metrics import McpMetrics
 from segops.metrics import Metrics
 from segops.serve.metrics import ServeMetrics
+from segops.training.metrics import TrainingMetrics
 
 PACKAGE = Path(__file__).parents[1] / "segops"
 WRITERS = {"inc", "dec", "set", "observe", "info"}
@@ -74,7 +75,7 @@ def text_arguments(tree: ast.AST) -> Iterator[object]:
             yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
 
 
-Declared = Metrics | CollectorMetrics | ServeMetrics | ConsoleMetrics | McpMetrics
+Declared = Metrics | CollectorMetrics | ServeMetrics | ConsoleMetrics | McpMetrics | TrainingMetrics
 
 
 def unwritten(metrics: Declared, shell: Iterable[str], core: Iterable[str]) -> set[str]:
@@ -96,7 +97,9 @@ def sources(of_core: bool) -> list[str]:
     return [path.read_text("utf-8") for path in paths]
 
 
-@pytest.mark.parametrize("declaring", [Metrics, CollectorMetrics, ServeMetrics, ConsoleMetrics, McpMetrics])
+@pytest.mark.parametrize(
+    "declaring", [Metrics, CollectorMetrics, ServeMetrics, ConsoleMetrics, McpMetrics, TrainingMetrics]
+)
 def test_every_declared_metric_is_written(declaring: type[Declared]) -> None:
     metrics = declaring(CollectorRegistry())
     assert unwritten(metrics, sources(of_core=False), sources(of_core=True)) == set()

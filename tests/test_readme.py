@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from segops import config
 from segops.cli import cli
+from segops.demo.wheels import data_file
 from segops.kafka.clients import running_admin, running_producer
 from tests.conftest import REQUESTED
 from tests.destinations.klaviyo_server import KEY as KLAVIYO_KEY
@@ -53,6 +54,26 @@ def test_example_prints_the_output_in_the_readme(tmp_path: Path, monkeypatch: py
     for command, shown in steps:
         result = CliRunner().invoke(cli, shlex.split(command))
         assert (result.exit_code, result.output) == (0, shown)
+
+
+_SCORES_FILE = re.compile(r"<!-- scores file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+_SCORES_RUN = re.compile(r"<!-- scores run -->\n```console\n\$ segops (.*?)\n(.*?)```", re.DOTALL)
+
+
+@rest
+def test_scores_are_fitted_and_cross_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = (line.split() for line in data_file("lifetimes", "CDNOW_sample.txt").read_text().splitlines())
+    orders = [f"{row[0]},{row[2][:4]}-{row[2][4:6]}-{row[2][6:]},{row[4]}" for row in rows if len(row) == 5]
+    Path("orders.csv").write_text("\n".join(["customer,date,amount", *orders]) + "\n")
+    for name, text in _SCORES_FILE.findall(README):
+        Path(name).write_text(text)
+    steps = _SCORES_RUN.findall(README)
+    assert len(steps) == 2
+    for command, shown in steps:
+        result = CliRunner().invoke(cli, shlex.split(command))
+        printed = "".join(f"{line.rstrip()}\n" for line in result.output.splitlines())
+        assert (result.exit_code, printed) == (0, shown)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from .conftest import scope_of
+from .conftest import SLOW, scope_of
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -34,6 +34,14 @@ def test_every_test_is_run() -> None:
     """Verify that each target takes what the other leaves, and that the second adds the other examples."""
     assert selected_by("test") == "not rest"
     assert selected_by("test-rest") == "rest or drawn"
+
+
+def test_slow_tests_exist() -> None:
+    """Verify that `make check` leaves only what there is, and nothing of a renamed test's name."""
+    for test in SLOW:
+        path, *_, name = test.split("::")
+        source = (TESTS / path).read_text("utf-8")
+        assert name == "runTest" or re.search(rf"^(async )?def {name}\b", source, re.MULTILINE), test
 
 
 def test_table_names_every_file_with_tests_in_the_rest() -> None:

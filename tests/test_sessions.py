@@ -25,14 +25,14 @@ def run_sessions(errors: Sequence[BaseException | None], monkeypatch: pytest.Mon
             error = errors[found["sessions"]]
             found["sessions"] += 1
             sessions.connected()
-            assert sessions.reason is None
+            assert sessions.waits_for is None
             if error is not None:
                 raise error
             stop.set()
 
         def failed() -> None:
             found["failures"] += 1
-            assert sessions.reason
+            assert (sessions.waits_for or "").startswith("waiting for Kafka: ")
 
         await sessions.run(session, stop, failed)
 

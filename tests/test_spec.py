@@ -38,16 +38,18 @@ from segops.core.rules.parsing import (
     rhythm,
     sequences,
 )
-from segops.core.scoring import SCORERS
+from segops.core.scoring import SCORERS, figure_scores
+from segops.core.scoring.models import STANDARD_SCORES
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
 from segops.core.skips import FOUND
 from segops.core.values import MAX_MS, UNIT_MS, kind, parse_duration, parse_instant
 from segops.core.windows import CALENDAR_UNITS
-from segops.schemas import lookups, published_lookups, written
+from segops.schemas import lookups, models, published_lookups, written
 from segops.schemas.events import decode
+from segops.schemas.models import read_model
 from segops.schemas.segment_reading import KEY_PATTERN
-from segops.schemas.segments import load
+from segops.schemas.segments import load_checked
 from segops.schemas.static_lists import bound
 from segops.schemas.written import read_yaml
 from segops.testing import Flip, at
@@ -136,6 +138,7 @@ def test_every_link_within_the_specification_resolves() -> None:
         ("operators", OPERATORS),
         ("windows", WINDOW_KEYS),
         ("score", SCORERS),
+        ("score-models", STANDARD_SCORES),
         ("rfm", {*rfm._FIELDS, "tiers"}),
         ("orders", orders.ORDER_NAMES),
         ("membership", policy._FIELDS),
@@ -193,6 +196,11 @@ LIMITS = {
     "bytes of the file of a look-up table": lookups.MAX_BYTES,
     "bytes of a column of a look-up table, compressed": published_lookups.MAX_COLUMN_BYTES,
     "postal codes": lookups.MAX_CODES,
+    "features of a model": models.MAX_FEATURES,
+    "trees of a model": models.MAX_TREES,
+    "nodes of a tree": models.MAX_TREE_NODES,
+    "points of a calibration": models.MAX_POINTS,
+    "days of a feature": figure_scores.MAX_DAYS,
     "duration, in ms": MAX_MS,
     "depth of a file": written.MAX_DEPTH,
     "values of a file, aliases expanded": written.MAX_VALUES,
@@ -224,7 +232,9 @@ def test_every_limit_is_stated() -> None:
     [
         areas,
         context,
+        figure_scores,
         lookups,
+        models,
         nodes,
         orders,
         published_lookups,
@@ -264,7 +274,7 @@ def test_rule_depth_is_counted_in_nodes() -> None:
 
 
 #: The blocks of a file that an example may have.
-BLOCKS = ("places", "indicators", "lookups", "postal_codes", "scores")
+BLOCKS = ("rfm", "places", "indicators", "lookups", "postal_codes", "scores")
 
 
 class Example(NamedTuple):
@@ -285,7 +295,8 @@ class Example(NamedTuple):
         blocks = {key: self.form[key] for key in BLOCKS if key in self.form}
         listed = [*others, {"key": "rule", **own}]
         path.write_bytes(msgspec.json.encode({"version": 1, **blocks, "segments": listed}))
-        return bound(load([path]), self.lists)
+        fitted = {form["name"]: read_model(form, "example") for form in self.form.get("models", ())}
+        return bound(load_checked([path], fitted).definitions, self.lists)
 
     @property
     def lists(self) -> dict[str, ListInForce]:
@@ -307,7 +318,7 @@ def _examples() -> Iterator[Example]:
     for anchor in ANCHORS:
         for block in re.findall(r"^```yaml\n(.*?)^```", section(anchor), flags=re.S | re.M):
             for number, form in enumerate(read_yaml(block)):
-                known = {"when", "membership", "others", *BLOCKS, "lists", "cases"}
+                known = {"when", "membership", "others", *BLOCKS, "lists", "models", "cases"}
                 assert set(form) <= known, form
                 yield Example(anchor, number, form)
 

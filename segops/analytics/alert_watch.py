@@ -12,7 +12,7 @@ from segops.core.rules.alerts import Alert
 from segops.schemas.sizes import TrendRecord
 
 #: The reasons of changes that a publication of definitions causes: no entries or exits of customers.
-PUBLISHED: Final = frozenset({"definition", "backfill"})
+PUBLISHED: Final = frozenset({"definition", "score", "backfill"})
 
 
 class Verdict(NamedTuple):

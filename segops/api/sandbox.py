@@ -14,12 +14,13 @@ import msgspec
 
 from segops.api.access import Access
 from segops.api.health import Page
-from segops.api.parameters import parameters
+from segops.api.parameters import Read, at_most, parameters
 from segops.api.profiles import JSON, PRIVATE, RETRY, Elsewhere, NotReady, path_of
 from segops.api.scans import MAX_BODY, Call
 from segops.core.errors import UserError
 from segops.core.views.explain import Explanation, explain
 from segops.core.views.sandbox import Sandbox, SandboxView
+from segops.core.views.score_views import view_scores
 from segops.schemas.sandbox import SandboxForm, SandboxStart, read_form, sandbox_request
 from segops.schemas.state import decode_profile
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: The most segments that one request explains.
 MAX_EXPLAINED: Final = 100
+#: The most days that curves of scores go ahead.
+MAX_DAYS: Final = 365
 #: Requests that this server computes at a time, in threads of their own, and how long each may take.
 _AT_ONCE: Final = 2
 _CPU_S: Final = 1.0
@@ -80,7 +83,7 @@ class SandboxPages:
     async def _answered(self, call: Call, identifier: str | None, kind: str) -> Page:
         if identifier is None or ":" not in identifier:
             raise UserError("expected a percent-encoded UTF-8 identifier <type>:<value>")
-        keys = _keys(call)
+        keys, days = _asked(call)
         form = await _form(call) if kind == "sandbox" else None
         start = self._find(identifier)
         if start is None:
@@ -90,18 +93,25 @@ class SandboxPages:
             location = f"{start.url}{path_of(start.identifier)}/{kind}{query}"
             return Page(307, b"elsewhere\n", headers={"Location": location})
         if form is None:
-            found: SandboxView | Explanation = await asyncio.to_thread(explained, start, keys)
+            found: SandboxView | Explanation = await asyncio.to_thread(explained, start, keys, days)
         else:
             found = await asyncio.to_thread(played, start, form)
         return Page(200, msgspec.json.encode(found), JSON, PRIVATE)
 
 
-def explained(start: SandboxStart, keys: frozenset[str]) -> Explanation:
-    """Explain segments of a profile at its clock; without ``keys``, those that it is a member of."""
+def explained(start: SandboxStart, keys: frozenset[str], days: int | None = None) -> Explanation:
+    """Explain segments of a profile at its clock; without ``keys``, those that it is a member of.
+
+    ``days``: also the scores that segments read, with curves so far ahead.
+    """
     profile = decode_profile(start.state)
     wanted = keys or frozenset(sorted(profile.members)[:MAX_EXPLAINED])
     now_ms = max(start.clock_ms, profile.latest_ms)
-    return explain(start.engine.segments, profile, now_ms, since=start.since, keys=wanted)
+    segments = start.engine.segments
+    found = explain(segments, profile, now_ms, since=start.since, keys=wanted)
+    if days is None:
+        return found
+    return msgspec.structs.replace(found, scores=view_scores(segments, profile, now_ms, days=days))
 
 
 def played(start: SandboxStart, form: SandboxForm) -> SandboxView:
@@ -130,13 +140,14 @@ def _route(path: str) -> tuple[str | None, str]:
         return None, found[2]
 
 
-def _keys(call: Call) -> frozenset[str]:
-    reads = {"segments": str} if call.method == "GET" else {}
-    listed = parameters(call.query.items(), reads).get("segments", "")
-    keys = frozenset(key for key in listed.split(",") if key)
+def _asked(call: Call) -> tuple[frozenset[str], int | None]:
+    """Return the keys of the segments to explain, and how many days ahead scores are shown."""
+    reads: dict[str, Read] = {"segments": str, "scores": at_most(MAX_DAYS)} if call.method == "GET" else {}
+    found = parameters(call.query.items(), reads)
+    keys = frozenset(key for key in found.get("segments", "").split(",") if key)
     if len(keys) > MAX_EXPLAINED:
         raise UserError(f"segments: expected at most {MAX_EXPLAINED}, got {len(keys)}")
-    return keys
+    return keys, found.get("scores")
 
 
 async def _form(call: Call) -> SandboxForm:

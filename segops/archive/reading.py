@@ -8,14 +8,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from segops.archive.files import FileMissing, read_tables
 from segops.archive.history import History, HistoryBatch, TopicHistory
 from segops.archive.ledger import latest
 from segops.archive.manifest import ArchivedFile, Manifest
-from segops.archive.storage import Storage
+from segops.archive.storage import FolderStorage, Storage
 from segops.archive.tables import RECORD_COLUMNS, ArchivedRecord, records_of
+from segops.core.errors import UserError
 from segops.wall_clock import wall_ms
 
 _BATCH: Final = 1_000
@@ -114,6 +116,21 @@ def _push(
 def _records(storage: Storage, folder: str, file: ArchivedFile) -> Iterator[ArchivedRecord]:
     for table in read_tables(storage, folder, file, RECORD_COLUMNS):
         yield from records_of(table)
+
+
+def logs_in(folder: Path, topic: str) -> Iterator[Iterator[ArchivedRecord]]:
+    """Yield the records of each partition of a topic in an archive folder, by offset.
+
+    Raises UserError if the folder has none of the topic.
+    """
+    storage = FolderStorage(folder)
+    partitions = sorted(each.name for each in (folder / topic).glob("*") if each.name.isdigit())
+    if not partitions:
+        raise UserError(f"{folder}: expected an archive with the folder {topic} (SEGOPS_TOPIC_PREFIX)")
+    for number in partitions:
+        manifest = latest(storage, topic, int(number))
+        if manifest is not None:
+            yield in_log_order(storage, manifest.folder, manifest.files)
 
 
 class ChainedHistory(History):

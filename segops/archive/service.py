@@ -42,9 +42,8 @@ class ArchiveService:
     @property
     def waits_for(self) -> str | None:
         """The reason why nothing is archived at present, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return None if self._writer is not None and self._writer.partitions else "no partition is assigned"
+        assigned = self._writer is not None and self._writer.partitions
+        return self._sessions.waits_for or (None if assigned else "no partition is assigned")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Archive until ``stop``, then write what is collected.

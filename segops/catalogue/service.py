@@ -60,9 +60,7 @@ class CatalogueService:
     @property
     def waits_for(self) -> str | None:
         """The reason why nothing is counted at present, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return None if self._running else "reading the catalogue"
+        return self._sessions.waits_for or (None if self._running else "reading the catalogue")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Count until ``stop``. After an outage of Kafka go on from the last commit. Raises all else."""

@@ -10,8 +10,10 @@ import click
 
 from segops.cli._say import warn
 from segops.core.errors import UserError
+from segops.core.rules.blocks import names_of_models
 from segops.core.scans import SHARE_FROM, Limits
 from segops.kafka.definitions import DefinitionLog
+from segops.operations.completing import models_in_force
 from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.plans import Decide
 from segops.operations.static_lists import not_uploaded
@@ -73,13 +75,13 @@ def limits_in(options: Mapping[str, Any]) -> Limits:
 def edit_in(paths: Sequence[Path], *, prune: bool, retire: Sequence[str]) -> Decide:
     """Return the edit that publishes the definitions in files and folders. Raises DefinitionError."""
     loaded = segments.load_checked(paths)
-    for warning in loaded.warnings:
-        warn(str(warning))
+    warn_of = warner(paths, loaded)
     if paths and not loaded.definitions:
         raise UserError(f"no segments in {', '.join(map(str, paths))}; see `segops audiences apply`")
     said: set[str] = set()
 
     def decide(log: DefinitionLog) -> list[DefinitionChange]:
+        warn_of(log)
         changes = plan(log, loaded.all_definitions, prune=prune, retire=retire)
         for warning in not_uploaded(log, loaded.definitions):
             if warning not in said:  # it may be asked again
@@ -88,3 +90,22 @@ def edit_in(paths: Sequence[Path], *, prune: bool, retire: Sequence[str]) -> Dec
         return changes
 
     return decide
+
+
+def warner(paths: Sequence[Path], loaded: segments.Loaded) -> Callable[[DefinitionLog], None]:
+    """Print the warnings about files, or return how to print them once the models in force are known.
+
+    Whether the scores that rules read have a model, only the published ones say.
+    """
+    shown = not any(names_of_models(each.when) for each in loaded.all_definitions)
+    for warning in loaded.warnings if shown else ():
+        warn(str(warning))
+
+    def warn_of(log: DefinitionLog) -> None:
+        nonlocal shown
+        if not shown:
+            shown = True
+            for warning in segments.load_drafts(paths, models_in_force(log)).warnings:
+                warn(str(warning))
+
+    return warn_of

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segops.core.audiences.model import Rate
-from segops.core.values import parse_instant
+from segops.core.values import parse_duration, parse_instant
 from segops.schemas.audiences import parse_rate
 
 
@@ -26,6 +26,25 @@ class Instant(click.ParamType):
 
 
 INSTANT = Instant()
+
+
+class Duration(click.ParamType):
+    """A duration above 0, as milliseconds."""
+
+    name = "DURATION"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return ``value`` in milliseconds."""
+        try:
+            found = parse_duration(value)
+        except ValueError:
+            found = 0
+        if found <= 0:
+            self.fail(f"expected a duration such as 90d, got {value!r}", param, ctx)
+        return found
+
+
+DURATION = Duration()
 
 
 class RateOption(click.ParamType):

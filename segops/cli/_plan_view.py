@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from segops.cli._say import table
 from segops.core.indicators import INDICATOR_PREFIX
-from segops.core.scans import MAX_INSTANTS
+from segops.core.rules.analysis import costs
+from segops.core.scans import MAX_INSTANTS, with_references
+from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
+from segops.operations import plans
 from segops.operations.definitions import DefinitionChange
-from segops.schemas.scan_views import PlanView, SegmentPlanView
+from segops.operations.plans import Effect
+from segops.schemas.scan_views import Edited, PlanView, SegmentPlanView
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,6 +35,15 @@ def plan_table(view: PlanView) -> Table:
     """Return a row for each segment that a plan moves."""
     columns = ("segment", "version", *_FIGURES, "edit")
     return table(columns, [_row(each) for each in view.segments], figures=("version", *_FIGURES))
+
+
+def edited(effect: Effect) -> dict[str, Edited]:
+    """Return what happens to the definition of each segment, with the bytes that it costs per profile."""
+    known = {each.key: each for each in effect.after}
+    found = costs(SegmentSet(with_references(sorted(effect.plan.segments), known)))
+    sizes = {cost.segment_key: cost.state_bytes for cost in found.segments}
+    edits = plans.edited_in(effect)
+    return {key: each._replace(state_bytes=sizes.get(key, 0)) for key, each in edits.items()}
 
 
 def ends(view: PlanView) -> Iterator[str]:

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import resource
 import signal
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from segops import __version__
-from segops.api.health import Condition, Health, metrics_page
+from segops.api.health import Condition, Health, Page, metrics_page
 from segops.api.server import Pages
 from segops.config import Settings
 from segops.metrics import Metrics
@@ -36,14 +38,24 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-Start = Callable[[Metrics, Callable[[str], None]], Service]
+S = TypeVar("S", bound=Service)
+Start = Callable[[Metrics, Callable[[str], None]], S]
 
 
-async def serve(settings: Settings, start: Start, *, port: int, variable: str, what: str) -> None:
+async def serve(
+    settings: Settings,
+    start: Start[S],
+    *,
+    port: int,
+    variable: str,
+    what: str,
+    more: Mapping[str, Callable[[S], Page]] = MappingProxyType({}),
+) -> None:
     """Run the service that ``start`` makes until SIGTERM or SIGINT.
 
     ``start`` gets the metrics, and the function to be called at failpoints. ``variable`` is the setting of
-    the port. Raises UserError if the address is not available, and what the service raises.
+    the port. ``more``: further pages of the service, by path. Raises UserError if the address is not
+    available, and what the service raises.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,6 +74,7 @@ async def serve(settings: Settings, start: Start, *, port: int, variable: str, w
             "/metrics": lambda: metrics_page(metrics.registry),
             "/healthz": health.live,
             "/readyz": health.ready,
+            **{path: partial(page, service) for path, page in more.items()},
         },
         profiles=None,
     )

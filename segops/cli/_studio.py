@@ -12,6 +12,7 @@ from segops.catalogue.views import views
 from segops.cli._kafka import run
 from segops.config import Settings
 from segops.kafka import definitions
+from segops.operations.completing import models_in_force
 from segops.studio import live
 from segops.studio.catalogue import StudioCatalogue
 from segops.studio.documents import load_catalogue
@@ -41,4 +42,4 @@ async def live_catalogue(settings: Settings) -> StudioCatalogue:
     entries = await published.read(settings)
     events, traits = views(entries, profiles=settings.catalogue.profiles)
     log = await definitions.read(settings, on_bad=lambda _: None)
-    return live.catalogue_of(events, traits, log.definitions())
+    return live.catalogue_of(events, traits, log.definitions(), models_in_force(log).values())

@@ -9,10 +9,12 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from segops.api.health import Page
 from segops.cli._kafka import run
 from segops.cli._say import say, say_all
 from segops.cli._service import serve
 from segops.config import Settings, load
+from segops.delivery.gates import CLOSED
 from segops.logs import start_logging
 from segops.metrics import Metrics
 
@@ -80,4 +82,5 @@ async def _serve(settings: Settings) -> None:
         port=settings.activate.web_port,
         variable="SEGOPS_ACTIVATE_WEB_PORT",
         what="delivery of audiences",
+        more={CLOSED: lambda service: Page(200, msgspec.json.encode(service.closed), "application/json")},
     )

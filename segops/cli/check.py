@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
 from segops.cli._input import Input
+from segops.cli._models import MODEL_FILE
 from segops.cli._say import say, say_table, warn
 from segops.config import Settings, load
 from segops.core.activity import DAY_MS
 from segops.core.audiences.compiling import TRAIT
 from segops.core.rules.analysis import TYPICAL_ENTRIES, Cost, costs
+from segops.core.rules.blocks import names_of_models
+from segops.core.scoring.models import Model
 from segops.core.segments import SegmentSet
 from segops.core.values import format_duration
 from segops.core.windows import span
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
+from segops.schemas.model_files import load_models
+from segops.schemas.model_views import doubts
 from segops.schemas.segments import Loaded, load_checked
 from segops.wall_clock import wall_ms
 
@@ -27,6 +32,7 @@ _EPILOG = """
 Examples:
   segops check segments/
   segops check --cost segments/
+  segops check segments/ --models buying.json
   segops check segments/ --events events.jsonl
 """
 _FIGURES = ("leaves", "features", "shared", "timed", "bytes per profile")
@@ -36,11 +42,19 @@ _FIGURES = ("leaves", "features", "shared", "timed", "bytes per profile")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option("--cost", is_flag=True, help="Show what each segment stores per profile.")
 @click.option(
+    "--models",
+    "model_files",
+    multiple=True,
+    metavar="FILE",
+    type=MODEL_FILE,
+    help="Check the rules with this model; may be repeated. Without it, scores of models are missing.",
+)
+@click.option(
     "--events",
     type=click.Path(path_type=Path, allow_dash=True),
     help="Check the rules against a file of events (- for standard input): unknown names, unreadable values.",
 )
-def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
+def command(paths: tuple[Path, ...], cost: bool, model_files: tuple[Path, ...], events: Path | None) -> None:
     """Check segment files or folders and report every error with its file, place and reason.
 
     Exit status 0: the segments can be applied. 2: they cannot. Warnings do not count.
@@ -53,12 +67,18 @@ def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
     history ended at its publication, `segops segments` says. With SEGOPS_ARCHIVE_URL, history is as long as
     the archive.
 
+    --models binds the rules to model files, as a publication does to the models in force: what their features
+    cost is then counted, and a model whose scores are missing or stale is named.
+
     --events reports odd parts of the events; values that the rules cannot read, such as strings where they
     expect numbers; and event names, paths and traits in the rules that no event had.
     """
-    loaded = load_checked(paths)
+    models = load_models(model_files)
+    loaded = load_checked(paths, models)
     for warning in loaded.warnings:
         warn(str(warning))
+    for line in _about_models(models, loaded):
+        warn(line)
     segments = SegmentSet(loaded.all_definitions)
     audiences = f", {_count(len(loaded.audiences), 'audience')}" if loaded.audiences else ""
     say(f"{_numbers(segments)}{audiences}: OK")
@@ -69,6 +89,15 @@ def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
         _print_costs(segments)
     if events is not None:
         _check_against(segments, events)
+
+
+def _about_models(models: Mapping[str, Model], loaded: Loaded) -> Iterator[str]:
+    """Yield why scores of models are missing, and which models no rule reads."""
+    read = {name for each in loaded.all_definitions for name in names_of_models(each.when)}
+    for name, model in models.items():
+        yield from doubts(model, wall_ms())
+        if name not in read:
+            yield f"{name}: no rule reads a score of this model ({', '.join(model.scores)})"
 
 
 def _numbers(segments: SegmentSet) -> str:

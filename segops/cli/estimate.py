@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segops.cli._edits import Percentage
+from segops.cli._edits import Percentage, warner
 from segops.cli._params import samples_option
 from segops.cli._say import say, say_all, say_table, warn
 from segops.cli._scans import FORMAT, WAIT, interval_text, say_json, say_when, scan_for
@@ -15,6 +15,7 @@ from segops.core.errors import UserError
 from segops.core.scans import MAX_SAMPLES
 from segops.core.segments import Definition, check_references
 from segops.kafka.definitions import DefinitionLog
+from segops.operations.completing import complete
 from segops.schemas.scan_views import EstimateView, view_estimate
 from segops.schemas.scans import EstimateRequest, estimate_request
 from segops.schemas.segments import load_drafts
@@ -69,14 +70,15 @@ def command(
     partitions answer in time.
     """
     loaded = load_drafts([file])
-    for warning in loaded.warnings:
-        warn(str(warning))
+    warn_of = warner([file], loaded)
     drafts, chosen = loaded.definitions, _chosen(file, loaded.definitions, segment)
 
     def question(log: DefinitionLog) -> EstimateRequest:
+        warn_of(log)
         written = {each.key for each in drafts}
         check_references([*drafts, *(each for each in log.definitions() if each.key not in written)])
-        return estimate_request(chosen, drafts, share=sample, samples=samples, funnel=funnel, near=near)
+        asked = complete(drafts, log)
+        return estimate_request(chosen, asked, share=sample, samples=samples, funnel=funnel, near=near)
 
     asked, scanned = scan_for(question, wait_s=wait, drafts=drafts)
     view = view_estimate(scanned)

@@ -13,21 +13,18 @@ from segops.cli._edits import PRUNE, RETIRE, edit_in, limited, limits_in
 from segops.cli._kafka import run
 from segops.cli._params import samples_option, watchable
 from segops.cli._plan_list import print_plans
-from segops.cli._plan_view import details, ends, indicator_changes, notes, plan_table
+from segops.cli._plan_view import details, edited, ends, indicator_changes, notes, plan_table
 from segops.cli._plan_watch import Repeats
 from segops.cli._refresh import run_shown
 from segops.cli._say import redrawing, say, say_blocks, warn
 from segops.cli._scans import WAIT, reporting, say_json, when
 from segops.config import Settings
-from segops.core.rules.analysis import costs
-from segops.core.scans import MAX_SAMPLES, Limits, beyond, with_references
-from segops.core.segments import SegmentSet
+from segops.core.scans import MAX_SAMPLES, Limits, beyond
 from segops.operations import plans
 from segops.operations.plan_log import latest_plans
 from segops.operations.plan_watch import repeats
 from segops.operations.plans import Decide, Effect, Recorded, Wait
 from segops.schemas.scan_views import (
-    Edited,
     PlanView,
     RepeatView,
     view_flapping,
@@ -131,15 +128,7 @@ class _Asked(NamedTuple):
         """Return the view of an effect."""
         planned, replaced = recorded or (None, None)
         moved = beyond(effect.plan, self.limits, effect.new)
-        return view_plan(planned, effect.scanned, _edited(effect), moved, replaced=replaced)
-
-
-def _edited(effect: Effect) -> dict[str, Edited]:
-    known = {each.key: each for each in effect.after}
-    found = costs(SegmentSet(with_references(sorted(effect.plan.segments), known)))
-    sizes = {cost.segment_key: cost.state_bytes for cost in found.segments}
-    edited = plans.edited_in(effect)
-    return {key: each._replace(state_bytes=sizes.get(key, 0)) for key, each in edited.items()}
+        return view_plan(planned, effect.scanned, edited(effect), moved, replaced=replaced)
 
 
 async def _watch(settings: Settings, asked: _Asked, interval_s: float) -> None:

@@ -11,6 +11,7 @@ import click
 
 from segops.cli._input import Input
 from segops.cli._lists import LISTS, NamedFile, in_force, put_on_lists
+from segops.cli._models import MODEL_FILE
 from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all
 from segops.config import load
@@ -22,6 +23,7 @@ from segops.replay import Publication, Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.identifying import limits_of
 from segops.schemas.indicators import line_of
+from segops.schemas.model_files import load_models
 from segops.schemas.segments import Loaded, load_checked, load_drafts
 from segops.schemas.static_lists import bound
 from segops.wall_clock import wall_ms
@@ -71,6 +73,14 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
     help="Publish these segments, too, when the clock reaches --at; may be repeated.",
 )
 @click.option("--at", "at_ms", type=INSTANT, help="The instant of --apply.")
+@click.option(
+    "--models",
+    "model_files",
+    multiple=True,
+    metavar="FILE",
+    type=MODEL_FILE,
+    help="A model whose scores the segments read; may be repeated. Without it, scores of models are missing.",
+)
 @LISTS
 @click.option("--until", type=INSTANT, help="Advance the clock to this instant after the last event.")
 @formats(_FORMATS, default="jsonl", note="jsonl prints the records as they are published")
@@ -87,6 +97,7 @@ def command(
     events: Path,
     applied: tuple[Path, ...],
     at_ms: int | None,
+    model_files: tuple[Path, ...],
     lists: tuple[NamedFile, ...],
     until: int | None,
     form: str,
@@ -99,18 +110,19 @@ def command(
     may be a body with a "batch" of events. Invalid events, repaired parts of events and values that the rules
     cannot read are reported on standard error. The segments of --apply take the place of those with the same
     keys, after all events up to --at, and all of these events count for them. The lists of --list are there
-    from the beginning. Audiences in the files are evaluated under the keys audience.KEY.
+    from the beginning, and so are the --models. Audiences in the files are evaluated under the keys
+    audience.KEY.
 
     --indicators writes the values as they are published to the indicators topic. A value that is missing from
     then on, a tombstone there, is written as null.
     """
     if bool(applied) != (at_ms is not None):
         raise click.UsageError("expected --apply and --at together")
-    static = in_force(lists)
-    found = bound(_definitions(load_checked(segments), indicators), static)
+    static, models = in_force(lists), load_models(model_files)
+    found = bound(_definitions(load_checked(segments, models), indicators), static)
     replay = Replay(SegmentSet(found), wall_ms=wall_ms(), limits=limits_of(load()))
     put_on_lists(replay, lists, limits_of(load()))
-    later = SegmentSet(edited(found, bound(_definitions(load_drafts(applied), indicators), static)))
+    later = SegmentSet(edited(found, bound(_definitions(load_drafts(applied, models), indicators), static)))
     edit = None if at_ms is None else _Edit(replay, later, at_ms)
     read = Input(events, replay)
     show = _FORMATS[form]

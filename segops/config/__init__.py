@@ -27,6 +27,7 @@ from segops.config.serve import ServeSettings
 from segops.config.shopify import ShopifySettings
 from segops.config.sources import SourceSettings
 from segops.config.studio import StudioSettings
+from segops.config.train import TrainSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
@@ -55,6 +56,7 @@ __all__ = [
     "StateSettings",
     "StudioSettings",
     "TopicSettings",
+    "TrainSettings",
     "Unknown",
     "WorkerSettings",
     "as_variables",
@@ -93,6 +95,7 @@ class Settings(BaseModel):
     output: OutputSettings
     console: ConsoleSettings
     studio: StudioSettings
+    train: TrainSettings
     accept_topics: bool = False
 
     @property
@@ -132,6 +135,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "output": OutputSettings,
     "console": ConsoleSettings,
     "studio": StudioSettings,
+    "train": TrainSettings,
 }
 
 

@@ -109,6 +109,11 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}plans"
 
     @property
+    def models(self) -> str:
+        """Every version of each scoring model (compacted, one partition)."""
+        return f"{self.prefix}models"
+
+    @property
     def audiences(self) -> str:
         """Audiences: their descriptions, states and approvals (compacted, one partition)."""
         return f"{self.prefix}audiences"

@@ -98,11 +98,12 @@ class Answers:
 
 
 def wants_json(request: BaseRequest) -> bool:
-    """Return whether a client reads JSON rather than pages."""
+    """Return whether a client reads JSON rather than pages; a stream reads neither, and no page."""
     accept = request.headers.get("Accept", "")
     return (
         request.path.endswith(".json")
         or "Authorization" in request.headers
+        or "text/event-stream" in accept
         or ("application/json" in accept and "text/html" not in accept)
     )
 

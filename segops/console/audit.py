@@ -19,11 +19,14 @@ from segops.console.page import Conflict, Data, NotAudited, NotFound, User
 from segops.core.errors import UserError
 from segops.kafka.clients import running_producer
 from segops.schemas.access_audit import AccessEntry
+from segops.schemas.erasures import hashed
 
 log = logging.getLogger(__name__)
 
 _WRITE_S: Final = 5.0
 _MAX_RESULT: Final = 2_000
+#: What the paths of people begin with; their argument ``id`` names the person.
+PEOPLE: Final = "/people/"
 
 
 class AuditLog(Protocol):
@@ -41,10 +44,32 @@ class Actor:
     address: str
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is acted on: the path of a request; of a person also the ``name`` in the path, and who that is.
+
+    The audit outlives an erasure: it holds an identifier as receipts do, as its SHA-256.
+
+    >>> Subject("/people/~x/sandbox", "~x", "user_id:ann").text[:24]
+    '/people/sha256:98c8a6e2f'
+    """
+
+    path: str
+    name: str = ""
+    identifier: str = ""
+
+    @property
+    def text(self) -> str:
+        """The object of an entry."""
+        if not self.identifier:
+            return self.path
+        return f"{PEOPLE}sha256:{hashed(self.identifier)}{self.path.removeprefix(PEOPLE + self.name)}"
+
+
 class Auditor:
     """Writes what one person does with one object."""
 
-    def __init__(self, log: AuditLog, actor: Actor, subject: str) -> None:
+    def __init__(self, log: AuditLog, actor: Actor, subject: Subject) -> None:
         self._log = log
         self._actor = actor
         self._subject = subject
@@ -71,7 +96,8 @@ class Auditor:
             yield
             result = "done"
         except (UserError, Conflict, NotFound) as error:
-            result = f"refused: {error}"
+            # A reason may name the person.
+            result = f"refused: {error}" if not self._subject.identifier else "refused"
             raise
         except Exception as error:
             result = f"failed: {type(error).__name__}"
@@ -95,7 +121,7 @@ class Auditor:
             login=user.login,
             address=self._actor.address,
             action=name,
-            object=self._subject,
+            object=self._subject.text,
             data=msgspec.to_builtins(dict(data), str_keys=True),
             result=result,
         )

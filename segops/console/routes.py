@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from segops.config import Settings
 from segops.console.access.guard import Denied
 from segops.console.answers import SAID, json_response, local_path, see_other, wants_json
-from segops.console.audit import Actor, AuditLog, Auditor
+from segops.console.audit import PEOPLE, Actor, AuditLog, Auditor, Subject
 from segops.console.forms import FormRefused, posted, validated
 from segops.console.metrics import ConsoleMetrics
 from segops.console.page import Action, Conflict, Context, Data, Done, NotFound, Page, Stream, User
+from segops.console.people.handles import Names
 from segops.console.rendering import Frame, address
 from segops.console.streams import send_events
 from segops.console.visits import Visits
@@ -97,7 +98,7 @@ class Routes:
         return self.visits.answers.page(request, page.template, data, framed, status=status)
 
     def _context(self, request: Request, user: User, arguments: Mapping[str, str]) -> Context[Any]:
-        auditor = self._auditor(request, user)
+        auditor = self._auditor(request, user, arguments)
 
         async def audited(name: str, data: Data) -> None:
             await auditor.read(name, data, now_ms=self.visits.now_ms())
@@ -106,8 +107,10 @@ class Routes:
         now_ms = self.visits.now_ms()
         return Context(self.settings, self.board, user, now_ms, dict(arguments), query, audited)
 
-    def _auditor(self, request: Request, user: User) -> Auditor:
-        return Auditor(self.audit, Actor(user, self.visits.client(request).address), request.path)
+    def _auditor(self, request: Request, user: User, arguments: Mapping[str, str]) -> Auditor:
+        name = arguments.get("id", "") if request.path.startswith(PEOPLE) else ""
+        subject = Subject(request.path, name, Names(self.settings, user).read(name) or name)
+        return Auditor(self.audit, Actor(user, self.visits.client(request).address), subject)
 
     # -- actions -------------------------------------------------------------------------------------------
 
@@ -143,7 +146,7 @@ class Routes:
             async with asyncio.timeout(_ACTION_S):
                 if not action.changes:
                     return await action.run(context, form)
-                auditor = self._auditor(request, user)
+                auditor = self._auditor(request, user, request.match_info)
                 async with auditor.change(action.name, action.noted(form), now_ms=self.visits.now_ms):
                     return await action.run(context, form)
         except (UserError, Conflict, NotFound) as error:

@@ -37,6 +37,8 @@ _SILENT: Final = logging.getLogger(f"{__name__}.protocol")
 _SILENT.setLevel(logging.CRITICAL + 1)
 _SHUTDOWN_S: Final = 5.0
 _EXPORT_S: Final = 1.0
+#: How long the first answer waits for the topics to be read; later, pages say why they are not.
+_FIRST_READ_S: Final = 5.0
 _MAX_HEADERS: Final = 100
 
 
@@ -46,6 +48,9 @@ class ReadModel(Protocol):
     @property
     def reason(self) -> str | None:
         """The reason why it is not current, or None."""
+
+    async def read(self) -> None:
+        """Return once all is read for the first time."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep it current until ``stop``."""
@@ -110,8 +115,10 @@ class ConsoleService:
         settings, server = self._settings.console, cast(Server, runner.server)
         loop = asyncio.get_running_loop()
         accept = self._connections.accepting(server)
-        listening = await loop.create_server(accept, settings.host, settings.port, backlog=1024)
-        work = (self._board.run(stop), stop.wait(), self._export(server))
+        listening = await loop.create_server(
+            accept, settings.host, settings.port, backlog=1024, start_serving=False
+        )
+        work = (self._board.run(stop), stop.wait(), self._serve(listening, server))
         tasks = [asyncio.ensure_future(each) for each in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -121,11 +128,15 @@ class ConsoleService:
             listening.close()
             await cancel_all(tasks)
 
-    async def _export(self, server: Server) -> None:
+    async def _serve(self, listening: asyncio.Server, server: Server) -> None:
+        """Accept connections once pages have something to show."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_READ_S):
+                await self._board.read()
+        await listening.start_serving()
         while True:
             self._metrics.connections.set(len(server.connections))
-            with suppress(TimeoutError):
-                await asyncio.sleep(_EXPORT_S)
+            await asyncio.sleep(_EXPORT_S)
 
 
 def open_oidc(guard: Guard) -> Oidc | None:

@@ -16,7 +16,7 @@ from segops.console.access.attempts import keys_of
 from segops.console.access.guard import SESSION, VISITOR, Denied, Guard
 from segops.console.access.oidc import ATTEMPT_S, CALLBACK, IssuerFailed, Oidc
 from segops.console.answers import Answers, json_response, local_path, see_other, wants_json
-from segops.console.audit import Actor, AuditLog, Auditor
+from segops.console.audit import Actor, AuditLog, Auditor, Subject
 from segops.console.forms import posted
 from segops.console.metrics import ConsoleMetrics
 from segops.console.page import NotAudited, Role, User
@@ -152,7 +152,7 @@ class SignIn:
 
     async def _note(self, request: Request, user: User, name: str) -> None:
         """Write a sign-in to the audit; without Kafka people sign in, too, to see what is wrong with it."""
-        auditor = Auditor(self.audit, Actor(user, self.visits.client(request).address), request.path)
+        auditor = Auditor(self.audit, Actor(user, self.visits.client(request).address), Subject(request.path))
         try:
             async with asyncio.timeout(_AUDIT_S):
                 await auditor.note(name, now_ms=self.visits.now_ms())

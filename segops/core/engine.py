@@ -27,6 +27,7 @@ from segops.core.memberships import record_change
 from segops.core.merge import forget_messages, merge, note_of
 from segops.core.names import names_known, note_names
 from segops.core.profile import Member, Profile
+from segops.core.rescoring import SCORE, give_reason
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.skips import skipped, skipped_traits
@@ -86,7 +87,10 @@ class Engine:
         evaluation = Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.convert_features(profile)
         self._close_removed(evaluation)
+        rescored = self._rescored_for(profile)
         self._evaluate(evaluation, self._changed_for(profile, evaluation.now_ms))
+        if rescored:
+            give_reason(profile, (evaluation.result.changes, evaluation.result.values), rescored, SCORE)
         profile.evaluated_by = self.version
         _set_due(profile)
         return evaluation.result
@@ -99,6 +103,12 @@ class Engine:
         due = {key for key, at in profile.flips.items() if at <= now_ms}
         index_of = self.segments.index_of
         return sorted(index_of[key] for key in changed | due if key in index_of)
+
+    def _rescored_for(self, profile: Profile) -> frozenset[str]:
+        """Return the keys of which only the models of scores changed since the profile's last evaluation."""
+        version = profile.evaluated_by
+        changed = self.segments.changed_since.get(version, frozenset())
+        return changed - self.segments.edited_since.get(version, changed)
 
     def on_merge(self, profile: Profile, sources: Sequence[Profile], *, clock_ms: int) -> StepResult:
         """Merge sources into a profile, and evaluate it by all segments at once.

@@ -154,6 +154,8 @@ class Indicator(msgspec.Struct, frozen=True):
         series = self.reading.series(profile, now_ms)
         if self.reading.ages:
             series = aging(series, lambda since_ms, at: self._next_age(since_ms, known, at))
+        if self.reading.moving is not None:
+            series = aging(series, lambda read, at: self._next_crossing(read, known, at))
         for steps, (at, read) in enumerate(series):
             yield at, self._published(read, at)
             if steps > MAX_STEPS and at - now_ms > LOOK_AHEAD_MS:
@@ -167,6 +169,13 @@ class Indicator(msgspec.Struct, frozen=True):
         days = (ceil(published + step), floor(published - step) + 1)
         edges = (since_ms + number * _DAY_MS for number in days)
         return min((edge for edge in edges if now_ms < edge <= _LATEST_MS), default=None)
+
+    def _next_crossing(self, read: Any, known: Any, now_ms: int) -> int | None:
+        """Return when a moving score next begins or ceases to differ from the published number."""
+        if kind(known) != "number":
+            return None
+        published, step = Fraction(exact(known)), self.change_by or Fraction(0)
+        return self.reading.next_crossing(read, {published - step, published + step}, now_ms)
 
 
 def compile_indicator(key: str, version: int, node: PublishedFigure) -> Indicator:

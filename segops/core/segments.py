@@ -17,16 +17,12 @@ from segops.core.indicators import Indicator, compile_indicator
 from segops.core.lookups import Column
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
+from segops.core.rescoring import accumulated, edited_keys
 from segops.core.rules.alerts import Alert
 from segops.core.rules.blocks import unfitted_scores
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule
 from segops.core.rules.figures import PublishedFigure
-from segops.core.rules.model import (
-    InSegment,
-    Node,
-    children,
-    identity,
-)
+from segops.core.rules.model import InSegment, Node, children, identity
 from segops.core.rules.policy import Policy
 from segops.core.skips import trait_readings
 from segops.core.static_lists import versions_read
@@ -34,7 +30,6 @@ from segops.core.windows import reaches
 
 #: The longest chain of segments in which each refers to the next.
 MAX_REFERENCES = 100
-_REMEMBERED_SETS = 15
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -62,6 +57,8 @@ class Definition(msgspec.Struct, frozen=True):
     lists: Any = None
     #: Those of the file's declared ``scores`` that the rule reads, as written.
     scores: Any = None
+    #: The models that the rule reads, in their file form by name.
+    models: Any = None
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
@@ -172,6 +169,8 @@ class SegmentSet:
         self.units: tuple[Segment | Indicator, ...] = (*self.segments, *self.indicators)
         self.version = _version(self.all_definitions, self._identities)
         self.changed_since = {} if former is None else _changed_since(self, former)
+        #: Of these, the keys whose meaning differs by more than the models of scores.
+        self.edited_since = {} if former is None else _edited_since(self, former)
         self.by_key = {segment.key: segment for segment in self.segments}
         #: The position of each segment and indicator in the order of evaluation.
         self.index_of = {each.key: each.index for each in self.units}
@@ -290,8 +289,13 @@ def _changed_since(segments: SegmentSet, former: SegmentSet) -> dict[str, frozen
     """Map the versions of the latest former sets to the keys of the segments recompiled since."""
     rules = {each.key: each.rule for each in former.units}
     changed = frozenset(each.key for each in segments.units if each.rule is not rules.get(each.key))
-    earlier = dict(list(former.changed_since.items())[-_REMEMBERED_SETS:])
-    return {version: keys | changed for version, keys in earlier.items()} | {former.version: changed}
+    return accumulated(former.changed_since, former.version, changed)
+
+
+def _edited_since(segments: SegmentSet, former: SegmentSet) -> dict[str, frozenset[str]]:
+    changed = segments.changed_since[former.version]
+    edited = edited_keys(changed, segments.all_definitions, former.all_definitions)
+    return accumulated(former.edited_since, former.version, edited)
 
 
 def _blank_members(segments: Iterable[Segment]) -> frozenset[int]:

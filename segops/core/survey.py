@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from msgspec import UnsetType
+
 from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
@@ -22,10 +24,14 @@ from segops.core.rules.figures import (
     DigitFigure,
     DistanceFigure,
     Number,
+    PercentileFigure,
+    ScoreFigure,
     TierFigure,
     TraitFigure,
     leaf_figures,
 )
+from segops.core.scoring.order_scores import OrderScore
+from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
 from segops.core.unknown_keys import UnknownKeys
@@ -223,20 +229,44 @@ def _of_trait(node: model.Trait | model.HasBeen) -> _Read:
     return _Read(traits=(node.path,), numbers=(node.path,) if expected_kinds(node.test) == _NUMBER else ())
 
 
+def _of_grid(rfm: Rfm) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    names, where = rfm.selection
+    yield from _selected(names, where)
+    if not isinstance(rfm.actions, UnsetType) and rfm.actions.amount is not None:
+        yield names, Reading(rfm.actions.amount, adds=True)
+
+
 def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield from _of_selection(node.select)
     if node.path is not None:
         yield node.select.names, Reading(node.path, expected_kinds(node.test))
 
 
-def _of_figures(node: model.Compare | model.Ratio | model.PublishedFigure) -> _Read:
+def _with_inputs(figures: Iterable[object]) -> Iterator[object]:
+    """Yield figures; of the score of a model, the figures that it is computed from."""
+    for each_figure in figures:
+        figure = each_figure.score if isinstance(each_figure, PercentileFigure) else each_figure
+        scored = figure.model if isinstance(figure, (ScoreFigure, model.ScoreNode)) else None
+        formula = None if scored is None else scored.formula
+        if isinstance(formula, OrderScore):
+            yield formula
+        elif formula is not None:
+            for each in formula.inputs:
+                yield from list(leaf_figures(each.figure)) or [each.figure]
+        else:
+            yield figure
+
+
+def _of_figures(
+    node: model.Compare | model.Ratio | model.PublishedFigure | model.ScoreNode,
+) -> _Read:
     """Gather what figures read; a figure that is divided, or compared with a number, must be a number."""
-    figures = list(leaf_figures(node))
+    figures = list(_with_inputs([node] if isinstance(node, model.ScoreNode) else leaf_figures(node)))
     number = isinstance(node, model.Ratio) or (
         isinstance(node, model.Compare) and isinstance(node.right, Number)
     )
     events, traits = [], []
-    for figure in leaf_figures(node):
+    for figure in figures:
         match figure:
             case CountFigure(select=select) | DaysFigure(select=select):
                 events += list(_of_selection(select))
@@ -245,6 +275,8 @@ def _of_figures(node: model.Compare | model.Ratio | model.PublishedFigure) -> _R
             case TraitFigure(path=path):
                 traits.append(path)
             case DigitFigure() | TierFigure():
+                events += _of_grid(figure.rfm)
+            case OrderScore():
                 events.append(((ORDER_NAME,), None))
     located = any(isinstance(figure, DistanceFigure) for figure in figures)
     return _Read(events, tuple(traits), located)
@@ -260,7 +292,7 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     model.Occurrence: lambda node: _Read(_of_selection(node.select)),
     model.Aggregate: lambda node: _Read(_of_aggregate(node)),
     model.SequenceNode: lambda node: _Read(_of_sequence(node)),
-    model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
+    model.RfmNode: lambda node: _Read(_of_grid(node.rfm)),
     **dict.fromkeys((model.Trait, model.HasBeen), lambda node: _of_trait(node)),
     model.Changed: lambda node: _Read(traits=(node.path,)),
     **dict.fromkeys((model.Near, model.Located, model.Visited), _of_location),
@@ -271,6 +303,6 @@ _READ: dict[type, Callable[[Any], _Read]] = {
         lambda node: _Read(_of_selection(node.select)),
     ),
     model.SessionFigure: lambda node: _Read(_of_session(node)),
-    **dict.fromkeys((model.Compare, model.Ratio, model.PublishedFigure), _of_figures),
+    **dict.fromkeys((model.Compare, model.Ratio, model.PublishedFigure, model.ScoreNode), _of_figures),
     model.Frozen: lambda node: _READ[type(node.of)](node.of),
 }

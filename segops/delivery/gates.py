@@ -11,6 +11,8 @@ from segops.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+#: The page of a process that says which destinations take nothing, and why.
+CLOSED: Final = "/closed"
 _FIRST_S: Final = 0.5
 _LONGEST_S: Final = 60.0
 #: How long a destination that a person has to mend is left alone.

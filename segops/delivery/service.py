@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -57,9 +57,13 @@ class DeliveryService:
     @property
     def waits_for(self) -> str | None:
         """The reason why nothing is delivered at present, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return None if self._tasks is not None and self._tasks.running() else "no partition is assigned"
+        assigned = self._tasks is not None and self._tasks.running()
+        return self._sessions.waits_for or (None if assigned else "no partition is assigned")
+
+    @property
+    def closed(self) -> Mapping[str, str]:
+        """The destinations that take nothing at present -> why."""
+        return {name: each.reason for name, each in self._gates.items() if each.reason is not None}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until ``stop``. After an outage of Kafka begin again from the topics. Raises all else."""

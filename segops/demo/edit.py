@@ -18,10 +18,11 @@ from segops.core.segments import Definition, edited
 from segops.core.values import format_instant
 from segops.demo.commands import Commands
 from segops.demo.dashboard import DashboardState
-from segops.demo.environment import HALF_WAY, Environment
+from segops.demo.environment import Environment
 from segops.operations.rollout import wait_until_in_force
 from segops.operations.scans import scan
 from segops.processes import pages
+from segops.schemas.model_files import load_models
 from segops.schemas.scans import OverlapRequest
 from segops.schemas.segments import load_drafts
 
@@ -57,7 +58,8 @@ class Edit:
         self._left = 0
         self._report_at = 0.0
         former = {each.key: each for each in environment.definitions}
-        after = edited(former.values(), load_drafts([HALF_WAY]).definitions)
+        models = load_models([environment.model_file] if environment.predicts else [])
+        after = edited(former.values(), load_drafts(environment.later_folders, models).definitions)
         changed = [each for each in after if former.get(each.key) is not each]
         self._edited: list[Definition] = sorted(changed, key=lambda each: each.key)
         self._new = {each.key for each in after} - former.keys()
@@ -72,7 +74,10 @@ class Edit:
         for each in self._edited:
             kind = "new" if each.key in self._new else "edited"
             self._say(f"  {each.name} ({each.key}, {kind}): {each.description}")
-        shutil.copytree(HALF_WAY, self._environment.segments_folder, dirs_exist_ok=True)
+        for folder in self._environment.later_folders:
+            shutil.copytree(folder, self._environment.segments_folder, dirs_exist_ok=True)
+        if self._environment.predicts:
+            await self._run("models", "publish", self._environment.model_file.name, "--yes")
         planned = await self._run("plan", "segments/")
         suggested = _SUGGESTION.search(planned)
         if suggested is None:

@@ -20,6 +20,8 @@ from segops.schemas.segments import load, load_drafts
 #: The example segments, and the files that take their places, or are new, half-way.
 SEGMENTS = Path(__file__).with_name("segments")
 HALF_WAY = Path(__file__).with_name("half-way")
+#: Segments that are new half-way, too, and read scores of the model of buying.
+PREDICTED = Path(__file__).with_name("predicted")
 #: An audience of one of them, and its key.
 _AUDIENCES = Path(__file__).with_name("audiences") / "vip-offer.yaml"
 AUDIENCE = "vip-offer"
@@ -46,6 +48,8 @@ class Environment:
     audience: Audience
     #: Of the webhook, of Klaviyo's stand-in, and of the pages of the process that delivers.
     delivery_ports: tuple[int, int, int]
+    #: Whether a model is fitted, and ``PREDICTED`` published.
+    predicts: bool
 
     @property
     def all_definitions(self) -> list[Definition]:
@@ -64,6 +68,21 @@ class Environment:
         return self.folder / "audiences.yaml"
 
     @property
+    def orders_file(self) -> Path:
+        """All orders, as a table."""
+        return self.folder / "orders.csv"
+
+    @property
+    def model_file(self) -> Path:
+        """The model of buying that is fitted on the orders of the first half."""
+        return self.folder / "buying.json"
+
+    @property
+    def later_folders(self) -> list[Path]:
+        """The folders of what is published half-way."""
+        return [HALF_WAY, PREDICTED] if self.predicts else [HALF_WAY]
+
+    @property
     def segments_folder(self) -> Path:
         """The folder of segment files, as its user edits it."""
         return self.folder / "segments"
@@ -80,7 +99,13 @@ class Environment:
 
 
 def make_environment(
-    options: Options, folder: Path, broker: LocalBroker, *, people: int, ports: Sequence[int]
+    options: Options,
+    folder: Path,
+    broker: LocalBroker,
+    *,
+    people: int,
+    ports: Sequence[int],
+    predicts: bool,
 ) -> Environment:
     """Return the settings for this broker; on a user's own broker, with uniquely named topics.
 
@@ -94,7 +119,8 @@ def make_environment(
     (audience,) = load_drafts([file]).audiences
     hook, klaviyo, pages = delivery
     settings, variables = config.load(**overrides), {**config.as_variables(overrides), **SECRETS}
-    return Environment(folder, settings, variables, load([SEGMENTS]), audience, (hook, klaviyo, pages))
+    definitions, delivery_ports = load([SEGMENTS]), (hook, klaviyo, pages)
+    return Environment(folder, settings, variables, definitions, audience, delivery_ports, predicts)
 
 
 def _overrides(

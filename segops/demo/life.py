@@ -14,14 +14,15 @@ from segops.demo.history import OrderHistory
 from segops.demo.input_events import InputEvent
 from segops.operations.produce import Loader
 
-#: As many events as people can follow, for figures that move from one second to the next.
-_PER_S: Final = 50
+#: As many events as people can follow, for figures that move from one second to the next; few enough for a
+#: plan of an audience to hold until a person has approved it.
+_PER_S: Final = 10
 _SLICES_PER_S: Final = 2
 _encode = msgspec.json.Encoder().encode
 
 
 async def go_on(loader: Loader, history: OrderHistory) -> None:
-    """Send the history again and again, 50 events a second, and let time pass with it, until cancelled."""
+    """Send the history again and again, 10 events a second, and let time pass with it, until cancelled."""
     size = _PER_S // _SLICES_PER_S
     for events in _slices(repeated(history), size):
         await loader.send_keyed((event.profile.encode(), event.line) for event in events)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,10 @@ from segops.brokers.folder import lock_folder
 from segops.brokers.network import reserve_ports
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
-from segops.demo.environment import HALF_WAY, SEGMENTS, WRITE_KEY, Environment, make_environment
+from segops.demo.environment import SEGMENTS, WRITE_KEY, Environment, make_environment
 from segops.demo.history import OrderHistory, read_history
 from segops.demo.options import Options
+from segops.demo.prediction import can_fit, fit_model
 from segops.demo.report import how_to_look, summary
 from segops.demo.run import Processes, Run, RunResult
 from segops.demo.screen import screen
@@ -49,6 +51,8 @@ _PARTS: Final = (
     "replay.log",
     "commands.log",
     "audiences.yaml",
+    "orders.csv",
+    "buying.json",
     "destinations.yaml",
     "activate",
     "activate.log",
@@ -67,7 +71,8 @@ def run(options: Options, console: Console) -> int:
         console.print(_welcome(history), soft_wrap=True, highlight=False)
         broker = stack.enter_context(_broker(options, folder))
         console.print(f"broker: {broker.name} at {broker.bootstrap_servers}", soft_wrap=True, highlight=False)
-        environment, processes, shown = _set_up(options, history, folder, broker, stack)
+        say = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+        environment, processes, shown = _set_up(options, history, folder, broker, stack, say=say)
         if shown is not None:
             console.print(f"console: {shown}", soft_wrap=True, highlight=False)
         result = _run(environment, history, processes, options, console)
@@ -111,16 +116,29 @@ def _broker(options: Options, folder: Path) -> LocalBroker:
 
 
 def _set_up(
-    options: Options, history: OrderHistory, folder: Path, broker: LocalBroker, stack: ExitStack
+    options: Options,
+    history: OrderHistory,
+    folder: Path,
+    broker: LocalBroker,
+    stack: ExitStack,
+    *,
+    say: Callable[[str], None],
 ) -> tuple[Environment, Processes, str | None]:
-    """Start everything; return the address of the console, too, if it runs."""
+    """Start everything; return the address of the console, too, if it runs. ``say`` prints a line."""
     console_ports = stack.enter_context(reserve_ports(2))
     ports = stack.enter_context(reserve_ports(options.processes))
     events_port, pages_port = stack.enter_context(reserve_ports(2))
     delivery_ports = stack.enter_context(reserve_ports(3))
     environment = make_environment(
-        options, folder, broker, people=history.people, ports=[ports[0], *delivery_ports]
+        options,
+        folder,
+        broker,
+        people=history.people,
+        ports=[ports[0], *delivery_ports],
+        predicts=can_fit(history),
     )
+    if environment.predicts:
+        fit_model(environment, history, say)
     _write(environment.events_file, history)
     shutil.copytree(SEGMENTS, environment.segments_folder)
     asyncio.run(_prepare(environment, options.processes))
@@ -171,7 +189,9 @@ def _collector(environment: Environment, port: int, web_port: int) -> Child:
 
 def _console(environment: Environment, ports: Sequence[int]) -> Child:
     port, web_port = map(str, ports)
+    delivery_port = str(environment.delivery_ports[-1])
     variables = {**environment.variables, "SEGOPS_CONSOLE_HOST": "127.0.0.1"}
+    variables["SEGOPS_ACTIVATE_WEB_PORT"] = delivery_port
     log = environment.folder / "console.log"
     return Child("console", "--port", port, "--web-port", web_port, environment=variables, log=log)
 
@@ -188,7 +208,8 @@ def _oracle(environment: Environment, history: OrderHistory) -> Child:
         ("--segments", SEGMENTS),
         ("--segments", environment.audiences_file),
         ("--events", environment.events_file),
-        ("--apply", HALF_WAY),
+        *(("--apply", folder) for folder in environment.later_folders),
+        *([("--models", environment.model_file)] if environment.predicts else []),
         ("--at", format_instant(history.half_ms)),
         ("--until", format_instant(history.final_ms)),
     )

@@ -95,7 +95,7 @@ def how_to_look(environment: Environment, processes: Processes) -> str:
     exports = " ".join(f"{name}={environment.variables[name]}" for name in variables)
     pages = ", ".join(f"http://127.0.0.1:{port}/metrics" for port in processes.ports)
     return f"""
-Everything is still running, and the history goes on, again, some 50 events a second. In another terminal:
+Everything is still running, and the history goes on, again, some 10 events a second. In another terminal:
   export {exports}
   segops watch --once            the sizes of all segments
   segops segments                their versions, states and trends

@@ -10,7 +10,7 @@ import msgspec
 from segops.core.errors import UserError
 from segops.fitting import likelihoods
 from segops.fitting.histories import Customer, distinct
-from segops.fitting.maximum import Likelihood, maximum
+from segops.fitting.maximum import Likelihood, NoFit, maximum
 
 #: Below these, a model of buying is marked as fitted on too little.
 MIN_CUSTOMERS: Final = 500
@@ -112,3 +112,18 @@ def too_little(customers: int, days: float) -> list[str]:
     if days < MIN_DAYS:
         found.append(f"{days:,.0f} days of orders, at least {MIN_DAYS:,.0f} are needed")
     return found
+
+
+def fit_gaps(found: Sequence[Customer]) -> list[Parameter]:
+    """Return how far apart the orders of a customer are: ``shape``, and ``scale`` in the unit of the times.
+
+    It is empty where the data has no mean gap: without a maximum, and with a shape of 1 or less.
+    """
+    if not any(each.history.repeats for each in found):
+        return []
+    try:
+        best = maximum(likelihoods.gaps(distinct(found)), ((2.0, 30.0), (1.2, 100.0), (5.0, 10.0)))
+    except NoFit:
+        return []
+    errors = (error if error == error else None for error in best.errors)
+    return list(map(Parameter, ("shape", "scale"), best.parameters, errors)) if best.parameters[0] > 1 else []

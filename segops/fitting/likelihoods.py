@@ -36,6 +36,23 @@ def buying(found: Distinct, *, modified: bool) -> Likelihood:
     return log_likelihood
 
 
+def gaps(found: Distinct) -> Likelihood:
+    """Return the log-likelihood of (shape, scale) of the rate of orders of those who ordered again.
+
+    Each customer's gaps between orders are exponential, and their rates are gamma distributed. The time since
+    the latest order is left out: it says as much of who is no customer any more.
+    """
+    x, last = numpy.array(found.repeats, float), numpy.array(found.last, float)
+    customers = numpy.array(found.customers, float) * (x > 0)
+
+    def log_likelihood(parameters: Any) -> Any:
+        shape, scale = parameters
+        each = loggamma(shape + x) - loggamma(shape) + shape * numpy.log(scale)
+        return (customers * (each - (shape + x) * numpy.log(scale + last))).sum()
+
+    return log_likelihood
+
+
 def _log1p_exp(odds: Any, where: Any) -> Any:
     """Return log(1 + exp(odds)) where ``where``, else 0; analytic, without overflow."""
     high = numpy.real(odds) > 0

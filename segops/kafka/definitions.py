@@ -20,10 +20,11 @@ from segops.config import Settings
 from segops.core.rules.model import ListInForce
 from segops.core.segments import Definition, references
 from segops.kafka import reading
-from segops.kafka.topics import single_partition
+from segops.kafka.topics import existing, require_single, single_partition
 from segops.schemas.owner import OWNER_KEY
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, decode_planned
 from segops.schemas.published_lookups import COLUMN_KEY, ColumnLog
+from segops.schemas.published_models import ModelLog
 from segops.schemas.segment_input import MAX_VERSION
 from segops.schemas.segments import definition_from_record
 from segops.schemas.static_lists import LIST_PREFIX, PublishedList, bound, decode_list
@@ -60,6 +61,8 @@ class DefinitionLog:
         self.lookups = ColumnLog()
         #: The static lists, removed ones included, by key.
         self.lists: dict[str, PublishedList] = {}
+        #: The library of models; None for a reader that follows the definitions alone.
+        self.models: ModelLog | None = None
         self._on_bad = on_bad
 
     def definitions(self) -> list[Definition]:
@@ -90,6 +93,7 @@ class DefinitionLog:
         """Return this log with further records, without a plan."""
         found = DefinitionLog(lambda _: None)
         found.live, found.retired, found.lists = dict(self.live), dict(self.retired), self.lists
+        found.models = self.models
         for key, record in records.items():
             found.apply(key, record)
         return found
@@ -115,6 +119,15 @@ class DefinitionLog:
     def apply_all(self, records: Iterable[Any]) -> bool:
         """Apply records; return whether they may have changed the active definitions."""
         return any([self.apply(each.key, each.value, offset=each.offset) for each in records])
+
+    def apply_models(self, records: Iterable[Any]) -> None:
+        """Apply records of the topic of models."""
+        self.models = ModelLog()
+        for each in records:
+            try:
+                self.models.apply(each.key or b"", each.value)
+            except ValueError as error:
+                self._on_bad(f"skipping model record {each.offset} (key {each.key!r}): {error}")
 
     def _apply_list(self, key: bytes, value: bytes | None) -> bool:
         name = key.removeprefix(LIST_PREFIX).decode()
@@ -197,9 +210,19 @@ async def follow(
 
 
 async def read(settings: Settings, *, on_bad: Callable[[str], None] = logger.error) -> DefinitionLog:
-    """Read the whole topic, including retired segments. Raises like :func:`follow`."""
-    log = DefinitionLog(on_bad)
-    log.apply_all(await reading.read_all(settings.kafka, await require_topic(settings)))
+    """Read the whole topic, including retired segments, and the library of models beside it.
+
+    A missing topic of models is an empty library: it may not be created yet after an upgrade. Raises like
+    :func:`follow`.
+    """
+    log, topics = DefinitionLog(on_bad), settings.topics
+    counts = await existing(settings.kafka)
+    parts = [require_single(topics.segments, counts)]
+    if topics.models in counts:
+        parts.append(require_single(topics.models, counts))
+    records = await reading.read_all(settings.kafka, *parts)
+    log.apply_all(each for each in records if each.topic == topics.segments)
+    log.apply_models(each for each in records if each.topic == topics.models)
     return log
 
 

@@ -49,9 +49,9 @@ async def follow(
                 yield
 
 
-async def read_all(kafka: KafkaSettings, partition: TopicPartition) -> list[Any]:
-    """Return the records that a partition has now. Raises Unreachable."""
+async def read_all(kafka: KafkaSettings, *partitions: TopicPartition) -> list[Any]:
+    """Return the records that partitions have now, those of each in order. Raises Unreachable."""
     async with running_consumer(kafka) as consumer:
-        consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
-        return [record async for record in read_to_end(consumer, [partition])]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        return [record async for record in read_to_end(consumer, partitions)]

@@ -14,10 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """Begins a session after the other, and waits out the outages of Kafka between them.
-
-    ``reason``: why none runs at present, or None.
-    """
+    """Begins a session after the other, and waits out the outages of Kafka between them."""
 
     def __init__(self) -> None:
         self._outage = Outage()
@@ -25,9 +22,10 @@ class Sessions:
         self._connected = False
 
     @property
-    def reason(self) -> str | None:
-        """The reason of the present outage."""
-        return self._outage.reason
+    def waits_for(self) -> str | None:
+        """The present outage, in words, or None."""
+        reason = self._outage.reason
+        return None if reason is None else f"waiting for Kafka: {reason}"
 
     def connected(self) -> None:
         """Note that the session has connected: from now on no error counts as a wrong setting."""

@@ -99,6 +99,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.profile_events, history, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.plans, _COMPACTED, "plans, and how they ended", 1),
+        spec(topics.models, _COMPACTED, "versions of scoring models", 1),
         spec(topics.audiences, _COMPACTED, "audiences and their states", 1),
         spec(topics.audit, _KEPT, "what was done to audiences", 1),
         spec(topics.access_audit, audit, "what people did and read in the console", 1),
@@ -185,22 +186,37 @@ async def describe(settings: Settings) -> list[TopicState]:
     ]
 
 
-async def partition_counts(kafka: KafkaSettings, names: Sequence[str]) -> dict[str, int]:
-    """Return the number of partitions of each topic. Raises UserError naming the missing ones."""
+async def partition_counts(
+    kafka: KafkaSettings, names: Sequence[str], *, optional: Sequence[str] = ()
+) -> dict[str, int]:
+    """Return the number of partitions of each topic, without those of the ``optional`` ones that are missing.
+
+    Raises UserError naming the other missing ones.
+    """
     counts = await existing(kafka)
+    wanted = [name for name in names if name not in optional or counts.get(name)]
+    _check_existing(wanted, counts)
+    return {name: counts[name] for name in wanted}
+
+
+def _check_existing(names: Sequence[str], counts: Mapping[str, int]) -> None:
     missing = [name for name in names if not counts.get(name)]
     if missing:
         raise UserError(
             f"missing topics: {', '.join(missing)} (`segops topics create` creates those of the application)"
         )
-    return {name: counts[name] for name in names}
 
 
 async def single_partition(kafka: KafkaSettings, name: str) -> TopicPartition:
     """Return the one partition of a topic. Raises UserError if it is missing or has more."""
-    (count,) = (await partition_counts(kafka, [name])).values()
-    if count != 1:
-        raise UserError(f"the topic {name} has {count} partitions, expected 1")
+    return require_single(name, await existing(kafka))
+
+
+def require_single(name: str, counts: Mapping[str, int]) -> TopicPartition:
+    """Return the one partition of a topic, given the partitions of all topics. Raises like the former."""
+    _check_existing([name], counts)
+    if counts[name] != 1:
+        raise UserError(f"the topic {name} has {counts[name]} partitions, expected 1")
     return TopicPartition(name, 0)
 
 

@@ -13,6 +13,7 @@ from segops.core.segments import Definition, check_references, references
 from segops.kafka.definitions import DefinitionLog, left_out, read
 from segops.mcp.segments import explained
 from segops.mcp.tool import Answer, Form, Tool
+from segops.schemas.published_models import carried_models
 from segops.schemas.segment_reading import KEY_PATTERN, Reading
 
 _SOURCE: Final = "draft"
@@ -51,6 +52,7 @@ def _read(form: DraftForm, log: DefinitionLog) -> tuple[Definition | None, list[
     reading = Reading(_SOURCE, issues, warnings)
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
+    reading.use_models(None, carried_models(log.live.values()))
     reading.use_scores(form.scores)
     reading.use_indicators(form.indicators)
     found = reading.segment({"key": form.key, "when": form.rule}, "")

@@ -15,6 +15,7 @@ from segops.kafka.clients import running_consumer
 from segops.kafka.reading import read_to_end
 from segops.kafka.topics import single_partition
 from segops.schemas.access_audit import AccessEntry, decode_entry
+from segops.schemas.erasures import hashed
 
 #: Records that one question reads: those at the end of its time range.
 MOST: Final = 100_000
@@ -25,7 +26,8 @@ class AccessQuery:
     """Which entries to find; "" and None leave a field open.
 
     ``user`` and ``action`` are whole; an ``action`` that ends with a dot, ``segment.``, is all of its kind.
-    ``text`` is part of the object or the data. ``before``: an offset; only entries that began before it.
+    ``text`` is part of the object or the data, or an identifier of a person. ``before``: an offset; only
+    entries that began before it.
     """
 
     user: str = ""
@@ -43,7 +45,10 @@ class AccessQuery:
         prefix = self.action.endswith(".") and entry.action.startswith(self.action)
         if self.action and not prefix and self.action != entry.action:
             return False
-        return not self.text or self.text.lower() in _searched(entry)
+        if not self.text:
+            return True
+        searched = _searched(entry)
+        return self.text.lower() in searched or hashed(self.text) in searched
 
 
 def _searched(entry: AccessEntry) -> str:

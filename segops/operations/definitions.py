@@ -22,6 +22,7 @@ from segops.core.segments import Definition, SegmentSet, check_references, refer
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
 from segops.kafka.publication import Records, publisher
 from segops.operations.columns import column_records
+from segops.operations.completing import complete
 from segops.operations.plan_log import plan_records
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from segops.schemas.published_plans import PlanFigures
@@ -47,6 +48,8 @@ class DefinitionChange(msgspec.Struct, frozen=True):
     waits: bool = False
 
 
+#: The records of other topics that belong to an edit of the definitions that are published, by topic.
+Beside = Callable[[DefinitionLog], Mapping[str, Records]]
 #: The changes to publish, and the record of a plan to write with them, if any.
 _Decided = tuple[list[DefinitionChange], PlannedEdit | None]
 
@@ -59,13 +62,14 @@ def plan(
     A change of the rule's meaning increments the version; a change of only the name, the description, the
     alerts or ``expose`` is ``described``, with the same version. A paused segment stays paused. ``prune``
     retires all segments that are not in ``definitions``, ``retire`` the given keys; those of audiences stay.
-    A published segment with a broken reference is ``left out`` and blocks nothing.
+    A published segment with a broken reference is ``left out`` and blocks nothing. A rule that reads a score
+    gets the models in force that it does not carry.
 
     Raises DefinitionError for retired keys and for references that would be broken afterwards; UserError for
     a key to retire that is not published, is also in ``definitions``, belongs to an audience, or is referred
     to by another segment.
     """
-    listed = list(definitions)
+    listed = complete(definitions, log)
     new = {each.key: each for each in listed}
     reused = [each for each in listed if each.key in log.retired]
     if reused:
@@ -189,7 +193,8 @@ def _change(former: Definition | None, definition: Definition) -> DefinitionChan
 
 def _about(definition: Definition) -> object:
     """Return what a definition says beside its meaning."""
-    return definition.name, definition.description, definition.alerts, definition.expose
+    found = definition.name, definition.description, definition.alerts, definition.expose
+    return *found, definition.models  # another version of a model may have the same parameters
 
 
 def _record(definition: Definition, version: int, *, paused: bool = False) -> bytes:
@@ -258,7 +263,11 @@ async def retire(settings: Settings, keys: Collection[str]) -> list[DefinitionCh
 
 
 async def commit(
-    settings: Settings, decide: Callable[[DefinitionLog], _Decided], *, figures: PlanFigures | None = None
+    settings: Settings,
+    decide: Callable[[DefinitionLog], _Decided],
+    *,
+    figures: PlanFigures | None = None,
+    beside: Beside = lambda _: {},
 ) -> list[DefinitionChange]:
     """Publish, in one transaction, what ``decide`` derives from the current definitions.
 
@@ -270,8 +279,8 @@ async def commit(
     async with publisher(settings.kafka, settings.topics.segments) as publish_all:
         log = await read(settings)
         changes, planned = decide(log)
-        records, beside = await records_of(settings, log, changes, planned=planned, figures=figures)
-        await publish_all(records, beside)
+        records, plans = await records_of(settings, log, changes, planned=planned, figures=figures)
+        await publish_all(records, {**plans, **beside(log)})
     return changes
 
 

@@ -1,4 +1,4 @@
-"""The members of a segment now: as many as are wanted, the newest, and how many there are."""
+"""The current members of a segment: the newest ones, up to a limit, and the number of all."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ workers collect the history while the plan is open, and the scan waits for it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
@@ -24,9 +23,10 @@ from segops.kafka.coordinator import read_topics
 from segops.kafka.definitions import DefinitionLog, read
 from segops.operations import group
 from segops.operations.columns import publish_columns
-from segops.operations.definitions import DefinitionChange, commit, in_use, needing_history
+from segops.operations.definitions import Beside, DefinitionChange, commit, in_use, needing_history
+from segops.operations.plan_changes import change_of, planned_change, state_of
 from segops.operations.scans import Progress, scan
-from segops.schemas.planned import PlannedChange, PlannedEdit, encode_planned
+from segops.schemas.planned import PlannedEdit, encode_planned
 from segops.schemas.published_plans import PlanFigures, figures_of
 from segops.schemas.scan_views import FOLLOWS, Edited
 from segops.schemas.scans import MAX_REQUEST_BYTES, PlanRequest, ScanBehind, Scanned, ScanTimeout, Watch
@@ -128,7 +128,7 @@ async def _effect(settings: Settings, decide: Decide, wait: Wait, detail: Detail
         asked = scan(settings, question, wait_s=wait.seconds, progress=wait.progress)
         scanned = await (asked if draft is None else _while_open(settings, draft, asked))
     new = frozenset(after.keys() - before.keys())
-    return Effect(changes, _state_of(log), new, [*after.values()], scanned, draft)
+    return Effect(changes, state_of(log), new, [*after.values()], scanned, draft)
 
 
 async def _while_open(settings: Settings, draft: PlannedEdit, asked: Coroutine[Any, Any, Scanned]) -> Scanned:
@@ -153,7 +153,7 @@ def _draft_of(log: DefinitionLog, changes: Sequence[DefinitionChange]) -> Planne
     planned = log.planned
     if planned is None or not (planned.history and planned.is_open(wall_ms())):
         return None
-    same = planned.records == _records(changes) and planned.base == _state_of(log)
+    same = planned.records == _records(changes) and planned.base == state_of(log)
     return planned if same else None
 
 
@@ -185,12 +185,6 @@ def _question(
 
 def _changed(before: dict[str, Definition], after: dict[str, Definition]) -> list[Definition]:
     return [each for key, each in after.items() if key not in before or _differ(before[key], each)]
-
-
-def _state_of(log: DefinitionLog) -> str:
-    """Return a hash of all definitions and retired keys of a log."""
-    live = [(key, definition_to_record(each).decode()) for key, each in sorted(log.live.items())]
-    return hashlib.sha256(msgspec.json.encode((live, sorted(log.retired)))).hexdigest()
 
 
 def _differ(one: Definition, other: Definition) -> bool:
@@ -230,7 +224,7 @@ async def plan(
     history is recorded before its effect is known, so that the workers collect the history; if it is planned
     again, it goes on. Raises what ``effect_of`` and ``record`` raise, and UserError if it ends meanwhile.
     """
-    draft = await _draft(settings, decide)
+    draft = await begin(settings, decide)
     effect = await effect_of(settings, decide, wait, Detail(samples))
     if draft is None and not _records(effect.changes):
         return effect, None
@@ -251,8 +245,8 @@ async def _complete(settings: Settings, plan_id: str, figures: PlanFigures) -> N
     await commit(settings, decide, figures=figures)
 
 
-async def _draft(settings: Settings, decide: Decide) -> Recorded | None:
-    """Return the plan of an edit that needs history: the open one of this edit, or a new one."""
+async def begin(settings: Settings, decide: Decide) -> Recorded | None:
+    """Return the plan of an edit that needs history: the open one of this edit, or a new one; else None."""
     log = await read(settings)
     changes = decide(log)
     if (known := _draft_of(log, changes)) is not None:
@@ -263,7 +257,7 @@ async def _draft(settings: Settings, decide: Decide) -> Recorded | None:
         return None
     _question(before, after, _PLAIN, "")
     await require_worker(settings)
-    return await record(settings, changes, _state_of(log), history=True)
+    return await record(settings, changes, state_of(log), history=True)
 
 
 async def record(
@@ -279,7 +273,7 @@ async def record(
     ``figures``: None if they are not known yet. Raises UserError if others were published since, and for an
     edit that is too large.
     """
-    changes = tuple(map(_planned, edit))
+    changes = tuple(map(planned_change, edit))
     planned = PlannedEdit(uuid4().hex[:12], wall_ms(), base, changes, history=history)
     former: list[PlannedEdit] = []
 
@@ -328,38 +322,34 @@ def changes_of(log: DefinitionLog, plan_id: str) -> list[DefinitionChange]:
         raise UserError(f"the plan {plan_id} was {planned.state}")
     if wall_ms() >= planned.expires_ms:
         raise UserError(f"the plan {plan_id} expired at {format_instant(planned.expires_ms)}: plan again")
-    if planned.state == "superseded" or _state_of(log) != planned.base:
+    if planned.state == "superseded" or state_of(log) != planned.base:
         raise UserError(f"the plan {plan_id} is outdated: the definitions were changed since; plan again")
-    return [_change(each) for each in planned.changes]
-
-
-def _planned(change: DefinitionChange) -> PlannedChange:
-    raw = msgspec.Raw(change.record or b"null")
-    return PlannedChange(change.key, change.action, change.version, raw, change.reason, change.waits)
-
-
-def _change(planned: PlannedChange) -> DefinitionChange:
-    record = None if (value := bytes(planned.record)) == b"null" else value
-    action: Any = planned.action
-    return DefinitionChange(planned.key, action, planned.version, record, planned.reason, planned.waits)
+    return [change_of(each) for each in planned.changes]
 
 
 # -- publication within limits -----------------------------------------------------------------------------
 
 
 async def publish(
-    settings: Settings, decide: Decide, *, limits: Limits | None, wait: Wait, plan_id: str = ""
+    settings: Settings,
+    decide: Decide,
+    *,
+    limits: Limits | None,
+    wait: Wait,
+    plan_id: str = "",
+    beside: Beside = lambda _: {},
+    shown: Callable[[Effect], None] = lambda _: None,
 ) -> list[DefinitionChange]:
     """Publish an edit, or nothing if it would move more than the limits allow; return its changes.
 
-    The effect is computed just before. It is not if ``limits`` is None, or if there can be no members yet:
-    nothing is published, or no worker has ever committed a position. ``plan_id``: the plan that ends with
-    it. Raises TooMuch, UserError if other definitions are published meanwhile, and what ``effect_of`` and
-    ``commit`` raise.
+    The effect is computed just before, and given to ``shown``. It is not if ``limits`` is None, or if there
+    can be no members yet: nothing is published, or no worker has ever committed a position. ``plan_id``: the
+    plan that ends with it; ``beside``: what belongs to the edit on other topics. Raises TooMuch, UserError if
+    other definitions are published meanwhile, and what ``effect_of`` and ``commit`` raise.
     """
     base, has_history = None, False
-    if limits is not None and await _may_move(settings):
-        effect = await _checked(settings, decide, limits, wait)
+    if limits is not None and await may_move(settings):
+        effect = await _checked(settings, decide, limits, wait, shown)
         base, has_history = effect.base, effect.draft is not None
 
     def decided(log: DefinitionLog) -> tuple[list[DefinitionChange], PlannedEdit | None]:
@@ -369,17 +359,20 @@ async def publish(
         ends = log.planned is not None and log.planned.id == plan_id
         return changes, log.planned.ended("applied") if log.planned is not None and ends else None
 
-    published = await commit(settings, decided)
+    published = await commit(settings, decided, beside=beside)
     return [msgspec.structs.replace(each, waits=each.waits and not has_history) for each in published]
 
 
-async def _checked(settings: Settings, decide: Decide, limits: Limits, wait: Wait) -> Effect:
+async def _checked(
+    settings: Settings, decide: Decide, limits: Limits, wait: Wait, shown: Callable[[Effect], None]
+) -> Effect:
     """Return the effect of an edit. Raises TooMuch, and if it is unknown."""
     try:
         effect = await effect_of(settings, decide, wait)
     except (UnknownEffect, ScanTimeout, ScanBehind) as error:
         kind = UserError if isinstance(error, UserError) else SegopsError
         raise kind(f"nothing was published: {error}; --yes publishes without knowing the effect") from error
+    shown(effect)
     moved = beyond(effect.plan, limits, effect.new)
     if moved:
         raise TooMuch(moved, limits)
@@ -387,11 +380,11 @@ async def _checked(settings: Settings, decide: Decide, limits: Limits, wait: Wai
 
 
 def _check_base(log: DefinitionLog, base: str) -> None:
-    if _state_of(log) != base:
+    if state_of(log) != base:
         raise UserError("other definitions were published meanwhile; nothing was written. Retry.")
 
 
-async def _may_move(settings: Settings) -> bool:
+async def may_move(settings: Settings) -> bool:
     """Return whether there can be members: something is published, and a worker runs or has run."""
     if not (await read(settings)).live:
         return False

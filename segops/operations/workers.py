@@ -49,9 +49,15 @@ class Workers:
         """Return the newest entries of a profile's timeline. Raises as ``profile``."""
         return await self._ask(_Question(f"{path_of(identifier)}/timeline", query), RecentTimeline)
 
-    async def explanation(self, identifier: str, segments: str = "") -> Explanation:
-        """Return why a profile is in ``segments`` (keys separated by commas; "": those that it is in)."""
+    async def explanation(
+        self, identifier: str, segments: str = "", *, days: int | None = None
+    ) -> Explanation:
+        """Return why a profile is in ``segments`` (keys separated by commas; "": those that it is in).
+
+        ``days``: also the scores that segments read, with curves so far ahead.
+        """
         query = {"segments": segments} if segments else {}
+        query |= {} if days is None else {"scores": str(days)}
         return await self._ask(_Question(f"{path_of(identifier)}/explanation", query), Explanation)
 
     async def sandbox(self, identifier: str, form: SandboxForm) -> SandboxView:

@@ -52,9 +52,7 @@ class OutputService:
     @property
     def waits_for(self) -> str | None:
         """The reason why nothing is copied at present, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return self._waits_for
+        return self._sessions.waits_for or self._waits_for
 
     async def run(self, stop: asyncio.Event) -> None:
         """Copy until ``stop``. After an outage of Kafka go on from the committed offsets. Raises all else."""

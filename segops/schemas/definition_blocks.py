@@ -17,5 +17,6 @@ def written_blocks(definition: Definition) -> dict[str, Any]:
         "lookups": columns_form(definition.columns) if definition.columns else None,
         "lists": definition.lists,
         "scores": definition.scores,
+        "models": definition.models,
     }
     return {name: written for name, written in found.items() if written is not None}

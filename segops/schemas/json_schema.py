@@ -15,6 +15,7 @@ from segops.core.rules.parsing import (
     AGGREGATES,
     COUNT_OPERATORS,
     DIGITS,
+    GRID_PATTERN,
     HEADS,
     MAX_ALERTS,
     MAX_EDGES,
@@ -25,6 +26,7 @@ from segops.core.rules.parsing import (
     TIME_KEYS,
     windows_of,
 )
+from segops.core.scoring.rfm_presets import PRESETS, QUANTILES
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_audiences import audiences_block
@@ -217,11 +219,12 @@ def _rfm(head: str) -> Schema:
     digit: Schema = {"anyOf": [WHOLE, ref("count")]}
     digits = {
         "type": "object",
-        "properties": dict.fromkeys(DIGITS, digit),
+        "properties": {**dict.fromkeys(DIGITS, digit), "grid": STRING},
         "additionalProperties": False,
-        "minProperties": 1,
+        "anyOf": [{"required": [name]} for name in DIGITS],
     }
-    one = {"anyOf": [STRING, list_of(STRING), digits]}
+    tier = map_of((), grid=STRING, tier={"anyOf": [STRING, list_of(STRING)]})
+    one = {"anyOf": [STRING, list_of(STRING), digits, {**tier, "required": ["tier"]}]}
     sides = map_of(SIDES, **dict.fromkeys(SIDES, one))
     return map_of((head,), **{head: {"anyOf": [*one["anyOf"], sides]}})
 
@@ -230,6 +233,11 @@ def _score(head: str) -> Schema:
     figures = {head: SCORE, **dict.fromkeys(("is", *SIDES), ref("test"))}
     kinds = [{"required": [*SIDES], "not": {"required": ["is"]}}, _only_is()]
     return {**map_of((head,), **figures), "oneOf": kinds}
+
+
+def _percentile(head: str) -> Schema:
+    percent: Schema = {"anyOf": [WHOLE, ref("count")]}
+    return map_of((head, "is"), **{head: SCORE, "is": percent})
 
 
 def _only_is() -> Schema:
@@ -261,21 +269,26 @@ def _rfm_block() -> Schema:
     """Return the schema of an ``rfm`` block."""
 
     def edges(items: Schema) -> Schema:
-        return {**list_of(items), "maxItems": MAX_EDGES}
+        return {"anyOf": [{**list_of(items), "maxItems": MAX_EDGES}, {"enum": [*QUANTILES]}]}
 
     pair = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
-    cells = map_of(("recency", "frequency"), recency=pair, frequency=pair)
+    box = map_of(("recency", "frequency"), recency=pair, frequency=pair, monetary=pair)
+    cells = {"anyOf": [box, list_of(box)]}
+    keys = {
+        "preset": {"enum": [*PRESETS]},
+        "period": POSITIVE,
+        "currency": CURRENCY,
+        "recency": edges(POSITIVE),
+        "frequency": edges({"type": "integer", "minimum": 0}),
+        "monetary": edges({"type": "number"}),
+        "tiers": {"type": "object", "additionalProperties": cells, "minProperties": 1},
+    }
+    named = map_of(("of",), **keys, of=ref("names"), where=ref("where"), value=path_of("properties"))
     return {
-        "description": "Parameters of RFM; missing keys keep their defaults.",
-        **map_of(
-            (),
-            period=POSITIVE,
-            currency=CURRENCY,
-            recency=edges(POSITIVE),
-            frequency=edges({"type": "integer", "minimum": 0}),
-            monetary=edges({"type": "number"}),
-            tiers={"type": "object", "additionalProperties": cells, "minProperties": 1},
-        ),
+        "description": "Parameters of RFM; missing keys keep their defaults. Other keys name further grids.",
+        **map_of((), **keys),
+        "additionalProperties": False,
+        "patternProperties": {f"^(?!({'|'.join(keys)})$){GRID_PATTERN.strip('^')}": named},
         "minProperties": 1,
     }
 
@@ -339,6 +352,7 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
     ),
     "bucket": ("The customer falls into this share of all customers, in percent.", _bucket),
     "score": ("The named score satisfies `is`; or from `enter` until `exit`.", _score),
+    "score_percentile": ("The percentile of the score in the population satisfies `is`.", _percentile),
     "rfm": (
         "The RFM tier is one of these, or the digits satisfy predicates; or from `enter` until `exit`.",
         _rfm,

@@ -72,8 +72,11 @@ def _live_figure(head: str) -> Schema:
         "indicator": _INDICATOR,
         "trait": path_of("traits"),
         "score": SCORE,
+        "score_percentile": SCORE,
         "rfm": {"enum": [*DIGITS, TIER]},
     }
+    if head == "rfm":
+        return map_of((head,), **{head: values[head]}, grid=STRING)
     if head in values:
         return map_of((head,), **{head: values[head]})
     return map_of((head,), **selected, time_of_day=ref("time of day"))

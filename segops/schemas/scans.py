@@ -16,6 +16,7 @@ from segops.core.scans import (
     Forecast,
     Overlap,
     Plan,
+    Populations,
     Result,
 )
 from segops.core.segments import Definition
@@ -148,12 +149,23 @@ class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True, omi
         return _definitions(self.definitions)
 
 
+class PopulationRequest(msgspec.Struct, tag_field="kind", tag="population", frozen=True):
+    """A request for the populations of models, such as ``rfm``, that published rules read."""
+
+    models: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for no model, and for one that is named twice."""
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise ValueError("expected one or more different models")
+
+
 class Cancel(msgspec.Struct, tag_field="kind", tag="cancel", frozen=True):
     """A request to end the scan, or the watch, with the same id."""
 
 
 #: What a scan may be asked to compute.
-Question = ForecastRequest | OverlapRequest | EstimateRequest | PlanRequest
+Question = ForecastRequest | OverlapRequest | EstimateRequest | PlanRequest | PopulationRequest
 
 
 class ScanRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -242,6 +254,7 @@ _RESULTS: Final[dict[type, Any]] = {
     OverlapRequest: msgspec.json.Decoder(Overlap),
     EstimateRequest: msgspec.json.Decoder(Estimate),
     PlanRequest: msgspec.json.Decoder(Plan),
+    PopulationRequest: msgspec.json.Decoder(Populations),
 }
 
 

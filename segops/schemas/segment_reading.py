@@ -14,7 +14,7 @@ from segops.core.audiences.model import Audience
 from segops.core.errors import DefinitionError, Issue
 from segops.core.lookups import LookupTable, columns_of
 from segops.core.rules.analysis import lint, lint_rfm
-from segops.core.rules.blocks import names_of_areas, names_of_scores, reads_rfm
+from segops.core.rules.blocks import names_of_areas, names_of_models, names_of_scores, reads_rfm
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import KnownFor, ListInForce, Node
 from segops.core.rules.parsing import (
@@ -23,17 +23,21 @@ from segops.core.rules.parsing import (
     figure_form,
     read_alerts,
     read_areas,
+    read_grids,
     read_indicators,
     read_policy,
     read_rfm,
     read_rule,
     read_scores,
 )
+from segops.core.scoring.models import Model
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition
 from segops.schemas.indicators import definitions_of
 from segops.schemas.issues import form_issues
 from segops.schemas.lookups import Blocks, read_tables
+from segops.schemas.models import NO_MODELS, read_models
+from segops.schemas.models import written as written_model
 
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 #: Earlier versions accepted larger rules; published ones remain valid.
@@ -71,6 +75,8 @@ class Reading:
         self.warnings = warnings
         #: None if the block is invalid.
         self.rfm: Rfm | None = Rfm()
+        #: The named grids; None if one of them is invalid.
+        self.grids: Mapping[str, Rfm] | None = {}
         self.rfm_written: Any = None
         #: The areas of ``places``; None if the block is invalid.
         self.areas: Mapping[str, tuple[Area, ...]] | None = {}
@@ -87,6 +93,8 @@ class Reading:
         #: The names that ``scores`` declares; None if the block is invalid.
         self.scores: list[str] | None = []
         self.scores_written: Any = {}
+        #: The models in force, by name, that are bound to the rules.
+        self.models: Mapping[str, Model] = {}
         self.definitions: list[Definition] = []
         self.audiences: list[Audience] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
@@ -96,10 +104,15 @@ class Reading:
         """Parse the ``rfm`` block; the rules read afterwards use it."""
         if written is None:
             return
-        self.rfm_written, context = written, Context(self.source)
+        self.rfm_written, context = written, Context(self.source, published=not self.lints)
+        context.models = self.models
         self.rfm = self._attempt(partial(read_rfm, written, "rfm", context))
-        if self.rfm is not None:
-            self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
+        self.grids = self._attempt(partial(read_grids, written, "rfm", context))
+        self.warnings += context.warnings
+        grids = {"rfm": self.rfm, **{f"rfm.{name}": grid for name, grid in (self.grids or {}).items()}}
+        for path, grid in grids.items():
+            found = () if grid is None else lint_rfm(grid)
+            self.warnings += [Issue(self.source, f"{path}.tiers", reason) for reason in found]
 
     def use_areas(self, written: Any) -> None:
         """Parse the ``places`` block; the rules read afterwards use it."""
@@ -115,15 +128,22 @@ class Reading:
         """Parse the ``scores`` block; what is read afterwards may name its scores."""
         if written is not None:
             context = Context(self.source)
+            context.models = self.models
             self.scores = self._attempt(partial(read_scores, written, "scores", context))
             self.scores_written = {} if self.scores is None else written
             self.warnings += context.warnings
+
+    def use_models(self, written: Any, others: Mapping[str, Model] = NO_MODELS) -> None:
+        """Parse the block ``models`` of a record, before scores and indicators; ``others`` take its place."""
+        found = None if written is None else self._attempt(partial(read_models, written, self.source))
+        self.models = {**(found or {}), **others}
 
     def use_indicators(self, written: Any) -> None:
         """Parse the ``indicators`` block, after all others; the rules read afterwards use it."""
         if written is not None:
             context = Context(self.source, self.rfm, areas=self.areas)
-            context.lookups, context.scores = self.tables, self.scores
+            context.lookups, context.scores, context.models = self.tables, self.scores, self.models
+            context.grids = self.grids
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
             self.indicators_written = {} if self.indicators is None else written
 
@@ -159,8 +179,8 @@ class Reading:
             return None
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
-        context.indicators, context.lookups = self.indicators, self.tables
-        context.lists, context.scores = self.lists, self.scores
+        context.indicators, context.lookups, context.grids = self.indicators, self.tables, self.grids
+        context.lists, context.scores, context.models = self.lists, self.scores, self.models
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -193,6 +213,7 @@ class Reading:
             "areas": _chosen(self.areas_written, names_of_areas(node)),
             "columns": columns_of(node) if self.tables else (),
             "scores": _chosen(self.scores_written, names_of_scores(node)),
+            "models": _chosen(self.models, names_of_models(node), written_model),
         }
 
     def _attempt(self, read: Callable[[], _T]) -> _T | None:
@@ -204,7 +225,7 @@ class Reading:
             return None
 
     def _sound(self, node: Node, path: str) -> bool:
-        if not self.lints or (self.rfm is None and reads_rfm(node)):
+        if not self.lints or (None in (self.rfm, self.grids) and reads_rfm(node)):
             return True
         found = lint(node, path)
         self.issues += [Issue(self.source, *finding) for finding in found.never]

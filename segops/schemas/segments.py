@@ -19,12 +19,14 @@ from segops.core.lookups import LookupTable
 from segops.core.rules.parsing import (
     MAX_NODES,
 )
+from segops.core.scoring.models import Model
 from segops.core.segments import Definition, check_references
 from segops.schemas.audiences import read_audiences
 from segops.schemas.definition_blocks import written_blocks
 from segops.schemas.indicators import indicator_to_record
 from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.lookups import NO_TABLES, Blocks
+from segops.schemas.models import NO_MODELS
 from segops.schemas.published_lookups import published_tables
 from segops.schemas.segment_input import TOPIC, files_in, parse, paused_in, record_of, version_of
 from segops.schemas.segment_reading import Reading
@@ -32,7 +34,9 @@ from segops.schemas.segment_reading import Reading
 #: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
 #: Keys of a published record that are not part of the segment as written.
-_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lookups", "lists", "scores", "paused"))
+_BESIDE_FORM = frozenset(
+    ("version", "rfm", "places", "indicators", "lookups", "lists", "scores", "models", "paused")
+)
 _T = TypeVar("_T")
 
 
@@ -78,9 +82,12 @@ def load(paths: Sequence[Path]) -> list[Definition]:
 
 
 @collector_paused()
-def load_checked(paths: Sequence[Path]) -> Loaded:
-    """Load the definitions of files and folders, with warnings. Raises DefinitionError like ``load``."""
-    found = _read(paths)
+def load_checked(paths: Sequence[Path], models: Mapping[str, Model] = NO_MODELS) -> Loaded:
+    """Load the definitions of files and folders, with warnings. Raises DefinitionError like ``load``.
+
+    ``models``: those in force, by name; rules are bound to them.
+    """
+    found = _read(paths, models)
     issues = list(found.issues)
     try:
         check_references([*found.definitions, *found.placeholders])
@@ -93,12 +100,12 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
     return Loaded(found.definitions, found.warnings, found.indicators, found.audiences)
 
 
-def load_drafts(paths: Sequence[Path]) -> Loaded:
+def load_drafts(paths: Sequence[Path], models: Mapping[str, Model] = NO_MODELS) -> Loaded:
     """Load definitions that may refer to others elsewhere: ``check_references`` must follow.
 
     Raises DefinitionError with all other mistakes.
     """
-    found = _read(paths)
+    found = _read(paths, models)
     if found.issues:
         raise DefinitionError(found.issues)
     return Loaded(found.definitions, found.warnings, found.indicators, found.audiences)
@@ -116,10 +123,10 @@ class _Read(NamedTuple):
     audiences: list[Audience]
 
 
-def _read(paths: Sequence[Path]) -> _Read:
+def _read(paths: Sequence[Path], models: Mapping[str, Model]) -> _Read:
     issues: list[Issue] = []
     warnings: list[Issue] = []
-    readings = [_file(file, issues, warnings) for file in files_in(paths)]
+    readings = [_file(file, issues, warnings, models) for file in files_in(paths)]
     known = [reading for reading in readings if reading is not None]
     issues += _duplicates(known)
     return _Read(
@@ -146,7 +153,9 @@ def _duplicates(readings: Sequence[Reading]) -> Iterator[Issue]:
                 yield Issue(reading.source, f"{what}s.{key}", reason)
 
 
-def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Reading | None:
+def _file(
+    file: Path, issues: list[Issue], warnings: list[Issue], models: Mapping[str, Model]
+) -> Reading | None:
     try:
         raw = parse(file)
         without = isinstance(raw, dict) and "segments" not in raw and {"indicators", "audiences"} & raw.keys()
@@ -158,6 +167,7 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Reading | N
         issues.append(unreadable(file, error))
         return None
     reading = Reading(str(file), issues, warnings)
+    reading.use_models(None, models)
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
     reading.use_tables(Blocks(form.lookups, form.postal_codes, file.parent))
@@ -179,6 +189,7 @@ def inline(
     indicators: Any = None,
     tables: Blocks = NO_TABLES,
     scores: Any = None,
+    models: Mapping[str, Model] = NO_MODELS,
 ) -> list[Definition]:
     """Read a list of segments at a path of another kind of file, with its blocks of a segment file.
 
@@ -186,6 +197,7 @@ def inline(
     """
     issues: list[Issue] = []
     reading = Reading(source, issues, [])
+    reading.use_models(None, models)
     reading.use_rfm(rfm)
     reading.use_areas(areas)
     reading.use_tables(tables)
@@ -218,9 +230,13 @@ def definition_to_record(definition: Definition) -> bytes:
 
 
 def definition_from_record(
-    value: bytes, tables: Mapping[str, LookupTable] = MappingProxyType({})
+    value: bytes,
+    tables: Mapping[str, LookupTable] = MappingProxyType({}),
+    models: Mapping[str, Model] = NO_MODELS,
 ) -> Definition | None:
-    """Decode a published record; return None if it retires its key. ``tables`` take the place of its own.
+    """Decode a published record; return None if it retires its key.
+
+    ``tables`` and ``models`` take the place of its own.
 
     Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
     record, MissingColumn if it reads a column of a look-up table that is not in memory.
@@ -232,6 +248,7 @@ def definition_from_record(
     version = raw.get("version")
     issues: list[Issue] = []
     reading = Reading(TOPIC, issues, [], lints=False)
+    reading.use_models(raw.get("models"), models)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
     reading.tables = {**published_tables(raw.get("lookups"), TOPIC), **tables}

@@ -48,8 +48,8 @@ class ServeService:
     @property
     def waits_for(self) -> str | None:
         """The reason why requests are not answered at present, or None."""
-        if self._sessions.reason is not None and self.as_of_ms() is None:
-            return f"waiting for Kafka: {self._sessions.reason}"
+        if self._sessions.waits_for is not None and self.as_of_ms() is None:
+            return self._sessions.waits_for
         if self._follower is None or self._follower.as_of_ms is None or not self._defined:
             return "the memberships are not read yet"
         return None if self.as_of_ms() is not None else "the memberships are older than SEGOPS_SERVE_MAX_AGE"

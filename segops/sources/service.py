@@ -48,9 +48,7 @@ class SourceService:
     @property
     def waits_for(self) -> str | None:
         """The reason why no source is read at present, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return None if self._mappers else "no source is published"
+        return self._sessions.waits_for or (None if self._mappers else "no source is published")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Copy until ``stop``. After an outage of Kafka go on from the committed offsets. Raises all else."""

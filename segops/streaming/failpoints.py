@@ -56,6 +56,11 @@ CATALOGUE_POINTS = (
     "catalogue_in_transaction",  # the counts and the position are sent, not committed
     "catalogue_after_commit",
 )
+#: The failpoints of `segops train`.
+TRAIN_POINTS = (
+    "train_before_snapshot",
+    "train_after_snapshot",  # it is durable; its positions are not committed
+)
 #: The failpoints of `segops activate`.
 ACTIVATE_POINTS = (
     "activate_before_route",
@@ -90,6 +95,7 @@ POINTS = (
     *OUTPUT_POINTS,
     *PULL_POINTS,
     *CATALOGUE_POINTS,
+    *TRAIN_POINTS,
     *LIST_POINTS,
     *ACTIVATE_POINTS,
 )

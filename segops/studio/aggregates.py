@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from segops.studio.clauses import Clause, Piece, count_of, duration, node_of, test_of
+from segops.studio.clauses import Clause, Piece, count_of, node_of, test_of
 from segops.studio.durations import WindowSpan
-from segops.studio.events import extended, not_whole, property_of, sum_of
+from segops.studio.event_times import lifecycle
+from segops.studio.events import extended, is_share, not_whole, property_of, sum_of, total_of
 from segops.studio.fields import Values
 from segops.studio.items import Item, Reduced, Rule, every, one
 from segops.studio.meanings import Field
@@ -49,8 +50,13 @@ def _of_event(found: list[Item], context: Context) -> Item | None:
     kind = context.schema.kind(clause.names, prop) if prop else None
     if prop is None or kind is None or not kind.is_number:
         return None
-    loose = function.value == "sum" and not fields
+    loose = function.value == "sum" and not fields and not _adds_up(function, context)
     return _made(found, replace(clause, head=function.value, field=prop, loose=loose, counted=False))
+
+
+def _adds_up(function: Item, context: Context) -> bool:
+    """Whether a verb says that amounts are added: "totalling", "adding up to"."""
+    return context.tokens[function.first].norm.endswith("ing") or context.tokens[function.last].norm == "to"
 
 
 def _of_property(found: list[Item], context: Context) -> Item | None:
@@ -83,7 +89,7 @@ def _tested(found: list[Item], context: Context) -> Item | None:
     aggregate, quantity = one(found, "A"), one(found, "Q")
     said: Quantity = quantity.value
     clause: Clause = aggregate.value
-    if clause.test is not None or said.unit in ("times", "percent", "km", "mi", "m", "years"):
+    if clause.test is not None or said.unit in _NO_AMOUNTS or is_share(quantity, context):
         return None
     if said.currency and said.currency != context.catalogue.currency:
         return None
@@ -96,6 +102,9 @@ def _tested(found: list[Item], context: Context) -> Item | None:
     test = test_of(said) if clause.head != "sum" else sum_of(said)
     done = extended(aggregate, found, quantity.marked("is"), test=test)
     return done.as_kind("E")
+
+
+_NO_AMOUNTS: Final = ("times", "percent", "km", "mi", "m", "years")
 
 
 def _as_count(aggregate: Item, quantity: Item, found: list[Item]) -> Item | None:
@@ -223,7 +232,7 @@ def _days_in(found: list[Item], context: Context) -> Reduced:
     return None if made is None else [made, rest]
 
 
-# -- favourites and lifecycles -----------------------------------------------------------------------------
+# -- favourites --------------------------------------------------------------------------------------------
 
 
 def _favourite(found: list[Item], context: Context) -> Item | None:
@@ -277,22 +286,6 @@ def _favourite_alone(found: list[Item], context: Context) -> Item | None:
     marks = tuple(mark for item in found for mark in item.marked("most_frequent"))
     clause = Clause(owners, "most_frequent", field.name, test=test)
     return Item("E", clause, found[0].first, found[-1].last, marks)
-
-
-def _lifecycle(found: list[Item], _context: Context) -> Item | None:
-    """Read "resurrected users by login, in 30-day periods"."""
-    event, stage, period = every(found, "E")[-1], one(found, "STAGE"), one(found, "W")
-    if not isinstance(period.value, WindowSpan) or period.value.kind not in (
-        "in",
-        "length",
-        "rate",
-        "within",
-        "for",
-    ):
-        return None
-    keys = (("period", duration(period.value.length_ms)), ("is", stage.value))
-    marks = (*stage.marked("lifecycle.is"), *period.marked("lifecycle.period"))
-    return extended(event, found, marks, head="lifecycle", keys=keys)
 
 
 # -- one count against another -----------------------------------------------------------------------------
@@ -377,9 +370,9 @@ EARLY: Final = (
     Rule("MOST E V", _favourite),
     Rule("E V MOST", _favourite),
     Rule("MOST V", _favourite_alone),
-    Rule("STAGE E COMMA E COMMA? W", _lifecycle),
-    Rule("STAGE E COMMA? W", _lifecycle),
-    Rule("STAGE W E", _lifecycle),
+    Rule("STAGE E COMMA E COMMA? W", lifecycle),
+    Rule("STAGE E COMMA? W", lifecycle),
+    Rule("STAGE W E", lifecycle),
     Rule("E (MORETHAN|LESSTHAN) (O|P)? THAN E W?", _more_than),
     Rule("(MORETHAN|LESSTHAN) E THAN E W?", _more_than),
 )
@@ -394,5 +387,6 @@ AGGREGATES: Final = (
     Rule("A NEG", _nothing),
     Rule("NEG A", _nothing),
     Rule("E INONE", _in_one),
+    Rule("E FN", total_of),
     Rule("E Q E", _again),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -17,12 +17,14 @@ class Kind:
     """What values a property, a trait or a score has.
 
     ``name`` is string, number, boolean, date, list, country, choice, probability or amount; ``values`` are
-    those of a choice, ``currency`` that of an amount.
+    those of a choice, ``currency`` that of an amount. ``likely``: from which probability on a request may
+    call it likely without a number; 0: it is asked for the number.
     """
 
     name: str
     values: tuple[str, ...] = ()
     currency: str = ""
+    likely: float = 0.0
 
     @property
     def is_number(self) -> bool:
@@ -48,12 +50,14 @@ def read_kind(written: object) -> Kind:
     """Read a kind as written in a catalogue: a name, a currency, or the list of its values.
 
     >>> read_kind(["free", "team"])
-    Kind(name='choice', values=('free', 'team'), currency='')
+    Kind(name='choice', values=('free', 'team'), currency='', likely=0.0)
 
     Raises ValueError for anything else.
     """
     if isinstance(written, Kind):
         return written
+    if isinstance(written, dict) and written.keys() == {"kind", "likely"}:
+        return _likely_from(read_kind(written["kind"]), written["likely"])
     if isinstance(written, list) and written and all(isinstance(value, str) for value in written):
         return Kind("choice", tuple(written))
     if isinstance(written, str) and written in _NAMES:
@@ -61,6 +65,14 @@ def read_kind(written: object) -> Kind:
     if isinstance(written, str) and _CURRENCY.fullmatch(written):
         return Kind("amount", currency=written)
     raise ValueError(f"expected a list of texts or one of {', '.join(_NAMES)}, got {written!r}")
+
+
+def _likely_from(kind: Kind, least: object) -> Kind:
+    if kind.name != "probability" or isinstance(least, bool) or not isinstance(least, (int, float)):
+        raise ValueError(f"expected likely, a number, of a probability 0..1, got {least!r:.40}")
+    if not 0 < least <= 1:
+        raise ValueError(f"expected likely above 0 and at most 1, got {least!r:.40}")
+    return replace(kind, likely=float(least))
 
 
 _Written = Annotated[Any, BeforeValidator(read_kind)]

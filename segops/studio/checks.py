@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from segops.core.errors import DefinitionError
@@ -11,6 +13,7 @@ from segops.core.rules.analysis import lint
 from segops.core.rules.parsing import Context, read_rule
 from segops.core.rules.wording import label
 from segops.core.scoring.rfm import Rfm
+from segops.core.values import parse_instant
 from segops.studio.catalogue import StudioCatalogue
 
 _SOURCE: Final = "request"
@@ -28,8 +31,8 @@ class Checked:
     invalid: str = ""
 
 
-def checked(rule: dict[str, Any], catalogue: StudioCatalogue) -> Checked:
-    """Check a rule as ``segops check`` does.
+def checked(rule: dict[str, Any], catalogue: StudioCatalogue, now_ms: int | None = None) -> Checked:
+    """Check a rule as ``segops check`` does; with ``now_ms``, dates of birth against ages, too.
 
     >>> catalogue = StudioCatalogue({"Order Completed": {}})
     >>> checked({"did": "Order Completed", "within": "30d"}, catalogue).sentence
@@ -43,6 +46,8 @@ def checked(rule: dict[str, Any], catalogue: StudioCatalogue) -> Checked:
     verdict = _of_probabilities(rule, catalogue)
     if verdict:
         return Checked(tree, **verdict)
+    if _is_ageless(rule, now_ms):
+        return Checked(tree, impossible="no age is that of all parts")
     if _is_below_zero(rule):
         return Checked(tree, impossible="an amount is never below 0")
     if found.never:
@@ -67,6 +72,48 @@ def _of_probabilities(rule: Any, catalogue: StudioCatalogue) -> dict[str, str]:
     held = {test.holds(number, 0) for number in tried}
     said = f"{rule['score']} is from 0 to 1"
     return {} if len(held) > 1 else {"always": said} if True in held else {"impossible": said}
+
+
+def _is_ageless(rule: Any, now_ms: int | None) -> bool:
+    """Whether the ages that a group asks of one date have none in common."""
+    if isinstance(rule, list):
+        return any(_is_ageless(each, now_ms) for each in rule)
+    if not isinstance(rule, dict):
+        return False
+    ages: dict[str, list[tuple[float, float]]] = {}
+    for node in rule.get("all", []):
+        if "trait" in node and isinstance(node.get("is"), dict):
+            ages.setdefault(node["trait"], []).extend(_ages(node["is"], now_ms))
+    apart = any(
+        max(low for low, _ in said) >= min(high for _, high in said) for said in ages.values() if said
+    )
+    return apart or any(_is_ageless(each, now_ms) for each in rule.values())
+
+
+def _ages(test: dict[str, Any], now_ms: int | None) -> Iterator[tuple[float, float]]:
+    """Yield the stretches of years, from and until before, that a test of a date of birth asks for."""
+    years = test.get("age_in_years")
+    for op, number in years.items() if isinstance(years, dict) else ():
+        if op in _STRETCHES and isinstance(number, int | float):
+            yield _STRETCHES[op](number)
+    if isinstance(years, int | float):
+        yield years, years + 1
+    for op in ("before", "after"):
+        at_ms = parse_instant(test[op]) if op in test else None
+        if now_ms is not None and at_ms is not None and years is None:
+            age = (now_ms - at_ms) / _YEAR_MS
+            yield (age, inf) if op == "before" else (-inf, age)
+
+
+_YEAR_MS: Final = 365.2425 * 86_400_000
+#: A comparison of whole years -> the ages, from and until before, that meet it.
+_STRETCHES: Final[Mapping[str, Callable[[float], tuple[float, float]]]] = {
+    "gt": lambda years: (years + 1, inf),
+    "gte": lambda years: (years, inf),
+    "lt": lambda years: (-inf, years),
+    "lte": lambda years: (-inf, years + 1),
+    "eq": lambda years: (years, years + 1),
+}
 
 
 def _numbers(test: dict[str, Any]) -> list[float]:

@@ -77,7 +77,7 @@ def _dated(prefix: str) -> str:
         rf"|(?:the )?(?P<{p}nth>first|second|third|fourth) (?P<{p}part>quarter|half|0\.5|0\.25)(?: of)? (?P<{p}y7>{_YEAR}|this year)"
         rf"|(?:the )?(?:start|beginning) of (?:the |this |the current )?(?P<{p}start>year|month|week|day)"
         rf"|(?:last |this |on )?(?P<{p}weekday>{'|'.join(WEEKDAYS)})"
-        rf"|(?:the )?(?P<{p}rel>yesterday|today|this morning|christmas eve|christmas day|christmas|new years? day|new years? eve|new years?)(?: (?P<{p}y5>{_YEAR}))?"
+        rf"|(?:the )?(?P<{p}rel>yesterday|today|this morning|(?:christmas|xmas) eve|(?:christmas|xmas)(?: day)?|boxing day|valentines? day|halloween|nye|new years? day|new years? eve|new years?)(?: (?P<{p}y5>{_YEAR}))?"
         rf"|(?:the )?(?:(?:start|beginning) of )?(?:year )?(?P<{p}y4>{_LONE_YEAR})(?! (?:{MONTH}))(?! (?:or|points?|euros?|times|and more)))"
     )
 
@@ -195,9 +195,12 @@ def _weekday(said: Mapping[str, str], now: datetime) -> DateSpan:
 
 #: Feasts of fixed dates -> month and day.
 _FEASTS: Final = {
-    "christmas eve": (12, 24),
-    **dict.fromkeys(("christmas", "christmas day"), (12, 25)),
-    **dict.fromkeys(("new year eve", "new years eve"), (12, 31)),
+    **dict.fromkeys(("christmas eve", "xmas eve"), (12, 24)),
+    **dict.fromkeys(("christmas", "christmas day", "xmas", "xmas day"), (12, 25)),
+    "boxing day": (12, 26),
+    **dict.fromkeys(("valentine day", "valentines day"), (2, 14)),
+    "halloween": (10, 31),
+    **dict.fromkeys(("new year eve", "new years eve", "nye"), (12, 31)),
     **dict.fromkeys(("new year", "new years", "new year day", "new years day"), (1, 1)),
 }
 
@@ -282,6 +285,16 @@ def _of_this_year(groups: _Groups, now_ms: int) -> DateWindow | None:
     return found if len(set(years)) == 1 else None
 
 
+def _before_too(groups: _Groups, now_ms: int) -> DateWindow | None:
+    """Read "after 1 May and before 1 June 2026"; the first date is of the year of the second one."""
+    year = next((groups[f"by{which}"] for which in (1, 2, 3) if groups.get(f"by{which}")), None)
+    dated = {key: year for key in ("ay1", "ay2", "ay3") if year and not groups.get(key)}
+    first, last = read_date({**groups, **dated}, "a", now_ms), read_date(groups, "b", now_ms)
+    if first is None or last is None or first.start_ms >= last.start_ms:
+        return None
+    return DateWindow("fixed", first.start_ms, last.start_ms)
+
+
 def _during(groups: _Groups, now_ms: int) -> DateWindow | None:
     found = read_date(groups, "a", now_ms)
     if found is None or found.start_ms == found.end_ms:
@@ -306,6 +319,11 @@ DATE_WINDOWS: Final[tuple[tuple[str, _Builder], ...]] = (
         rf"(?:between|from) (?:the )?(?P<from>\d{{1,2}})(?: (?:st|nd|rd|th))? {_TO} {_dated('b')}",
         _within_month,
     ),
+    (
+        rf"(?:on )?(?:the )?(?P<from>\d{{1,2}})(?: (?:st|nd|rd|th))? (?:to|-|until|till|through) {_dated('b')}",
+        _within_month,
+    ),
+    (rf"(?:after|since|from) {_dated('a')} (?:and|but) before {_dated('b')}", _before_too),
     (rf"(?:in |on )?{_dated('a')}{_AND_LATER}", _from),
     (rf"from {_dated('a')}{_AND_LATER}", _from),
     (
@@ -319,3 +337,25 @@ DATE_WINDOWS: Final[tuple[tuple[str, _Builder], ...]] = (
         _during,
     ),
 )
+
+
+def this_period(unit: str, now_ms: int, *, ahead: bool) -> DateWindow | None:
+    """Return the calendar's week, month or year that an instant is in, in UTC; None for another unit.
+
+    >>> this_period("year", 1_795_651_200_000, ahead=False).since_ms
+    1767225600000
+    """
+    day = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = {
+        "day": day,
+        "week": day - timedelta(days=day.weekday()),
+        "month": day.replace(day=1),
+        "year": day.replace(month=1, day=1),
+    }.get(unit)
+    if first is None:
+        return None
+    days = {"day": 1, "week": 7, "month": 32, "year": 366}[unit]
+    after = first + timedelta(days=days)
+    after = after.replace(day=1) if unit in ("month", "year") else after
+    until_ms = datetime_ms(after.replace(month=1) if unit == "year" else after) if ahead else None
+    return DateWindow("calendar", datetime_ms(first), until_ms)

@@ -38,7 +38,7 @@ _UNIT: Final = "(?:" + "|".join(_UNIT_WORDS.values()) + ")"
 #: Units that stand without a number: "the last month".
 PERIOD: Final = "(?:day|week|fortnight|month|quarter|year|hour|minute)"
 NUMBER: Final = r"\d+(?:\.\d+)?"
-_ONE: Final = f"(?:(?:{NUMBER}|an?|a full|half(?: an?)?|a whole|an entire) {_UNIT}|{NUMBER} and a half {_UNIT}|an? {_UNIT} and a half)"
+_ONE: Final = f"(?:an? {_UNIT} and a half|{NUMBER} and a half {_UNIT}|(?:{NUMBER}|an?|a full|half(?: an?)?|a whole|an entire) {_UNIT})"
 #: The pattern of a duration.
 DURATION: Final = f"{_ONE}(?: (?:and )?{NUMBER} {_UNIT})?"
 #: The words that compare, with the operators that they stand for; longer ones first.
@@ -94,9 +94,17 @@ COMPARISONS: Final[Mapping[str, str]] = {
     "no further than": "lte",
     "no farther than": "lte",
     "not further than": "lte",
+    "not further away than": "lte",
+    "no further away than": "lte",
+    "not farther than": "lte",
     "closer than": "lt",
     "nearer than": "lt",
     "better than": "gt",
+    "cheaper than": "lt",
+    "pricier than": "gt",
+    "dearer than": "gt",
+    "more expensive than": "gt",
+    "less expensive than": "lt",
     "in excess of": "gt",
     "exceeding": "gt",
     "exceeds": "gt",
@@ -126,6 +134,8 @@ COMPARISONS: Final[Mapping[str, str]] = {
     "equals": "eq",
     "equal": "eq",
     "only": "eq",
+    "only the": "eq",
+    "just the": "eq",
     "just": "eq",
     "no more nor less than": "eq",
 }
@@ -206,6 +216,10 @@ def _span(kind: str) -> Callable[[_Groups], WindowSpan | None]:
     return build
 
 
+def _and_half(groups: _Groups) -> WindowSpan:
+    return WindowSpan("within", period_ms(groups["period"] or "") * 3 // 2)
+
+
 def _between(groups: _Groups) -> WindowSpan | None:
     high = duration_ms(groups["high"] or "")
     low_text = groups["low"] or ""
@@ -247,8 +261,19 @@ def _every(groups: _Groups) -> WindowSpan | None:
 def _clock(groups: _Groups) -> WindowSpan | None:
     begin, end = clock(groups.get("low") or "0:00"), clock(groups.get("high") or "24:00")
     return (
-        None if begin is None or end is None or begin == end else WindowSpan("clock", text=f"{begin}-{end}")
+        None
+        if begin is None or end is None or begin == end or (begin, end) == ("00:00", "24:00")
+        else WindowSpan("clock", text=f"{begin}-{end}")
     )
+
+
+def _half_day(groups: _Groups) -> WindowSpan | None:
+    """Read "between 8 and 10 pm": both hours are in the same half of a day."""
+    half = "am" if groups["half"] in ("am", "in the morning") else "pm"
+    low, high = int(groups["low"] or 0), int(groups["high"] or 0)
+    if not 1 <= low < high <= 12 or (half == "am" and high == 12):
+        return None
+    return _clock({"low": f"{low} {half}", "high": f"{high} {half}" if high < 12 else "24:00"})
 
 
 def clock(text: str) -> str | None:
@@ -270,6 +295,15 @@ def clock(text: str) -> str | None:
 
 #: Patterns of windows with their builders, the more specific first. The text is that of the tokens, in lower case.
 WINDOWS: Final[tuple[tuple[str, Callable[[_Groups], WindowSpan | None]], ...]] = (
+    (
+        rf"(?:in|during|over|within) the {_D} (?:before|prior|preceding|earlier)(?: that| those| it| them| this| then)?(?=$| [,;])",
+        _span("before"),
+    ),
+    (
+        r"(?:between|from) (?P<low>\d{1,2}) (?:and|to|until|till|-) (?P<high>\d{1,2}) ?(?P<half>am|pm|in the morning|in the evening|at night)",
+        _half_day,
+    ),
+    (r"(?P<low>\d{1,2}:\d{2}) (?:to|until|till|-) (?P<high>\d{1,2}:\d{2})", _clock),
     (rf"{_COUNTED} (?P<length>{NUMBER} {_UNIT}) periods?", _regular),
     (rf"{_COUNTED} (?P<unit>days?|weeks?|months?|quarters?)", _regular),
     (
@@ -313,13 +347,14 @@ WINDOWS: Final[tuple[tuple[str, Callable[[_Groups], WindowSpan | None]], ...]] =
         rf"(?:{_IN} )?(?:(?:the|these|those|their|any|this) )?(?:whole |entire )?{_LAST} (?:{_C}){_D}(?! of the month)",
         _span("within"),
     ),
+    (rf"{_IN} (?:the )?(?:last|past) {_P} and a half", _and_half),
     (rf"{_IN} (?:(?:the|this|these|a) )?(?:last|past) {_P}", _span("within")),
     (rf"(?:the |this )?past {_P}", _span("within")),
     (rf"(?<!since )(?<!before )(?<!until )the last {_P}", _span("within")),
     (
         r"(?P<said>(?:in |over |within |during |for )?(?:the )?(?:last|past|previous) (?:few|couple|couple of|several|some) \w+"
         r"|(?:in |during )?(?:the )?previous (?:week|month|quarter|year)"
-        r"|(?<!since )(?<!before )(?:last (?:night|week|month|quarter|year|spring|summer|autumn|fall|winter|season)))",
+        r"|(?<!since )(?<!before )(?:last (?:night|week|month|quarter|year|spring|summer|autumn|fall|winter|season|weekend)))",
         _unclear,
     ),
     (
@@ -356,7 +391,7 @@ WINDOWS: Final[tuple[tuple[str, Callable[[_Groups], WindowSpan | None]], ...]] =
     ),
     (r"(?:in|within|over) the next (?P<n>\d+)", lambda groups: WindowSpan("next", text=groups["n"] or "")),
     (
-        r"(?:in|within|over) the (?:last|past) (?P<n>\d+)",
+        r"(?:in|within|over|of|out of|outta) the (?:last|past) (?P<n>\d+)",
         lambda groups: WindowSpan("within", text=groups["n"] or ""),
     ),
     (rf"(?:per|each|every|a|an) {_P}(?!s)(?! (?:ago|and a half))", _span("rate")),

@@ -32,11 +32,12 @@ from segops.studio.events import (
     of_amount,
     property,
     property_too,
+    searched,
     valued,
     valued_before,
 )
 from segops.studio.items import Rule
-from segops.studio.restated import not_about, said_again, used_on
+from segops.studio.restated import lacking, not_about, said_again, used_on
 
 #: The rules of events, in their order.
 EVENTS: Final = (
@@ -55,7 +56,7 @@ EVENTS: Final = (
     Rule("E WITH? P Q", property),
     Rule("E REL P Q", property),
     Rule("E REL Q P", property),
-    Rule("E WITH FN Q", property_too),
+    Rule("E (WITH|AND WITH?) FN Q", property_too),
     Rule("E AND WITH? P Q", property),
     Rule("E AND WITH Q P", property),
     Rule("E Q", numbered),
@@ -64,10 +65,13 @@ EVENTS: Final = (
     Rule("V E", valued_before),
     Rule("E (NEG|OTHER|EXCEPT) V", valued),
     Rule("E (WITH|WITHOUT) P", having),
-    Rule("E NEG P", having),
+    Rule("E (WITH|REL)? NEG P", having),
+    Rule("E UNK UNK", searched),
     Rule("E (LIT|UNK)", about_text),
     Rule("E (P|O|G)", value_instead),
     Rule("E (O|P)", included),
+    Rule("E WITHOUT E", lacking),
+    Rule("E REL E", said_again),
     Rule("(NEG|WITHOUT) WITH? E", negated),
     Rule("E NEG", negated),
     Rule("A FILE", included),
@@ -87,9 +91,12 @@ EVENTS: Final = (
     Rule("E E", said_again),
     Rule("E COMMA P", any_of_it),
     Rule("E COMMA? (BUT|AND) (NEG|OTHER) V", not_those),
+    Rule("E COMMA NEG V", not_those),
+    Rule("E COMMA EXCEPT V", not_those),
     Rule("E EXCEPT V", not_those),
     Rule("E SINCE E", since_event),
     Rule("E COMMA? (AND|BUT) E SINCE", since_before),
+    Rule("E COMMA E SINCE", since_before),
     Rule("(O|P) E", included),
     Rule("E AND NEG OTHER (P|E)", other),
     Rule("E AND NEG OTHER", other),

@@ -12,6 +12,7 @@ from segops.studio.events import conditioned, counted, extended, other_than, pro
 from segops.studio.items import Item, Reduced, every, one
 from segops.studio.phrases import Context
 from segops.studio.windows import window_keys
+from segops.studio.words import stem
 
 
 def only_so_often(found: list[Item], context: Context) -> Item | None:
@@ -165,12 +166,17 @@ def since_before(found: list[Item], _context: Context) -> Reduced:
     return [*found[:-2], later]
 
 
-def number_of(found: list[Item], _context: Context) -> Item | None:
+def number_of(found: list[Item], context: Context) -> Item | None:
     """Read "the number of orders", which a number follows."""
-    event = one(found, "E")
+    event, word = one(found, "E"), one(found, "NUMOF")
     if event.value.test is not None:
         return None
-    return extended(event, found, one(found, "NUMOF").marked("count"), counted=True)
+    noun = context.tokens[word.last + 1].stem if word.last + 1 < len(context.tokens) else ""
+    kinds = context.catalogue.events[event.value.names[0]]
+    prop = next((name for name, kind in kinds.items() if kind.values and stem(name) == noun), "")
+    if prop and event.value.head == "did" and not event.value.negated:
+        return extended(event, found, word.marked("distinct"), head="distinct", field=prop).as_kind("A")
+    return extended(event, found, word.marked("count"), counted=True)
 
 
 def included(found: list[Item], context: Context) -> Item | None:
@@ -183,7 +189,12 @@ def included(found: list[Item], context: Context) -> Item | None:
 
 
 def _is_about(item: Item, clause: Clause, context: Context) -> bool:
-    return "O" in item.other and property_of(item, clause.names, context) is not None
+    """Whether a noun is what an event is about: a product, or "items" of an event that has their ID."""
+    prop = property_of(item, clause.names, context)
+    ids = {field.name for field in item.value if field.name.endswith("_id")}
+    plain = context.tokens[item.last].stem == stem("item")
+    kinds = context.catalogue.events[clause.names[0]]
+    return prop is not None and ("O" in item.other or (plain and bool(ids & set(kinds))))
 
 
 def value_instead(found: list[Item], context: Context) -> Item | None:

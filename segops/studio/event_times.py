@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from segops.studio.clauses import Clause, duration
 from segops.studio.dates import DateWindow
-from segops.studio.durations import WindowSpan
+from segops.studio.durations import WindowSpan, period_ms
 from segops.studio.events import extended
-from segops.studio.items import Item, Reduced, one
+from segops.studio.items import Item, Reduced, every, one
 from segops.studio.phrases import Context
 from segops.studio.windows import age_test, window_keys
 
@@ -28,6 +28,7 @@ def windowed(found: list[Item], context: Context) -> Reduced:
         return _aged(first, time, found, context)
     if clause.head in ("first", "last") and clause.test is None:
         return _aged(event, time, found, context)
+    said = _in_days(said, clause)
     keys = window_keys(said, context.catalogue.zone, negated=clause.negated)
     if keys is None and isinstance(said, WindowSpan) and said.kind == "next":
         return _gap(event, time, found, context)
@@ -42,6 +43,22 @@ def windowed(found: list[Item], context: Context) -> Reduced:
         return _lasting(event, time, found, context)
     gap = said if isinstance(said, WindowSpan) and said.kind == "in" else clause.gap
     return extended(event, found, time.marked(next(iter(keys))), window=keys, gap=gap)
+
+
+def _in_days(said: Any, clause: Clause) -> Any:
+    """Return a window that has only a number with the unit of what is counted."""
+    if (
+        not isinstance(said, WindowSpan)
+        or said.length_ms
+        or clause.head not in _ACTIVE
+        or not said.text.isdigit()
+    ):
+        return said
+    return WindowSpan("within", int(said.text) * period_ms(_ACTIVE[clause.head]))
+
+
+#: Numbers of days -> the unit of a window that has only a number: "on 10 days in the last 30".
+_ACTIVE: Final = {"active_days": "day", "active_weeks": "week", "active_months": "month"}
 
 
 def _is_first(event: Item, context: Context) -> bool:
@@ -149,6 +166,22 @@ def _at_times(
     zone = {} if context.catalogue.zone == "UTC" else {"zone": context.catalogue.zone}
     known["time_of_day"] = {**known.get("time_of_day", {}), **times, **zone}
     return extended(event, found, time.marked("time_of_day"), keys=tuple(known.items()))
+
+
+def lifecycle(found: list[Item], _context: Context) -> Item | None:
+    """Read "resurrected users by login, in 30-day periods"."""
+    event, stage, period = every(found, "E")[-1], one(found, "STAGE"), one(found, "W")
+    if not isinstance(period.value, WindowSpan) or period.value.kind not in (
+        "in",
+        "length",
+        "rate",
+        "within",
+        "for",
+    ):
+        return None
+    keys = (("period", duration(period.value.length_ms)), ("is", stage.value))
+    marks = (*stage.marked("lifecycle.is"), *period.marked("lifecycle.period"))
+    return extended(event, found, marks, head="lifecycle", keys=keys)
 
 
 _SPECIAL: Final = {"gap": _gap, "regular": _regular, "clock": _clock}

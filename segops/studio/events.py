@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from segops.studio.clauses import Clause, count_of, test_of
+from segops.studio.clauses import Both, Clause, count_of, test_of
 from segops.studio.items import Item, Mark, every, one
 from segops.studio.meanings import Event, Field
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
+from segops.studio.words import stem
 
 
 def started(items: list[Item]) -> list[Item]:
@@ -42,16 +43,37 @@ def counted(found: list[Item], context: Context) -> Item | None:
     clause: Clause = event.value
     if said.unit == "stars" or said.currency:
         return amount(found, context) if found[0] is quantity else None
-    if clause.test is not None or clause.head != "did" or said.unit not in ("", "times"):
+    counted_once = clause.test == {"gte": 1} and said.unit == "times"
+    if (
+        (clause.test is not None and not counted_once)
+        or clause.head != "did"
+        or said.unit not in ("", "times")
+    ):
         return None
     if any(not_whole(operand) for _, operand in said.ops) or _is_graded(quantity, context):
         return None
+    kinds = _kinds_said(event, quantity, context)
+    if kinds:
+        marks = (*quantity.marked("is"), *((a, b, "distinct") for a, b, _ in event.marks))
+        return extended(event, found, marks, head="distinct", field=kinds, test=count_of(said))
     marks = quantity.marked("count")
     if said.bare and not said.ops[0][1]:
         return extended(event, found, marks, negated=not clause.negated)
     for item in every(found, "OBJ", "O", "NUMOF"):
         marks = (*marks, *item.marked("did"))
     return extended(event, found, marks, test=count_of(said), counted=False)
+
+
+def _kinds_said(event: Item, quantity: Item, context: Context) -> str:
+    """Return the choice of which a number counts the values: "used 2 or more features"; empty if none."""
+    said: Quantity = quantity.value
+    words = {token.stem for token in context.tokens[quantity.last + 1 : quantity.last + 2]}
+    op, most = said.ops[0]
+    kinds = context.catalogue.events[event.value.names[0]]
+    prop = next((name for name, kind in kinds.items() if kind.values and stem(name) in words), "")
+    if not prop or isinstance(most, tuple) or most > len(kinds[prop].values) or said.unit:
+        return ""
+    return "" if said.bare and op in ("eq", "gte") and most <= 1 else prop
 
 
 def counted_or_more(found: list[Item], context: Context) -> Item | None:
@@ -81,13 +103,22 @@ def numbered(found: list[Item], context: Context) -> Item | None:
     """Read a number after an event: of its times, of its money, or of how often it happened."""
     event, quantity = one(found, "E"), one(found, "Q")
     said: Quantity = quantity.value
-    named_after = said.unit == "" and any(
-        first > quantity.last for first, _, key in event.marks if key == "did"
+    named_after = said.unit == "" and not _is_of(quantity, context)
+    named_after = (
+        named_after
+        and not _is_noun(event, context)
+        and any(first > quantity.last for first, _, key in event.marks if key == "did")
     )
     sign = context.tokens[quantity.first].text[:1] in "<>=≤≥≠"
     if said.unit == "times" or event.value.counted or named_after or sign:
         return counted(found, context)
     return amount(found, context) or (counted(found, context) if not said.unit else None)
+
+
+def _is_noun(event: Item, context: Context) -> bool:
+    """Whether an event begins with what it is about: "payment above 200 failed"."""
+    nouns = {stem(word) for name in event.value.names for word in name.lower().split()[:-1]}
+    return context.tokens[event.first].stem in nouns
 
 
 def amount(found: list[Item], context: Context) -> Item | None:
@@ -96,7 +127,7 @@ def amount(found: list[Item], context: Context) -> Item | None:
     said: Quantity = quantity.value
     clause: Clause = event.value
     prop = figure_for(said, clause.names, context)
-    if prop is None or prop in dict(clause.where):
+    if prop is None or prop in dict(clause.where) or is_share(quantity, context):
         return None
     if said.bare and context.tokens[quantity.first].text.lower() == "one":
         return None
@@ -119,6 +150,16 @@ def _plain(test: dict[str, Any]) -> Any:
     return test["eq"] if set(test) == {"eq"} else test
 
 
+def is_share(quantity: Item, context: Context) -> bool:
+    """Whether a number is a part of a whole, which no amount is: "more than half of", "30 %"."""
+    words = context.tokens[quantity.first : quantity.last + 1]
+    said = {word for token in words for word in token.text.lower().split()}
+    return quantity.value.unit == "percent" or not _PARTS.isdisjoint(said)
+
+
+_PARTS: Final = frozenset(("half", "third", "thirds", "quarter", "quarters"))
+
+
 def of_amount(found: list[Item], context: Context) -> Item | None:
     """Read "with 5 stars" and "with 300 euros" after an event."""
     said: Quantity = one(found, "Q").value
@@ -128,10 +169,19 @@ def of_amount(found: list[Item], context: Context) -> Item | None:
 def figure_for(said: Quantity, names: tuple[str, ...], context: Context) -> str | None:
     """Return the property of events that a quantity without a name is of, by its unit; None if none."""
     if said.unit == "stars":
-        return "rating" if context.schema.kind(names, "rating") else None
+        known = context.schema.kind(names, "rating") is not None
+        return "rating" if known and not any(_is_above(operand, _STARS) for _, operand in said.ops) else None
     if said.currency:
         return context.schema.money(names) if said.currency == context.catalogue.currency else None
     return None if said.unit else context.schema.figure(names)
+
+
+#: No rating has more stars.
+_STARS: Final = 5
+
+
+def _is_above(operand: Any, most: int) -> bool:
+    return bool(max(operand if isinstance(operand, tuple) else (operand,)) > most)
 
 
 # -- conditions --------------------------------------------------------------------------------------------
@@ -145,16 +195,25 @@ def valued(found: list[Item], context: Context) -> Item | None:
 
 def valued_before(found: list[Item], context: Context) -> Item | None:
     """Take a value before an event for a condition, unless it says something of the customer."""
-    value = one(found, "V")
-    if any(field.owner == "trait" for field in value.value.fields()):
+    value, event = one(found, "V"), one(found, "E")
+    beside = (
+        value.last == event.first - 1 and _is_noun(event, context) and not _is_of_customers(value, context)
+    )
+    if not beside and any(field.owner == "trait" for field in value.value.fields()):
         return None
     return valued(found, context)
+
+
+def _is_of_customers(value: Item, context: Context) -> bool:
+    """Whether a value has the name of its field beside it, as in "team plan"."""
+    words = {stem(field.name) for field in value.value.fields()}
+    return any(token.stem in words for token in context.tokens[value.first : value.last + 1])
 
 
 def conditioned(event: Item, value: Item, found: list[Item], context: Context) -> Item | None:
     """Return an event with a value as its condition; None if it has no such property."""
     clause: Clause = event.value
-    asked = context.schema.test_of(clause.names, value.value) or _as_role(clause, value, context)
+    asked = context.schema.test_of(clause.names, value.value) or _as_role(event, value, context)
     if asked is None or asked[0] in dict(clause.where):
         return None
     prop, test = asked
@@ -162,6 +221,9 @@ def conditioned(event: Item, value: Item, found: list[Item], context: Context) -
         head = {"first": "earliest", "last": "latest"}[clause.head]
         is_ = test if isinstance(test, dict) else {"eq": test}
         return extended(event, found, value.marked("is"), head=head, field=prop, test=is_)
+    if clause.head in ("earliest", "latest") and clause.test is None and prop == clause.field:
+        is_ = test if isinstance(test, dict) else {"eq": test}
+        return extended(event, found, value.marked("is"), test=is_).as_kind("E")
     test = other_than(test) if any(item.kind in ("OTHER", "EXCEPT") for item in found) else test
     denied = any(item.kind == "NEG" for item in found)
     marks = value.marked(f"where.{prop}")
@@ -170,14 +232,17 @@ def conditioned(event: Item, value: Item, found: list[Item], context: Context) -
     )
 
 
-def _as_role(clause: Clause, value: Item, context: Context) -> tuple[str, Any] | None:
-    """Read "as admin" after an event that has a text of the same name as the trait."""
+def _as_role(event: Item, value: Item, context: Context) -> tuple[str, Any] | None:
+    """Read "as admin" or "an admin" after an event that has a text of the same name as the trait."""
+    clause: Clause = event.value
     before = context.tokens[value.first - 1].norm if value.first else ""
-    for field in value.value.fields() if before in ("as", "role") else ():
+    named = before in ("as", "role", "a", "an", "new", "another") or event.last == value.first - 1
+    for field in value.value.fields() if named else ():
         kind = context.schema.kind(clause.names, field.name)
         if kind is not None and kind.name == "string":
             said = value.value.of(field)
-            return field.name, said[0] if len(said) == 1 else {"in": list(said)}
+            several = Both(said) if value.value.joint or value.value.both else {"in": list(said)}
+            return field.name, said[0] if len(said) == 1 else several
     return None
 
 
@@ -194,11 +259,15 @@ def property(found: list[Item], context: Context) -> Item | None:
     if prop is None or prop in dict(clause.where) or not _is_number(prop, clause, context):
         return None
     said: Quantity = quantity.value
-    if said.unit == "times" or (said.currency and said.currency != context.catalogue.currency):
+    if (
+        said.unit == "times"
+        or is_share(quantity, context)
+        or (said.currency and said.currency != context.catalogue.currency)
+    ):
         return None
     if clause.test is not None and context.tokens[field.first].norm == "total":
         return None
-    if _is_sum(found, clause, prop):
+    if _is_sum(found, clause, prop) and not _is_of(quantity, context):
         return extended(
             event,
             found,
@@ -228,6 +297,20 @@ def _is_sum(found: list[Item], clause: Clause, prop: str) -> bool:
     """Whether items are added up over all orders: "bought more than 10 items"."""
     plain = not any(item.kind in ("WITH", "AND", "INONE", "OF") for item in found)
     return prop in ("item_count", "quantity") and plain and clause.head == "did" and clause.test is None
+
+
+def total_of(found: list[Item], _context: Context) -> Item | None:
+    """Read "spent at least 200 euros in total"."""
+    event, function = found
+    if function.value != "sum" or event.value.head != "sum":
+        return None
+    return extended(event, found, function.marked("sum"))
+
+
+def _is_of(quantity: Item, context: Context) -> bool:
+    """Whether a number describes each of the events: "an order of 3 items"."""
+    words = context.tokens[max(0, quantity.first - 1) : quantity.first + 1]
+    return "of" in [token.norm for token in words]
 
 
 def _is_number(prop: str, clause: Clause, context: Context) -> bool:
@@ -264,15 +347,18 @@ def having(found: list[Item], context: Context) -> Item | None:
 def about_text(found: list[Item], context: Context) -> Item | None:
     """Take a literal, or the name of a search, a campaign or a city, for the only text that fits."""
     event, text = one(found, "E"), one(found, "LIT", "UNK")
+    text = replace(text, last=every(found, "LIT", "UNK")[-1].last)
     clause: Clause = event.value
     kinds = context.catalogue.events[clause.names[0]]
     fitting = [name for name, kind in kinds.items() if kind.name == "string" and name in _NAMED]
     before = context.tokens[text.first - 1].norm if text.first else ""
+    if before in ("a", "an") and text.first > 1:
+        before = context.tokens[text.first - 2].norm if "source" in fitting else before
     fitting = [
         name for name in fitting if before in _NAMED[name] or (text.kind == "LIT" and "" in _NAMED[name])
     ]
     if len(fitting) != 1 or (
-        text.kind == "UNK" and fitting[0] != "source" and not context.tokens[text.first].name
+        text.kind == "UNK" and fitting[0] not in _SMALL and not context.tokens[text.first].name
     ):
         return None
     (prop,) = fitting
@@ -280,11 +366,19 @@ def about_text(found: list[Item], context: Context) -> Item | None:
     return asking(event, found, (text,), prop, said)
 
 
+def searched(found: list[Item], context: Context) -> Item | None:
+    """Read "searched for winter boots": both words are the query."""
+    done = about_text(found, context)
+    return done if done is not None and "query" in dict(done.value.where) else None
+
+
+#: Texts that people write in small letters.
+_SMALL: Final = ("source", "query")
 #: Texts that events are told apart by without naming the property.
 _NAMED: Final = {
     "query": ("for", ""),
     "campaign_name": ("", "the", "our", "a", "an", "campaign", "newsletter", "email"),
-    "city": ("in", "at", "near"),
+    "city": ("in", "at", "near", "the", "our"),
     "coupon": ("coupon", "code", "voucher"),
     "source": ("via", "through", "from", "by"),
 }

@@ -7,19 +7,22 @@ from typing import Any, Final
 
 from segops.studio.aggregates import AGGREGATES, EARLY
 from segops.studio.clauses import Clause, Piece
+from segops.studio.comparisons import COMPARED, COMPARED_LATE
+from segops.studio.doubts import doubted, either_or_both
 from segops.studio.durations import WindowSpan
+from segops.studio.entire import every_value
 from segops.studio.event_rules import EVENTS
 from segops.studio.events import started
 from segops.studio.fields import Values, literal_values
+from segops.studio.forecasts import FORECASTS, LIKELY
 from segops.studio.groups import grouped
-from segops.studio.items import Item, Reduced, Rule, every, merged, one, reduce
+from segops.studio.items import Item, Reduced, Rule, Unread, every, merged, one, reduce
 from segops.studio.meanings import Field
 from segops.studio.measures import MORE
 from segops.studio.phrases import PHRASES, TEXTS, Context, prepared
 from segops.studio.ratios import RATIOS
 from segops.studio.restated import RENAMED, RESTATED
 from segops.studio.sequences import turned
-from segops.studio.sharing import Unread
 from segops.studio.traits import MEASURES, TRAITS
 from segops.studio.windows import age_test
 from segops.studio.words import load_words
@@ -39,6 +42,8 @@ def _number_of_list(found: list[Item], _context: Context) -> Item | None:
 def _same_object(found: list[Item], context: Context) -> Reduced:
     """Read "opened or clicked an email": the first verb has the object of the second one."""
     verb, joint, event = found
+    if context.tokens[verb.first].stem == context.tokens[event.first].stem:
+        return None
     numbers = [*range(event.first, event.last + 1), *(first for first, _, _ in event.marks)]
     words = [
         context.tokens[at].stem
@@ -63,26 +68,21 @@ def _with_object(head: str, words: list[str], kind: str, context: Context) -> An
 
 
 def _same_consent(found: list[Item], context: Context) -> Reduced:
-    """Read "consents to email but not to SMS": the verb has a second object."""
+    """Read "consents to email but not to SMS", and "reachable by email or SMS": a verb's second object."""
     value, word = found[0], found[-1]
     words = [context.tokens[at].stem for at in range(value.first, value.last + 1)]
     phrases = context.lexicon.phrases
     heads = (tuple(words[:at]) for at in range(len(words) - 1, 0, -1))
-    meaning = next(
-        (
-            phrases[key]["V"]
-            for head in heads
-            if "V" in phrases.get(key := (*head, context.tokens[word.first].stem), {})
-        ),
-        None,
-    )
+    keys = ((*head, context.tokens[word.first].stem) for head in heads)
+    meaning = next((phrases[key]["V"] for key in keys if "V" in phrases.get(key, {})), None)
     if meaning is None:
         return None
-    joint, denial = (
-        Item("BUT", "", found[-2].first, found[-2].first),
-        Item("NEG", "", found[-2].first, found[-2].last),
-    )
-    return [value, joint, denial, Item("V", Values((meaning,)), word.first, word.last)]
+    more = Item("V", Values((meaning,)), word.first, word.last)
+    if found[1].kind in ("OR", "AND") and len(found) == 3:
+        return [value, found[1], more]
+    joint = Item("BUT", "", found[-2].first, found[-2].first)
+    denial = Item("NEG", "", found[-2].first, found[-2].last)
+    return [value, joint, denial, more]
 
 
 def _same_object_after(found: list[Item], context: Context) -> Reduced:
@@ -92,6 +92,16 @@ def _same_object_after(found: list[Item], context: Context) -> Reduced:
     words = [context.tokens[at].stem for at in numbers]
     meaning = _with_object(context.tokens[verb.first].stem, words, "E", context)
     return None if meaning is None else [*found[:-1], Item("E", meaning, verb.first, verb.last)]
+
+
+def _verb_of_kinds(found: list[Item], context: Context) -> Reduced:
+    """Read "opened at least 4 different campaigns": the verb of an event that is said of such things."""
+    verb, noun = context.tokens[found[0].first].stem, context.tokens[found[-1].last].stem
+    gaps = context.lexicon.gaps.get(verb, ())
+    meaning = next(
+        (each["E"] for head, end, each in gaps if (head, end) == ((verb,), (noun,)) and "E" in each), None
+    )
+    return None if meaning is None else [Item("E", meaning, found[0].first, found[0].last), *found[1:]]
 
 
 def _any_of_list(found: list[Item], _context: Context) -> Item:
@@ -165,9 +175,11 @@ _LISTS: Final = (
     Rule("Q COLON", _number_of_list),
     Rule("ALLOF OFTHESE?", _any_of_list),
     Rule("UNK (OR|AND) (E|V|P)", _same_object),
+    Rule("UNK Q DIFF (P|O)", _verb_of_kinds),
     Rule("E (MORETHAN|LESSTHAN) O? THAN UNK", _same_object_after),
     Rule("E Q ASMANY O? UNK", _same_object_after),
     Rule("V COMMA? (EXCEPT|BUT NEG|AND NEG) UNK", _same_consent),
+    Rule("V (OR|AND) UNK", _same_consent),
 )
 _CITIES: Final = (
     Rule("(SUBJ|EVERYONE|REL|COMMA|AND|OR|NODE|V|START|WITH|NEG|BUT|R|G) UNK", _city),
@@ -181,7 +193,10 @@ _LATE: Final = (
 
 def parsed(items: list[Item], context: Context) -> Piece:
     """Return the tree of a request. Raises Unread with the items that became nothing."""
-    read = _without_tiers(prepared(items, context))
+    doubts = either_or_both(items, context)
+    if doubts:
+        raise Unread(doubts)
+    read = _without_tiers(prepared(doubted(items, context), context))
     if (
         len(read) > 3
         and read[-1].kind == "RP"
@@ -218,29 +233,18 @@ def _without_tiers(items: list[Item]) -> list[Item]:
 def _explained(items: list[Item], colon: int, context: Context) -> Piece:
     """Read "flying solo: never invited anyone": what stands before the colon may be only a name."""
     before, after = items[:colon], items[colon + 1 :]
-    if (
-        before
-        and before[-1].kind == "E"
-        and after
-        and after[0].kind == "NEG"
-        and after[-1].kind in ("NEG", "W")
-    ):
+    if _goes_on(before, after):
         return _parsed([*before, *after], context)
     named = any(item.kind == "E" and item.value.count is not None for item in before)
     if named or not before:
         return _parsed(after, context)
-    whole: Piece | None
-    try:
-        whole = _parsed([*before, replace(items[colon], kind="COMMA"), *after], context)
-    except Unread:
-        whole = None
+    whole = _whole([*before, replace(items[colon], kind="COMMA"), *after], context)
     numbers = [item for item in before if item.kind in ("Q", "T")]
     times = [item for item in before if item.kind == "W"]
     if numbers and whole is None:
         raise Unread(numbers)
     try:
         piece = _parsed([*times, *after], context)
-        return piece if whole is None or _is_said_again(whole, piece) else whole
     except Unread:
         if whole is not None:
             return whole
@@ -248,6 +252,35 @@ def _explained(items: list[Item], colon: int, context: Context) -> Piece:
         if not said or len(said) == len(before):
             raise
         return _parsed([*said, *after], context)
+    if whole is None:
+        _check_lost(before, piece)
+    return piece if whole is None or _is_said_again(whole, piece) else whole
+
+
+def _whole(items: list[Item], context: Context) -> Piece | None:
+    """Return the tree of both sides of a colon; None if they are not read together."""
+    try:
+        return _parsed(items, context)
+    except Unread:
+        return None
+
+
+def _goes_on(before: list[Item], after: list[Item]) -> bool:
+    """Whether what follows a colon denies the event before it: "Orders: none this year"."""
+    denied = bool(after) and after[0].kind == "NEG" and after[-1].kind in ("NEG", "W")
+    return denied and bool(before) and before[-1].kind == "E"
+
+
+def _check_lost(before: list[Item], piece: Piece) -> None:
+    """Raise Unread for values before a colon that the rule after it lacks."""
+    lost = [item for item in before if item.kind == "V" and not _is_named_in(item, piece)]
+    if lost and not any(item.kind == "E" for item in before):
+        raise Unread(lost)
+
+
+def _is_named_in(item: Item, piece: Piece) -> bool:
+    """Whether a rule has one of the values that a word before the colon may mean."""
+    return any(repr(value.value) in repr(piece.node) for option in item.value.options for value in option)
 
 
 def _is_said_again(whole: Piece, piece: Piece) -> bool:
@@ -262,12 +295,14 @@ def _parsed(items: list[Item], context: Context) -> Piece:
     items = reduce(items, (*RESTATED, *_LISTS, *PHRASES), context)
     items = reduce(items, _CITIES, context)[1:]
     items = started(reduce(items, (*TEXTS, *_CITIES[1:]), context))
-    items = reduce(items, (*RATIOS, *RENAMED, *EARLY), context, 1)
+    items = every_value(items, context)
+    items = reduce(items, (*RATIOS, *RENAMED, *EARLY, *COMPARED), context, 1)
+    items = reduce(items, FORECASTS, context, 1)
     items = reduce(items, MEASURES, context)
     items = reduce(items, (*EARLY, *AGGREGATES, *EVENTS), context)
     items = turned(_after(items))
     items = reduce(items, (*TRAITS, *AGGREGATES, *EVENTS), context)
-    items = reduce(items, (*MORE, *TRAITS, *EVENTS, *_LATE), context)
+    items = reduce(items, (*COMPARED_LATE, *MORE, *TRAITS, *EVENTS, *LIKELY, *_LATE), context)
     return grouped(_ended(items), context)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from segops.studio.alternatives import PEOPLE, modifier_at
 from segops.studio.clauses import Clause, Piece, combined, node_of
 from segops.studio.clauses import negated as opposite
-from segops.studio.items import Item, every
+from segops.studio.items import Item, Unread, every
 from segops.studio.phrases import Context
 from segops.studio.sequences import sequenced
-from segops.studio.sharing import Unread, framed, hanging, leading, shared
+from segops.studio.sharing import framed, hanging, leading, shared
 
 JOINTS: Final = frozenset(
     ("AND", "OR", "BUT", "COMMA", "SEMI", "REL", "WITH", "EXCEPT", "EITHER", "BOTH", "THEN", "COLON")
@@ -21,7 +23,7 @@ _PARTS: Final = frozenset(("E", "NODE"))
 
 def grouped(items: list[Item], context: Context) -> Piece:
     """Return the tree of clauses, nodes and joints. Raises Unread with the items that are none."""
-    items = _bracketed(items, context)
+    items = _bracketed(_continued(items), context)
     listed = _listed(items, context)
     if listed is not None:
         return listed
@@ -33,6 +35,12 @@ def grouped(items: list[Item], context: Context) -> Piece:
     if rest:
         raise Unread(rest)
     return _split(_spread(_trimmed(items)), context)
+
+
+def _continued(items: list[Item]) -> list[Item]:
+    """Take a full stop before "or" for a comma: "They are gold. Or they are in Spain."."""
+    stops = [item.kind == "SEMI" and after.kind == "OR" for item, after in itertools.pairwise(items)]
+    return [item.as_kind("COMMA", "") if stop else item for item, stop in itertools.zip_longest(items, stops)]
 
 
 def _is_denied_next(items: list[Item], then: Item) -> bool:
@@ -155,8 +163,11 @@ def _spread(items: list[Item]) -> list[Item]:
 
 
 def _is_denied_alike(left: Item, right: Item) -> bool:
-    """Whether a denied segment or trait goes on with one of the same kind: "not employees or VIPs"."""
+    """Whether a denial goes on: "not employees or VIPs", "without a phone number or email consent"."""
     inner = left.value.node.get("not")
+    lacks = inner or (left.value.node if left.value.node.get("is") == {"exists": False} else {})
+    if "trait" in lacks and lacks["is"] in ({"eq": True}, {"exists": False}):
+        return bool(right.value.node.get("is") == {"eq": True})
     return isinstance(inner, dict) and set(inner) == set(right.value.node) and "in_segment" in inner
 
 
@@ -165,7 +176,16 @@ def _split(items: list[Item], context: Context) -> Piece:
     items = _trimmed(items)
     if not items:
         raise Unread(())
-    for split in (_at_exceptions, _at_either, _at_weak, _at_relative, _at_or, _at_and):
+    for split in (
+        _at_exceptions,
+        _at_either,
+        _at_modifier,
+        _at_weak,
+        _at_relative,
+        _at_traits,
+        _at_or,
+        _at_and,
+    ):
         piece = split(items, context)
         if piece is not None:
             return piece
@@ -199,14 +219,24 @@ def _at_exceptions(items: list[Item], context: Context) -> Piece | None:
     at = next((at for at, item in enumerate(items) if item.kind == "EXCEPT"), None)
     if at is None:
         return None
-    rest = _trimmed(items[at + 1 :])
+    rest, more = _excluded(_trimmed(items[at + 1 :]))
     if not rest:
         raise Unread([items[at]])
+    items = [*items[:at], *more]
+    at = len(items)
     denied = [item.as_kind("OR", "") if item.kind == "AND" else item for item in rest]
     excluded = opposite(_split(denied, context))
     if not _trimmed(items[:at]):
         return _each_denied(excluded)
     return combined("all", [_split(items[:at], context), _each_denied(excluded)])
+
+
+def _excluded(items: list[Item]) -> tuple[list[Item], list[Item]]:
+    """Split what is excluded from what is asked again after a comma: "except employees, with an order"."""
+    for at in range(1, len(items) - 1):
+        if items[at].kind == "COMMA" and items[at + 1].kind in ("WITH", "REL"):
+            return items[:at], [items[at], *items[at + 2 :]]
+    return items, []
 
 
 def _each_denied(piece: Piece) -> Piece:
@@ -254,6 +284,9 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
     piece = _at(items, context, "all", lambda number: items[number].kind in ("BUT", "SEMI"))
     if piece is not None:
         return piece
+    alternatives = _alternatives(items)
+    if alternatives:
+        return _at(items, context, "all", lambda number: number in alternatives)
     kinds = {item.kind for item in items}
     if not {"AND", "OR"} <= kinds | ({"AND"} if "REL" in kinds or "WITH" in kinds else set()):
         return None
@@ -264,6 +297,14 @@ def _at_weak(items: list[Item], context: Context) -> Piece | None:
     if weak_and and not weak_or:
         return _at(items, context, "all", lambda number: number in weak_and)
     return None
+
+
+def _alternatives(items: list[Item]) -> list[int]:
+    """Return the commas after alternatives, if what follows is for each of them: "gold or VIP, in Spain"."""
+    joints = [at for at, item in enumerate(items) if item.kind in ("AND", "OR", "REL", "WITH", "EITHER")]
+    if not joints or any(items[at].kind != "OR" for at in joints):
+        return []
+    return [at for at in range(joints[-1] + 2, len(items)) if items[at].kind == "COMMA"]
 
 
 def _at_relative(items: list[Item], context: Context) -> Piece | None:
@@ -280,9 +321,59 @@ def _at_relative(items: list[Item], context: Context) -> Piece | None:
     return combined("all", [_split(items[:at], context), _split(items[at + 1 :], context)])
 
 
+def _at_modifier(items: list[Item], context: Context) -> Piece | None:
+    """Split what customers are from alternatives that have no noun of their own: "or with", "or who"."""
+    at = modifier_at(items, context.tokens)
+    if at is None:
+        return None
+    return combined("all", [_split(items[:at], context), _split(items[at:], context)])
+
+
+def _at_traits(items: list[Item], context: Context) -> Piece | None:
+    """Split what customers are from alternatives: "owners with a risk above 0.6 or fewer than 5 seats"."""
+    at = next((at for at in range(1, len(items)) if _begins_with(items[at], context)), None)
+    rest = items[at:] if at is not None else []
+    parts, joints = every(rest, *_PARTS), [item.kind for item in rest if item.kind not in _PARTS]
+    before = items[:at]
+    if (
+        joints != ["OR"]
+        or not any(item.kind in _PARTS for item in before)
+        or any(item.kind in ("OR", "AND") for item in before)
+        or rest[-2].kind != "OR"
+        or not _is_number(parts[-1])
+    ):
+        return None
+    return combined("all", [_split(before, context), _split(rest, context)])
+
+
+def _begins_with(item: Item, context: Context) -> bool:
+    around = context.tokens[max(0, item.first - 1) : max(0, item.first) + 1]
+    return item.kind in _PARTS and any(token.norm in ("with", "having") for token in around)
+
+
+def _is_number(item: Item) -> bool:
+    """Whether a part asks for a number of the customer: a score, or a trait above or below something."""
+    node = item.value.node if isinstance(item.value, Piece) else {}
+    tests = node.get("is", {}).values() if "trait" in node else ()
+    return "score" in node or any(
+        isinstance(each, int | float) and not isinstance(each, bool) for each in tests
+    )
+
+
+def _is_open_list(items: list[Item], context: Context) -> bool:
+    """Whether a list may go on with what is asked of its first part: "gold members, in Spain or with …"."""
+    kinds = [item.kind for item in items]
+    if kinds != ["NODE", "COMMA", "NODE", "OR", "NODE"] or not _is_number(items[4]):
+        return False
+    words = [context.tokens[item.last + 1].norm for item in (items[0], items[2])]
+    return words[0] in PEOPLE and words[1] not in PEOPLE and "in_segment" not in items[2].value.node
+
+
 def _at_or(items: list[Item], context: Context) -> Piece | None:
     if not any(item.kind == "OR" for item in items):
         return None
+    if _is_open_list(items, context):
+        raise Unread([items[1].as_kind("EITHERBOTH")])
     return _at(
         items, context, "any", lambda number: items[number].kind == "OR" or _is_listing(items, number, "OR")
     )

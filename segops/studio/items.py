@@ -45,6 +45,14 @@ Build = Callable[[list[Item], Any], Reduced]
 _WORD: Final = re.compile(r"[A-Za-z_]+")
 
 
+class Unread(Exception):
+    """Items are left that became no node."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        super().__init__()
+        self.items = tuple(items)
+
+
 class Rule:
     """A pattern of kinds, such as ``Q E (W|T)?``, and the function that makes one item of what matches."""
 

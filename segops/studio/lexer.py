@@ -10,6 +10,7 @@ from typing import Any, Final
 from segops.studio.dates import MONTHS
 from segops.studio.items import Item
 from segops.studio.lexicon import MAX_GAP, Lexicon, Phrase
+from segops.studio.meanings import Field, Value
 from segops.studio.normalise import Token
 from segops.studio.spans import find_spans
 from segops.studio.words import load_table, load_words
@@ -75,10 +76,13 @@ _STOPS: Final = frozenset(
         "while",
         "or",
         "and",
+        "per",
     ]
 )
 #: The first words of days of the week, which dates would take: "on Mondays", "from Monday to Friday".
 _DAYS_BEGIN: Final = frozenset(("on", "from", "between", "monday", "mondays"))
+#: Words after "the 1st" that make it a day.
+_DAY_GOES_ON: Final = frozenset(("and", "to", "until", "till", "of", "through", "-", *MONTHS))
 _JOINING: Final = frozenset(("and", "or", ","))
 #: The order in which the meanings of a phrase are tried.
 _PRIORITY: Final = "BEGRLVPO"
@@ -167,6 +171,9 @@ class Lexer:
     def _read_structure(self, at: int) -> None:
         """Take a phrase of structure that has a number in it, such as "in one order"."""
         found = self._structure(at)
+        after = self.tokens[at + 2 : at + 3]
+        if found is not None and found[1][0] == "FIRST" and after and after[0].norm in _DAY_GOES_ON:
+            return
         numbered_ = found and any(token.number is not None for token in self.tokens[at : at + found[0]])
         if found is not None and (numbered_ or found[1][0] == "TOD"):
             self._add_structure(at, *found)
@@ -206,7 +213,10 @@ class Lexer:
 
     def _single(self, at: int) -> Iterator[Item]:
         token = self.tokens[at]
-        if token.literal:
+        if self._is_country(at):
+            field = Field("trait", "country")
+            yield Item("V", (Value(field, token.text),), at, at)
+        elif token.literal:
             yield Item("LIT", token.text.strip("\"'“”«»‘’ "), at, at)
         elif token.norm in _subjects():
             yield Item("SUBJ", token.norm, at, at)
@@ -214,6 +224,20 @@ class Lexer:
             yield Item("VAGUE", (_vague()[token.norm], token.norm), at, at)
         elif token.norm not in _fillers() or (token.name and len(token.norm) > 3):
             yield Item("UNK", token.text, at, at)
+
+    def _is_country(self, at: int) -> bool:
+        """Whether a code in capital letters goes on a list of countries: "DE, AT and CH"."""
+        token = self.tokens[at]
+        if token.text not in load_table("countries.yaml") or "country" not in self.lexicon.catalogue.traits:
+            return False
+        last = max(self.items, key=lambda item: item.last, default=None)
+        while last is not None and last.kind in ("COMMA", "OR", "AND"):
+            before = last.first
+            last = max(
+                (item for item in self.items if item.last < before), key=lambda item: item.last, default=None
+            )
+        said = last.value if last is not None and last.kind in ("V", "P") else ()
+        return Field("trait", "country") in [getattr(each, "field", each) for each in said]
 
     # -- phrases -------------------------------------------------------------------------------------------
 
@@ -277,6 +301,8 @@ class Lexer:
 
     def _ending(self, at: int, ending: Phrase) -> tuple[int, ...]:
         passed, number = 0, at
+        if self._compares(at, ending):
+            return ()
         while number < len(self.tokens) and passed <= MAX_GAP:
             words = self._follow(number, ending)
             if words:
@@ -291,6 +317,13 @@ class Lexer:
             passed += self.tokens[number].norm not in _PASSED_OVER
             number += 1
         return ()
+
+    def _compares(self, at: int, ending: Phrase) -> bool:
+        """Whether the next word sets another event beside the verb: "refunds to orders"."""
+        words = [token.norm for token in self.tokens[at : at + 2]]
+        return (
+            words[:1] in (["as"], ["to"]) and ending[0] != words[0] and words[1:] not in (["many"], ["often"])
+        )
 
     def _divides(self, span: Any) -> bool:
         """Whether a span parts what is before it from another event: "within 2 days of", "half of"."""

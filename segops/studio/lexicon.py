@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from segops.studio.catalogue import StudioCatalogue
-from segops.studio.meanings import Event, Field, Value
+from segops.studio.meanings import FORECAST, Event, Field, Value, horizon_ms
 from segops.studio.normalise import tokens_of
 from segops.studio.numbers import NUMBER_WORDS, numbered
 from segops.studio.synonyms import Synonyms, expanded
@@ -208,8 +208,11 @@ def _of_fields(catalogue: StudioCatalogue, synonyms: Synonyms) -> Iterator[_Entr
     )
     for owner, table, names in owners:
         for name in names:
-            for phrase in dict.fromkeys((*_said(name), *synonyms.phrases(table, name))):
+            said = FORECAST if owner == "score" and horizon_ms(name) is not None else owner
+            for phrase in _said(name):
                 yield phrase, "P", Field(owner, name)
+            for phrase in dict.fromkeys(synonyms.phrases(table, name)):
+                yield phrase, "P", Field(said, name)
 
 
 def _said(name: str) -> Iterator[str]:

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from segops.studio.clauses import Clause, Piece, duration, negated, test_of
-from segops.studio.dates import DateWindow
+from segops.studio.dates import DateWindow, this_period
 from segops.studio.durations import WindowSpan
 from segops.studio.items import Item, Mark, Reduced, Rule, one
 from segops.studio.meanings import Field
 from segops.studio.phrases import Context
 from segops.studio.quantities import Quantity
 from segops.studio.windows import trait_test
+from segops.studio.words import stem
 
 #: Dates that lie ahead, by a word of their names.
 _AHEAD: Final = ("end", "renewal", "expire", "due", "next", "until")
@@ -28,7 +29,8 @@ def noted(found: list[Item], node: dict[str, Any], marks: Iterable[Mark]) -> Ite
 
 def fields_of(item: Item, context: Context, *kinds: str) -> list[Field]:
     """Return the traits and scores that an item may name, of these kinds."""
-    return [field for field in item.value if field.owner != "property" and kind_of(field, context) in kinds]
+    owned = [field for field in item.value if field.owner in ("trait", "score")]
+    return [field for field in owned if kind_of(field, context) in kinds]
 
 
 def kind_of(field: Field, context: Context) -> str:
@@ -147,7 +149,7 @@ def starred(found: list[Item], context: Context) -> Item | None:
     return Item("E", Clause(owners, where=(("rating", value),)), found[0].first, found[0].last, marks)
 
 
-_GIVING: Final = frozenset(("give", "award", "leave"))
+_GIVING: Final = frozenset(map(stem, ("give", "award", "leave")))
 
 
 def of_only_event(found: list[Item], context: Context) -> Reduced:
@@ -158,7 +160,7 @@ def of_only_event(found: list[Item], context: Context) -> Reduced:
     if (
         foreign
         or said.unit in ("times", "percent", "years")
-        or context.tokens[field.last].norm.endswith("ing")
+        or context.tokens[field.last].norm.endswith(("alling", "sting"))
     ):
         return None
     for each in field.value:
@@ -191,14 +193,16 @@ def dated(found: list[Item], context: Context) -> Item | None:
     for each in fields_of(field, context, "date"):
         test = _date_test(each.name, time, context)
         if test is not None:
-            marks = (*field.marked("trait"), *time.marked("is"))
-            return denied(found, noted(found, {"trait": each.name, "is": test}, marks))
+            marks = (*field.marked(each.owner), *time.marked("is"))
+            return denied(found, noted(found, {each.owner: each.name, "is": test}, marks))
     return None
 
 
 def _date_test(name: str, time: Item, context: Context) -> dict[str, Any] | None:
     said = time.value
     born = any(context.tokens[at].norm == "born" for at in range(max(0, time.first - 2), time.first))
+    if isinstance(said, WindowSpan) and said.kind == "calendar" and not _is(name, _YEARLY):
+        said = this_period(said.text, context.now_ms, ahead=_is(name, _AHEAD)) or said
     dated = isinstance(said, DateWindow)
     test = trait_test(
         said, yearly=_is(name, _YEARLY) and not (born and dated and not said.month), future=_is(name, _AHEAD)

@@ -17,6 +17,8 @@ MAX_CHARACTERS: Final = 2_000
 _TOKEN = re.compile(
     r"""
     (?P<date>\d{4}-\d{2}-\d{2}(?:[tT ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[zZ]|[+-]\d{2}:?\d{2})?)?)
+    | (?P<year>(?<!\w)['’]\d{2}(?![\d'’]))
+    | (?P<below>(?<!\d\ )(?<![\w)])-(?=[€$£]?\d))
     | (?P<clock>\d{1,2}:\d{2}(?!\d))
     | (?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d])|\d+(?:\.\d+)?)
     | (?P<means>\b[iI]\.\s?[eE]\.?,?|\b[eE]\.[gG]\.)
@@ -150,6 +152,8 @@ def _coded(token: Token) -> Token:
 _READERS: Final[Mapping[str, _Reader]] = {
     "date": lambda token, _before: iter((token,)),
     "clock": lambda token, _before: iter((token,)),
+    "year": lambda token, _before: _number(replace(token, text=f"20{token.text[1:]}"), _before),
+    "below": lambda token, _before: iter((replace(token, norm="negative"),)),
     "number": _number,
     "means": lambda token, _before: iter((replace(token, norm=":"),)),
     "short": lambda token, _before: iter(

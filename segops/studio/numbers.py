@@ -130,10 +130,12 @@ def _plain(value: Decimal) -> str:
 def _value_at(tokens: list[Token], at: int) -> tuple[int, Decimal]:
     """Return how many tokens make a number, and its value; 0 tokens if there is none."""
     words = [token.norm for token in tokens[at : at + 8]]
-    special = _special(words)
+    half = words[:2] == ["a", "half"] and at > 0 and tokens[at - 1].norm == "and"
+    special = None if half else _special(words)
     if special is not None:
         return special
-    if words[0] == "half" and (len(words) == 1 or words[1] not in _AFTER_HALF):
+    joined = [token.norm for token in tokens[max(0, at - 2) : at]] == ["and", "a"]
+    if words[0] == "half" and not joined and (len(words) == 1 or words[1] not in _AFTER_HALF):
         return 1, Decimal("0.5")
     if tokens[at].number is not None:
         return _scaled(tokens, at, 1, tokens[at].number or Decimal(0))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from segops.studio.alternatives import is_of_last
 from segops.studio.catalogue import StudioCatalogue
+from segops.studio.contacts import is_field, may_be_field
 from segops.studio.dates import DateSpan, DateWindow
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Schema, Values, literal_values
@@ -59,7 +61,7 @@ def prepared(items: list[Item], context: Context) -> list[Item]:
             if following in ("P", "Q", "V", "FN", "BOTH", "EITHER"):
                 found.append(item.as_kind("WITH"))
             continue
-        found.append(_read(item))
+        found.append(_read(item, context))
     return found
 
 
@@ -76,7 +78,9 @@ def _customer_since(item: Item, following: list[Item], context: Context) -> list
 _SINCE: Final = ("created_at", "signed_up_at", "signup_date", "registered_at", "customer_since")
 
 
-def _read(item: Item) -> Item:
+def _read(item: Item, context: Context) -> Item:
+    if item.kind == "V" and "P" in item.other and is_field(item, context.tokens):
+        return item.as_kind("P", item.other["P"])
     if item.kind == "V":
         return replace(item, value=Values((item.value,)))
     if "V" in item.other:
@@ -97,14 +101,36 @@ def _both_values(found: list[Item], context: Context) -> Item | None:
     left, right = every(found, "V")
     joint = any(item.kind == "AND" for item in found)
     both = any(item.kind == "BOTH" for item in found) or left.value.both
-    both = both or (joint and _is_named(right, context))
+    both = both or (joint and (_is_named(right, context) or _is_on_both(found, context)))
     options = (*left.value.options, *right.value.options)
     values = Values(options, joint or left.value.joint or right.value.joint, both)
-    if set(left.value.options) & set(right.value.options):
+    apart = [item.kind for item in found[-3:-1]] == ["COMMA", "OR"] and is_of_last(
+        left, right, context.tokens
+    )
+    if apart or set(left.value.options) & set(right.value.options):
         return None
     if not values.fields() or left.value.bound or right.value.bound:
         return None
     return Item("V", values, found[0].first, right.last, (*left.marks, *right.marks))
+
+
+def _is_on_both(found: list[Item], context: Context) -> bool:
+    """Whether "on" is said of only one of two choices, or of both: "free and on the team plan"."""
+    left, right = every(found, "V")
+    choices = [
+        field for field in left.value.fields() if field.owner == "trait" and _is_ranked(field, context)
+    ]
+    if not choices:
+        return False
+    follows = context.tokens[right.last + 1].stem if right.last + 1 < len(context.tokens) else ""
+    names = {stem(word) for field in choices for word in field.name.split("_")}
+    alone = any(item.kind == "P" for item in found[1:-1]) and follows not in names
+    return _is_on(right, context) or (alone and _is_on(left, context))
+
+
+def _is_on(value: Item, context: Context) -> bool:
+    words = [token.norm for token in context.tokens[max(0, value.first - 2) : value.first]]
+    return words[-1:] == ["on"] or words == ["on", "the"] or words == ["on", "a"]
 
 
 def _listed_values(found: list[Item], context: Context) -> Item | None:
@@ -131,6 +157,12 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     field, value = one(found, "P"), one(found, "V")
     kept = value.value.only(field.value)
     texts = [each for each in field.value if context.schema.is_text(each)]
+    if kept is None and (_is_placed(value, context) or (found[0] is value and _is_used(field, context))):
+        return None
+    if kept is None and found[0] is value and all(each.name.endswith("_id") for each in texts):
+        return None
+    if kept is None and field.last + 1 == value.first and all(each.owner == "trait" for each in texts):
+        return None
     if texts:
         said = [_spelt(option, context.text(value)) for option in value.value.options]
         own = literal_values(said, texts)
@@ -143,6 +175,20 @@ def _field_and_value(found: list[Item], context: Context) -> Item | None:
     if kept is not None and found[0] is field:
         kept = replace(kept, named=True)
     return None if kept is None else merged("V", kept, found, value.marks)
+
+
+def _is_placed(value: Item, context: Context) -> bool:
+    """Whether a value is of what surrounds the field before it: "a coupon in the app"."""
+    around = context.tokens[max(0, value.first - 2) : value.first + 1]
+    words = [token.norm for token in around if token.norm not in ("a", "the", "our")]
+    return not _PLACES.isdisjoint(words[-2:])
+
+
+_PLACES: Final = frozenset(("in", "on", "at", "via", "through", "from", "by"))
+
+
+def _is_used(field: Item, context: Context) -> bool:
+    return context.tokens[field.first].stem in _USED
 
 
 def _denied_value(found: list[Item], context: Context) -> Reduced:
@@ -170,7 +216,7 @@ def _field_and_text(found: list[Item], context: Context) -> Reduced:
     if country is not None:
         return merged("V", country, found)
     texts = [each for each in field.value if context.schema.is_text(each)]
-    if not texts or any(item.kind == "UNK" and not _is_value(context.text(item)) for item in found):
+    if not texts or any(item.kind == "UNK" and len(context.text(item)) < 2 for item in found):
         return None
     if (
         texts[0].name.endswith("_id")
@@ -183,7 +229,7 @@ def _field_and_text(found: list[Item], context: Context) -> Reduced:
     ]
     value = merged("V", literal_values(said, texts), found)
     owners = context.schema.owners(texts[0].name)
-    if context.tokens[field.first].stem in _USED and len(owners) == 1:
+    if _is_used(field, context) and len(owners) == 1:
         return [Item("E", Event(owners), field.first, field.first), replace(value, first=field.first + 1)]
     return value
 
@@ -192,7 +238,8 @@ def _more_text(found: list[Item], context: Context) -> Item | None:
     """Read "tagged press or influencer"."""
     value, text = found[0], found[-1]
     field = value.value.fields()[0]
-    if field.owner != "trait" or context.schema.trait(field.name).name != "list":
+    listed = field.owner == "trait" and context.schema.trait(field.name).name == "list"
+    if not listed and (field.owner == "trait" or found[1].kind == "AND" or not context.schema.is_text(field)):
         return None
     said = text.value if text.kind == "LIT" else context.text(text)
     more = literal_values([said], value.value.fields())
@@ -218,10 +265,6 @@ _USED: Final = frozenset(map(stem, ("use", "redeem", "apply", "enter")))
 def _is_key(found: list[Item], context: Context) -> bool:
     """Whether a text looks like an identifier rather than a word that nothing knows."""
     return any(character.isdigit() or character in "-_" for character in context.text(found[-1]))
-
-
-def _is_value(text: str) -> bool:
-    return len(text) > 1
 
 
 def _listed_in_brackets(found: list[Item], context: Context) -> Item | None:
@@ -285,18 +328,51 @@ def _since_date(found: list[Item], _context: Context) -> Item | None:
     )
 
 
-def _alternative(found: list[Item], _context: Context) -> Reduced:
-    """Read "email" as the words of a sentence's structure need it: a field beside "no"."""
-    event = found[-1]
-    return None if "P" not in event.other else [*found[:-1], event.as_kind("P", event.other["P"])]
+def _neither(found: list[Item], context: Context) -> Reduced:
+    """Read "neither export nor alerts" as one denial of both."""
+    if context.tokens[found[0].first].norm != "neither" or found[1].value.fields()[:1] == ():
+        return None
+    if found[1].value.fields()[0].owner == "trait":
+        return None
+    both = _both_values([found[1], found[2].as_kind("OR", ""), found[3]], context)
+    return None if both is None else [found[0], both]
 
 
-VALUE: Final = "(LIT|UNK)"
+def _first_words(found: list[Item], context: Context) -> Reduced:
+    """Read "checked out jackets": of the meanings of a verb, the event that has the value."""
+    *words, value = found
+    head = tuple(context.tokens[item.first].stem for item in words)
+    for begin, _, meanings in context.lexicon.gaps.get(head[0], ()):
+        event = meanings.get("E")
+        if begin == head and event and context.schema.test_of(event.names, value.value):
+            return [Item("E", event, words[0].first, words[-1].last), value]
+    return None
+
+
+def _field_missing(found: list[Item], context: Context) -> Reduced:
+    """Read "email is missing" and "email on file": the field rather than the consent."""
+    value, word = found
+    named = word.kind == "MISSING" or may_be_field(value, context.tokens)
+    return [value.as_kind("P", value.other["P"]), word] if named and "P" in value.other else None
+
+
+def _field_too(found: list[Item], context: Context) -> Reduced:
+    """Read "phone and email": two fields rather than a consent."""
+    value, field = one(found, "V"), one(found, "P")
+    if not may_be_field(value, context.tokens) or any(each.owner != "trait" for each in field.value):
+        return None
+    return [item.as_kind("P", item.other["P"]) if item is value else item for item in found]
+
 
 #: The rules, in their order.
 PHRASES: Final = (
     Rule("(W|VAGUE|SINCE) UNK* LP (W|T) RP", _explained),
     Rule("SINCE UNK? T", _since_date),
+    Rule("V (MISSING|FILE)", _field_missing),
+    Rule("P (OR|AND) V", _field_too),
+    Rule("V (OR|AND) P", _field_too),
+    Rule("NEG V NEG V", _neither),
+    Rule("UNK UNK V", _first_words),
     Rule("BOTH V AND V", _both_values),
     Rule("V (P )?COMMA? (OR|AND) V", _both_values),
     Rule("V COMMA V", _listed_values),

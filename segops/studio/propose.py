@@ -8,8 +8,9 @@ from typing import Any, Final
 from segops.studio.catalogue import StudioCatalogue
 from segops.studio.checks import checked
 from segops.studio.clauses import Piece
+from segops.studio.compounds import compounded
 from segops.studio.grammar import everyone_but, parsed
-from segops.studio.items import Item, Mark
+from segops.studio.items import Item, Mark, Unread
 from segops.studio.lexer import Lexer
 from segops.studio.lexicon import lexicon_of
 from segops.studio.normalise import tokens_of
@@ -19,7 +20,6 @@ from segops.studio.proposal import FILLER, UNKNOWN, Proposal, Span, asked, refus
 from segops.studio.questions import question
 from segops.studio.refusals import NO_REQUEST, is_talk, refusal
 from segops.studio.repair import repaired
-from segops.studio.sharing import Unread
 from segops.studio.synonyms import Synonyms
 
 #: The synonyms of the package alone.
@@ -55,7 +55,7 @@ def answered(
 ) -> Proposal:
     """Return what ``propose`` does, but let the studio's own mistakes through: for its tests."""
     lexicon = lexicon_of(catalogue, synonyms)
-    tokens = tokens_of(text)
+    tokens = compounded(tokens_of(text), text)
     spelt = numbered(repaired(tokens, lexicon))
     reason = refusal(tokens) or refusal(spelt)
     if reason or not tokens:
@@ -72,7 +72,8 @@ def _answer(items: list[Item], context: Context) -> Proposal:
         unknown = [item for item in items if item.kind == "UNK" and not is_talk(context.tokens[item.first])]
         if not unknown:
             return refused(NO_REQUEST, _spans(context, (), items))
-        return asked(question(unknown, context), _spans(context, (), unknown))
+        if not any(_may_be_city(item, context) for item in unknown):
+            return asked(question(unknown, context), _spans(context, (), unknown))
     if len(items) > _MOST_ITEMS:
         return asked(_LONG, _spans(context, (), items[_MOST_ITEMS:]))
     try:
@@ -80,6 +81,11 @@ def _answer(items: list[Item], context: Context) -> Proposal:
     except Unread as unread:
         return asked(question(unread.items, context), _spans(context, (), unread.items))
     return concluded(piece, context)
+
+
+def _may_be_city(item: Item, context: Context) -> bool:
+    before = context.tokens[item.first - 1].norm if item.first else ""
+    return before in ("in", "from") and context.tokens[item.first].name
 
 
 #: Kinds of items that say something about customers.
@@ -114,7 +120,7 @@ _MEANINGFUL: Final = frozenset(
 def concluded(piece: Piece, context: Context) -> Proposal:
     """Return the answer for a candidate: the rule if it passes all checks."""
     spans = _spans(context, piece.marks, ())
-    result = checked(piece.node, context.catalogue)
+    result = checked(piece.node, context.catalogue, context.now_ms)
     if result.impossible:
         return refused(_IMPOSSIBLE.format(reason=result.impossible), spans)
     if result.always:

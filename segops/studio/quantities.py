@@ -11,7 +11,7 @@ from typing import Final
 from segops.studio.durations import COMPARISON, COMPARISONS, NUMBER
 
 _CURRENCIES: Final = {
-    "EUR": "euros?|eur",
+    "EUR": "euros?|eurs?",
     "USD": "dollars?|usd|bucks?|us dollars?",
     "GBP": "pounds?|gbp|quid|pounds? sterling|sterling",
     "CHF": "francs?|chf|swiss francs?",

@@ -34,10 +34,11 @@ _DAYS: Final = {"week": 7, "month": 30, "quarter": 90, "year": 365}
 _LEFT: Final = {
     "Q": 'What is "{text}" of: how many times, which amount or which property?',
     "W": 'Which event or date does "{text}" belong to?',
-    "T": 'Which event or date does "{text}" belong to: since, before or on that day?',
+    "T": 'Which period does "{text}" mean: since that day, before it, or the day itself? Say from which date to which, or how many days.',
     "V": 'Which event or field does "{text}" belong to? {hint}',
     "P": 'What is asked of "{text}": which value, or that it is there at all?',
     "A": 'How much is meant by "{text}": which amount, such as "over 250"?',
+    "EITHERBOTH": 'Does "{text}" join two groups of which customers are in both, or in either? Say "both … and …", or "… or …".',
     "NEG": 'What is denied by "{text}"?',
     "DIFF": "Different values of which property, and how many?",
     "MOST": "Most of which property, or compared with what? A rule ranks no customers: say how many.",
@@ -65,6 +66,9 @@ def question(items: Sequence[Item], context: Context) -> str:
     if foreign is not None:
         return _FOREIGN.format(own=context.catalogue.currency, text=context.text(foreign))
     item = ranked[0]
+    date = next((each for each in ranked if each.kind == "T"), None)
+    if item.kind == "VAGUE" and item.value[0] == "close" and date is not None:
+        item = date
     text = context.text(item)
     if item.kind == "VAGUE":
         return _vague(item, context)

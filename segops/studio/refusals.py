@@ -110,11 +110,16 @@ _OBJECTS: Final = frozenset(
         "should",
     ]
 )
+#: Words that ask only at the beginning: after a noun they say something of it, as in "email is missing".
+_ASKING: Final = frozenset(("what", "how", "when", "where", "who"))
+_STATING: Final = frozenset(
+    ("is", "are", "do", "does", "did", "was", "were", "can", "would", "should", "that")
+)
 _CLOSED: Final = (
     r"\btop (?:\d+|ten|five|hundred)",
     r"\b(?:best|worst|bottom|highest|lowest|most valuable) \d+",
     r"\b\d+ (?:customers?|users?|people|shoppers?|accounts?|buyers?|members?) with the (?:most|least|fewest|highest|lowest|biggest)",
-    r"\b(?:customers?|users?|people|accounts?|those) (?:who|with|that) (?:\w+ )?(?:the )?(?:most|least) (?!\d)(?!once|twice|recent|often)\w+",
+    r"\b(?:customers?|users?|people|accounts?|those) (?:who|with|that) (?:(?!at )\w+ )?(?:the )?(?:most|least) (?!\d)(?!once|twice|recent|often)\w+",
     r"\bmore than (?:the )?average\b",
     r"\b(?:above|below|than) (?:the )?(?:average|median|typical)\b(?! order| basket| of)",
     r"\b(?:each|one) other\b",
@@ -190,7 +195,8 @@ def _is_order(tokens: list[Token]) -> bool:
         words = words[1:]
     if not words or words[0] not in load_words()["refuse_requests"].split():
         return False
-    return words[0] not in _NOUNS or (len(words) > 1 and words[1] in _OBJECTS)
+    objects = _OBJECTS if words[0] in _ASKING else _OBJECTS - _STATING
+    return words[0] not in _NOUNS or (len(words) > 1 and words[1] in objects)
 
 
 def is_talk(token: Token) -> bool:

@@ -21,6 +21,9 @@ from segops.studio.words import load_table, load_words, stem
 _SHORTEST: Final = 4
 #: Length of a word from which on two letters may be wrong.
 _LONG: Final = 8
+#: Length from which on a word may be several without blanks, and the words of two letters in it.
+_JOINED: Final = 7
+_SHORT: Final = frozenset(("to", "in", "on", "at", "of", "no", "or", "by"))
 #: Up to this length no letter may be another one, since too many words are alike: "green" is not "Greek".
 _HALF_LONG: Final = 5
 _STRUCTURE: Final = (
@@ -74,8 +77,10 @@ _SHORT_WORDS: Final = {
     **dict.fromkeys(("mont", "mnth", "mth"), "month"),
     **dict.fromkeys(("yr",), "year"),
     **dict.fromkeys(("qtr",), "quarter"),
-    **dict.fromkeys(("wek", "weks"), "weeks"),
-    **dict.fromkeys(("wk",), "week"),
+    **dict.fromkeys(("weks", "wks"), "weeks"),
+    **dict.fromkeys(("wk", "wek"), "week"),
+    **dict.fromkeys(("ther",), "their"),
+    **dict.fromkeys(("trail",), "trial"),
     **dict.fromkeys(("fortnite", "fortnigth"), "fortnight"),
     **dict.fromkeys(("u",), "you"),
     **dict.fromkeys(("frm", "fom", "form"), "from"),
@@ -123,10 +128,16 @@ def repaired(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     for token in tokens:
         before = found[-1].norm if found else ""
         if "_" in token.norm and words_of(token.norm) in lexicon.phrases:
-            parts = tokens_of(token.norm.replace("_", " "))
-            found.extend(replace(token, norm=part.norm, name=False) for part in parts)
+            own = tokens_of(token.norm.replace("_", " "))
+            found.extend(replace(token, norm=part.norm, name=False) for part in own)
             continue
-        found.append(_repair(token, before, (right, stems), targets))
+        mended = _repair(token, before, (right, stems), targets)
+        parts = (
+            _several_words(token, right, frozenset(targets))
+            if mended is token or abs(len(mended.norm) - len(token.norm)) > 1
+            else ()
+        )
+        found.extend([replace(token, norm=word) for word in parts] or [mended])
     return found
 
 
@@ -141,19 +152,83 @@ def _repair(
     word = token.norm
     if word in _SHORT_WORDS and not (before.isdigit() and word in _ORDINAL_ENDS):
         return reworded(token, _SHORT_WORDS[word])
-    if word == "then" and before in _BEFORE_THAN:
+    if word in ("then", "thn") and before in _BEFORE_THAN:
         return reworded(token, "than")
+    if word == "by" and before in ("not", "never"):
+        return reworded(token, "buy")
     confused = _CONFUSED.get(word)
     if confused and (before in _BEFORE_PERIOD or before.isdigit()):
         return reworded(token, confused)
-    if token.literal or token.number is not None or len(word) < _SHORTEST or not word.isalpha():
+    if token.literal or token.number is not None or len(word) < _SHORTEST - 1 or not word.isalpha():
         return token
-    if word in right[0] or token.stem in right[1]:
+    if word in right[0] or (token.text.isupper() and len(token.text) > _SHORTEST):
         return token
-    if token.text.isupper() and len(token.text) > _SHORTEST:
-        return token
+    return _nearest_token(token, right[1], targets)
+
+
+def _nearest_token(token: Token, stems: Collection[str], targets: tuple[str, ...]) -> Token:
+    """Return a token that is no word of the vocabulary as the word that is nearest."""
+    word = token.norm
+    if token.stem in stems:
+        return reworded(token, word + "e") if word == token.stem and word + "e" in targets else token
+    if len(word) < _SHORTEST:
+        return token if token.name else reworded(token, _without_vowels(word, targets) or word)
     near = nearest(word, targets, 1 if token.name else _allowed(word))
+    near = near or (None if token.name else _without_vowels(word, targets))
     return token if near is None else reworded(token, near)
+
+
+def _without_vowels(word: str, targets: Collection[str]) -> str | None:
+    """Return the only word that has vowels, or doubled letters, which this one lacks: "over" for "ovr"."""
+    if len(_bones(word)) < len(word) - 1 and len(word) < _HALF_LONG:
+        return None
+    found = [text for text in _by_bones(tuple(targets)).get(_bones(word), ()) if _longer(word, text)]
+    return found[0] if len({stem(text) for text in found}) == 1 else None
+
+
+@lru_cache(maxsize=64)
+def _by_bones(targets: tuple[str, ...]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in targets:
+        found.setdefault(_bones(text), []).append(text)
+    return found
+
+
+def _bones(word: str) -> str:
+    """Return the first letter and the consonants after it, doubled ones once."""
+    return word[:1] + re.sub(r"(.)\1+", r"\1", re.sub(r"[aeiou]", "", word[1:]))
+
+
+@lru_cache(maxsize=1)
+def _irregular() -> frozenset[str]:
+    return frozenset(
+        form for forms in load_words()["irregular"].values() for form in forms.split() if form[4:]
+    )
+
+
+def _several_words(token: Token, right: Collection[str], targets: Collection[str]) -> tuple[str, ...]:
+    """Return the words that stand in a word without blanks, such as "addedtocart"; empty if they are none."""
+    word = token.norm
+    if token.literal or token.name or len(word) < _JOINED or not word.isalpha() or word in right:
+        return ()
+    known = {
+        part
+        for begin in range(len(word))
+        for end in range(begin + 2, len(word) + 1)
+        if (part := word[begin:end]) in {2: _SHORT, 3: right}.get(end - begin, targets)
+        or part in _irregular()
+    }
+    fewest: dict[int, tuple[str, ...]] = {0: ()}
+    for end in range(2, len(word) + 1):
+        ways = [
+            (*fewest[begin], word[begin:end])
+            for begin in range(end)
+            if begin in fewest and word[begin:end] in known
+        ]
+        if ways:
+            fewest[end] = min(ways, key=len)
+    parts = fewest.get(len(word), ())
+    return parts if 1 < len(parts) < 4 and max(map(len, parts)) >= _SHORTEST else ()
 
 
 def _allowed(word: str) -> int:
@@ -207,5 +282,11 @@ def _is_plausible(word: str, text: str, distance: int) -> bool:
     if len(word) == _SHORTEST:
         return sorted(word) == sorted(text) or (len(text) > len(word) and word[:2] == text[:2])
     if len(word) <= _HALF_LONG and len(word) == len(text) and sorted(word) != sorted(text):
-        return text in _SAFE
+        return text in _SAFE or _is_vowel_wrong(word, text)
     return word[0] == text[0] or (distance == 1 and len(word) > _HALF_LONG)
+
+
+def _is_vowel_wrong(word: str, text: str) -> bool:
+    """Whether only one vowel is another vowel: "seets" for "seats"."""
+    wrong = [pair for pair in zip(word, text, strict=True) if pair[0] != pair[1]]
+    return len(word) == _HALF_LONG and len(wrong) == 1 and set(wrong[0]) <= set("aeiou")

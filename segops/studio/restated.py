@@ -28,7 +28,7 @@ _USING: Final = frozenset(map(stem, ("use", "redeem", "apply", "enter")))
 
 def said_again(found: list[Item], _context: Context) -> Item | None:
     """Read "buyers of two orders" and "an order paid in dollars": two words for one event."""
-    first, last = found
+    first, last = found[0], found[-1]
     if first.value.names != last.value.names:
         return None
     if first.value.head in ("first", "last") and first.value.test is None:
@@ -39,7 +39,44 @@ def said_again(found: list[Item], _context: Context) -> Item | None:
             continue
         negated = clause.negated != plain.value.negated
         return extended(known, found, plain.marks, negated=negated)
+    return _using(found)
+
+
+def _using(found: list[Item]) -> Item | None:
+    """Read "ordered on the web using a coupon" and "used a coupon when ordering on the web" as one event."""
+    for known, other in ((found[0], found[-1]), (found[-1], found[0])):
+        clause: Clause = other.value
+        there = len(clause.where) == 1 and clause.where[0][1] == {"exists": True}
+        if there and _is_plain(replace(clause, where=())) and _is_apart(known.value, clause):
+            done = extended(known, found, other.marks, where=(*known.value.where, *clause.where))
+            negated = known.value.negated or clause.negated
+            return replace(done, value=replace(done.value, negated=negated))
     return None
+
+
+def _using_too(found: list[Item], _context: Context) -> Reduced:
+    done = _using([found[0], found[-1]])
+    return None if done is None else [done, *found[1:-1]]
+
+
+def _is_apart(clause: Clause, other: Clause) -> bool:
+    """Whether a clause counts events and asks nothing of another one's property."""
+    same = clause.head == "did" and clause.gap is None and clause.names == other.names
+    return same and other.where[0][0] not in dict(clause.where)
+
+
+def lacking(found: list[Item], _context: Context) -> Item | None:
+    """Read "ordered without using a coupon": such an event that has none."""
+    event, word, other = found
+    clause: Clause = other.value
+    there = len(clause.where) == 1 and clause.where[0][1] == {"exists": True}
+    if event.value.names != clause.names or not there or not _is_plain(replace(clause, where=())):
+        return None
+    if event.value.head != "did" or clause.where[0][0] in dict(event.value.where):
+        return None
+    where = (*event.value.where, (clause.where[0][0], {"exists": False}))
+    marks = tuple((a, b, f"where.{clause.where[0][0]}") for a, b, _ in (*other.marks, *word.marked("")))
+    return extended(event, found, marks, where=where)
 
 
 def _of_first(event: Item, other: Item, found: list[Item]) -> Item | None:
@@ -70,9 +107,11 @@ def not_about(found: list[Item], context: Context) -> Item | None:
 
 
 def used_on(found: list[Item], context: Context) -> Item | None:
-    """Read "used a coupon on an order"."""
+    """Read "used a coupon on an order" and "a coupon order"."""
     field, event = found
-    if context.tokens[field.first].stem not in _USING:
+    texts = [each for each in field.value if context.schema.is_text(each)]
+    noun = bool(texts) and field.last == event.first - 1 and not texts[0].name.endswith("_id")
+    if context.tokens[field.first].stem not in _USING and not noun:
         return None
     done = having([event, field], context)
     return None if done is None else replace(done, first=field.first, last=event.last)
@@ -204,11 +243,32 @@ def _acted(found: list[Item], context: Context) -> Item | None:
     fields = [field for field in value.value.fields() if field.owner == "property"]
     owners = context.schema.owners(fields[0].name) if len(fields) == 1 else ()
     verb = context.tokens[value.first].norm.endswith("ed") and value.first == value.last
+    verb = verb or _has_users(value, context)
     if not verb or len(owners) != 1 or fields[0].name != "feature":
         return None
     clause = Clause(owners)
     event = Item("E", clause, value.first, value.last, tuple(value.marked("did")))
     return conditioned(event, value, [event, value], context)
+
+
+def _has_users(value: Item, context: Context) -> bool:
+    """Whether a feature is said of its users: "API users", "users of the API"."""
+    before = [
+        token.norm for token in context.tokens[max(0, value.first - 3) : value.first] if token.norm != "the"
+    ]
+    after = [token.norm for token in context.tokens[value.last + 1 : value.last + 2]]
+    return after == ["users"] or before[-2:] == ["users", "of"]
+
+
+def _used(found: list[Item], context: Context) -> Item | None:
+    """Read "used a coupon": an event that has one."""
+    (field,) = found
+    owned = [each for each in field.value if each.owner == "property"]
+    owners = context.schema.owners(owned[0].name) if owned else ()
+    if context.tokens[field.first].stem not in _USING or field.first == field.last or len(owners) != 1:
+        return None
+    event = Item("E", Clause(owners), field.first, field.last, tuple(field.marked("did")))
+    return having([event, field], context)
 
 
 def _number_last(found: list[Item], _context: Context) -> Reduced:
@@ -239,6 +299,8 @@ RENAMED: Final = (
     Rule("E Q P", _several),
     Rule("Q DIFF P", _several_used),
     Rule("V", _acted),
+    Rule("P", _used),
+    Rule("E V? E", _using_too),
     Rule("P Q", _totalling),
     Rule("E UNK OR UNK", _cities),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any, Final
 
+from segops.core.values import parse_duration
 from segops.studio.clauses import Clause, Piece, duration
 from segops.studio.durations import WindowSpan
-from segops.studio.items import Item, Mark
+from segops.studio.items import Item, Mark, Unread
 
 _BETWEEN: Final = frozenset(("AND", "COMMA", "BUT", "THEN", "REL", "SEMI"))
 
@@ -20,12 +22,28 @@ def sequenced(items: list[Item]) -> list[Item]:
         end = _end(items, at)
         if end > at and _is_ordered(items[at : end + 1]):
             node = _sequence(items[at : end + 1])
+            if node is None and _lost(items[at : end + 1]):
+                raise Unread(_lost(items[at : end + 1]))
             found.append(node if node is not None else items[at])
             at = end + 1 if node is not None else at + 1
         else:
             found.append(items[at])
             at += 1
     return found
+
+
+def _lost(items: list[Item]) -> list[Item]:
+    """Return what a list of conditions would lose of steps that are no sequence: dates, else the order."""
+    steps = [at for at, item in enumerate(items) if item.kind == "E"]
+    pairs = [pair for pair in itertools.pairwise(steps) if not any(items[at].value.negated for at in pair)]
+    thens = [item for early, late in pairs for item in items[early:late] if item.kind == "THEN"]
+    dates = [
+        Item("W", None, first, last)
+        for at in steps
+        for first, last, key in items[at].marks
+        if thens and key in ("since", "until", "calendar")
+    ]
+    return dates or thens
 
 
 def _end(items: list[Item], at: int) -> int:
@@ -47,10 +65,19 @@ def _is_ordered(items: list[Item]) -> bool:
     said = any(item.kind == "THEN" for item in items)
     later = any(_follows(step) for step in steps[1:]) and not any(item.kind == "OR" for item in items)
     if not said and any(step.value.window and not step.value.gap for step in steps):
-        later = later and all(
-            step.value.negated or step.value.gap.kind == "gap" for step in steps if step.value.gap
+        later = later and (
+            all(step.value.negated or step.value.gap.kind == "gap" for step in steps if step.value.gap)
+            or _is_framed(steps)
         )
     return (said or later) and not steps[0].value.negated
+
+
+def _is_framed(steps: list[Item]) -> bool:
+    """Whether each step has a deadline, and the first one a window that is longer."""
+    window = steps[0].value.window or {}
+    whole = parse_duration(window["within"]) if set(window) == {"within"} else None
+    gaps = [step.value.gap for step in steps[1:]]
+    return whole is not None and all(gap and gap.text == "within" and gap.length_ms < whole for gap in gaps)
 
 
 def _follows(step: Item) -> bool:
@@ -106,7 +133,7 @@ def _step(clause: Clause, *, first: bool) -> tuple[dict[str, Any] | None, dict[s
     gap = clause.gap
     if gap is not None and not first:
         step["within"] = duration(gap.length_ms)
-        return step, None
+        window = {} if gap.kind == "in" else window
     if not window:
         return step, None
     if set(window) != {"within"}:

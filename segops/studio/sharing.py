@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from segops.studio.clauses import Clause, Piece, duration
 from segops.studio.durations import WindowSpan
-from segops.studio.items import Item
+from segops.studio.items import Item, Unread
 from segops.studio.phrases import Context
 from segops.studio.windows import window_keys
-
-
-class Unread(Exception):
-    """Items are left that became no node."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        super().__init__()
-        self.items = tuple(items)
 
 
 def hanging(items: list[Item]) -> list[Item]:
@@ -56,7 +47,17 @@ def leading(items: list[Item], context: Context) -> list[Item]:
     if not rest or rest[0].kind != "W" or not any(map(_is_clause, rest)):
         return items
     time = rest[0]
+    if _is_followed(rest):
+        return [*rest[1:], time]
     return [_with(item, time, context) if _is_clause(item) else item for item in items if item is not time]
+
+
+def _is_followed(items: list[Item]) -> bool:
+    """Whether a clause has a deadline after the one before: "…, viewed and bought within 2 days"."""
+    later = [item for item in items if _is_clause(item)][1:]
+    plain = isinstance(items[0].value, WindowSpan) and items[0].value.kind == "within"
+    gaps = [item.value.gap for item in later if item.value.gap is not None]
+    return plain and any(gap.kind == "gap" or gap.text == "within" for gap in gaps)
 
 
 def _with(item: Item, time: Item, context: Context) -> Item:
@@ -142,7 +143,14 @@ def _forth(items: list[Item], at: int) -> list[Item]:
     left, right = items[before].value, item.value
     if left.window is None or not _is_open(right) or right.timeless or left.negated or not _is_recent(left):
         return items
-    if left.names == right.names and not right.where:
+    if (left.names == right.names and not right.where) or _differ(items, before):
         return items
     changed = replace(item, value=replace(right, window=left.window))
     return [*items[:at], changed, *items[at + 1 :]]
+
+
+def _differ(items: list[Item], at: int) -> bool:
+    """Whether a clause and the alternative before it have windows of their own."""
+    if at < 2 or items[at - 1].kind != "OR" or not _is_clause(items[at - 2]):
+        return False
+    return bool(items[at - 2].value.window != items[at].value.window)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
-from segops.studio.clauses import duration, negated, number, test_of
+from segops.studio.clauses import combined, duration, negated, number, test_of
 from segops.studio.durations import WindowSpan
 from segops.studio.fields import Values, bounded
 from segops.studio.items import Item, Mark, Reduced, Rule, every, one
@@ -167,10 +168,47 @@ def _existing(found: list[Item], context: Context) -> Item | None:
 def _existing_too(found: list[Item], context: Context) -> Reduced:
     """Read "a phone number and an email address" on, after the first of them."""
     node, joint = found[0], found[1]
-    if "exists" not in str(node.value.node) or len(node.value.node) > 2:
+    test = node.value.node.get("is")
+    if not isinstance(test, dict) or set(test) != {"exists"}:
         return None
     more = _existing(found[2:], context)
-    return None if more is None else [node, joint, more]
+    if more is None or joint.kind == "AND":
+        return [node, joint, more] if more else None
+    return Item("NODE", combined("any", [node.value, more.value]), node.first, more.last)
+
+
+def _lacking_both(found: list[Item], context: Context) -> Item | None:
+    """Read "no phone number or email" and "without phone and email": neither of the two."""
+    denial, joint = found[0], one(found, "AND", "OR")
+    first, last = every(found, "P")
+    file = [found[-1]] if found[-1].kind == "FILE" else []
+    if joint.kind == "AND" and (denial.kind == "NEG" or file):
+        return None
+    left = _existing([denial, first, *file], context)
+    right = _existing([replace(denial, first=joint.first, last=joint.last), last, *file], context)
+    if left is None or right is None:
+        return None
+    return Item("NODE", combined("all", [left.value, right.value]), found[0].first, found[-1].last)
+
+
+def _existing_both(found: list[Item], context: Context) -> Reduced:
+    """Read "phone number or email on file"."""
+    first, joint, last, word = found
+    left, right = _existing([first, word], context), _existing([last, word], context)
+    if left is None or right is None:
+        return None
+    alone = replace(left, value=replace(left.value, marks=tuple(first.marked("trait"))))
+    head = "any" if joint.kind == "OR" else "all"
+    return Item("NODE", combined(head, [alone.value, right.value]), first.first, right.last)
+
+
+def _one_of_list(found: list[Item], context: Context) -> Reduced:
+    """Read "with SMS consent, a phone number and …": a trait that there is, in a list."""
+    joint, field = found[0], found[1]
+    if context.tokens[field.first - 1].norm not in ("a", "an", "their"):
+        return None
+    there = _existing([Item("WITH", "", field.first, field.first - 1), field], context)
+    return None if there is None else [joint, there, *found[2:]]
 
 
 # -- tiers, segments, places -------------------------------------------------------------------------------
@@ -212,6 +250,21 @@ def _near(found: list[Item], context: Context) -> Item | None:
     return replace(done, value=negated(done.value)) if op in ("gt", "gte") else denied(found, done)
 
 
+def _near_metres(found: list[Item], context: Context) -> Item | None:
+    """Read "around our Paris store: within 300 m", where the metres look like minutes."""
+    time = one(found, "W")
+    said = time.value
+    if (
+        context.tokens[time.last].norm != "m"
+        or not isinstance(said, WindowSpan)
+        or said.kind not in ("in", "gap")
+    ):
+        return None
+    metres = Quantity((("lte", Decimal(said.length_ms // 60_000)),), "m")
+    distance = Item("Q", metres, time.first, time.last)
+    return _near([distance if item is time else item for item in found], context)
+
+
 def _near_when(found: list[Item], _context: Context) -> Item | None:
     node, time = one(found, "NODE"), one(found, "W")
     said = time.value
@@ -245,8 +298,10 @@ _NO: Final = "(NEG|WITHOUT)?"
 MEASURES: Final = (
     Rule("(DIGIT Q AND? COMMA? DIGIT Q AND? COMMA? DIGIT Q|DIGIT Q (AND|COMMA)? DIGIT Q|DIGIT Q)", _digits),
     Rule(f"{_NO} Q VAGUE? L", _near),
-    Rule("L Q", _near),
+    Rule("VAGUE? L (COMMA|COLON)? Q", _near),
     Rule("VAGUE? L LP Q RP", _near),
+    Rule("VAGUE? L (COMMA|COLON)? W", _near_metres),
+    Rule("VAGUE? L LP W RP", _near_metres),
     Rule("P Q P", measured_twice),
     Rule(f"{_NO} WITH? P Q", measured),
     Rule(f"{_NO} WITH? Q P", measured),
@@ -277,11 +332,15 @@ TRAITS: Final = (
     Rule("NODE COMMA? EXCEPT W", next_too),
     Rule("NODE COMMA? BUT NEG W", next_too),
     Rule("P ENDED", over),
+    Rule("(NEG|WITHOUT) WITH? P (OR|AND) P FILE?", _lacking_both),
     Rule("(NEG|WITHOUT) WITH? P FILE?", _existing),
+    Rule("P (AND|OR) P (MISSING|FILE)", _existing_both),
     Rule("P (MISSING|FILE)", _existing),
+    Rule("MISSING P", _existing),
     Rule("WITH BOTH? P FILE?", _existing),
     Rule(f"{_NO} FILE P", _existing),
     Rule("NODE (AND|OR) (NEG )?P", _existing_too),
+    Rule("(COMMA|AND) P (COMMA|AND|OR|BUT)", _one_of_list),
     Rule(f"RFMW? {_NO} RFMW? R (P|RFMW)*", _tiers),
     Rule(f"{_NO} G", _segment),
     Rule(f"{_NO} (ANON|IDENT)", _known_or_not),

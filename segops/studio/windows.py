@@ -74,6 +74,8 @@ def trait_test(said: WindowSpan | DateWindow, *, yearly: bool, future: bool) -> 
             {"week": "7d", "month": "30d", "day": "1d"}.get(said.text) if said.kind == "calendar" else None
         )
         return {"anniversary_in_next": calendar or length} if calendar or (ahead and length) else None
+    if future and said.op in ("gt", "gte") and said.kind in ("next", "in", "length", "gap"):
+        return None
     if said.kind == "next" or (future and said.kind in ("in", "length", "gap")):
         return {"in_next": length}
     if said.kind in ("within", "in", "rate"):

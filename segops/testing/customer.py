@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +12,25 @@ from segops.core.identity.protocol import Identity
 from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.lookups import columns_of
 from segops.core.profile import Profile
+from segops.core.rules.blocks import names_of_models
 from segops.core.rules.model import ListInForce
-from segops.core.rules.parsing import Context, read_areas, read_indicators, read_policy, read_rule
+from segops.core.rules.parsing import (
+    Context,
+    read_areas,
+    read_grids,
+    read_indicators,
+    read_policy,
+    read_rfm,
+    read_rule,
+)
+from segops.core.scoring.models import Model
 from segops.core.segments import Definition, SegmentSet
 from segops.core.static_lists import note_listing
 from segops.core.step import StepResult
 from segops.core.values import parse_instant
 from segops.schemas.indicators import definitions_of
 from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
+from segops.schemas.models import NO_MODELS, written
 from segops.schemas.segments import load_checked
 from segops.schemas.static_lists import bound
 
@@ -45,21 +57,37 @@ def definition(
     version: int = 1,
     areas: dict[str, Any] | None = None,
     tables: Blocks = NO_TABLES,
+    rfm: dict[str, Any] | None = None,
+    models: Mapping[str, Model] = NO_MODELS,
 ) -> Definition:
     """Parse a rule as an author writes it, and its policy if it has a ``membership`` block.
 
-    ``areas``: a ``places`` block, for a rule that names places; ``tables``: blocks of look-up tables.
+    ``areas``: a ``places`` block, for a rule that names places; ``tables``: blocks of look-up tables;
+    ``rfm``: an ``rfm`` block; ``models``: those in force, by name.
 
     Raises DefinitionError if the rule is invalid. It is not linted: a rule that never holds is accepted.
     """
     named = {} if areas is None else read_areas(areas, "places", Context("test"))
     context = Context("test", areas=named)
     context.lookups = read_tables(tables, context)
+    context.models, context.scores = models, tuple(models)
+    if rfm is not None:
+        context.rfm, context.grids = read_rfm(rfm, "rfm", context), read_grids(rfm, "rfm", context)
     when = {name: part for name, part in rule.items() if name != "membership"}
     node = read_rule(when, key, context)
     policy = read_policy(rule["membership"], key, context) if "membership" in rule else None
     columns = columns_of(node)
-    return Definition(key, key, node, version=version, written=when, columns=columns, policy=policy)
+    bound_to = {name: written(models[name]) for name in sorted(names_of_models(node)) if name in models}
+    return Definition(
+        key,
+        key,
+        node,
+        version=version,
+        written=when,
+        columns=columns,
+        policy=policy,
+        models=bound_to or None,
+    )
 
 
 def segments(**rules: dict[str, Any]) -> SegmentSet:

@@ -11,7 +11,7 @@ import pytest
 from segops.api.access import Access
 from segops.api.health import Page
 from segops.api.profiles import Elsewhere, NotReady
-from segops.api.sandbox import SandboxPages
+from segops.api.sandbox import SandboxPages, explained
 from segops.api.scans import Call
 from segops.schemas.sandbox import MAX_EVENTS, SandboxStart
 from segops.schemas.state import decode_profile, encode_profile
@@ -132,6 +132,21 @@ def test_an_explanation_is_of_the_memberships_or_of_the_segments_asked_for() -> 
     assert [(each["segment_key"], each["rule"]["value"]) for each in asked["segments"]] == [("rich", 60)]
     many = ask("explanation", query={"segments": ",".join(f"s{n}" for n in range(101))})
     assert (many.status, many.body) == (400, b"segments: expected at most 100, got 101\n")
+
+
+def test_scores_are_shown_if_they_are_asked_for() -> None:
+    scored = Customer(idle={"score": "recency_days", "is": {"gte": 30}})
+    scored.did("Buy", 5)
+    begun = SandboxStart(scored.engine, encode_profile(scored.profile), 10, {})
+    (score,) = explained(begun, frozenset(), 30).scores
+    assert (score.name, score.value, score.curve[-1]) == ("recency_days", 0, (10 + 30 * D, 30))
+    assert score.crossings[0].at_ms == 5 + 30 * D
+    assert explained(begun, frozenset()).scores == ()
+    assert json.loads(ask("explanation", query={"scores": "30"}).body)["scores"] == []
+    for wrong in ("0", "366", "x", ""):
+        refused = ask("explanation", query={"scores": wrong})
+        assert (refused.status, refused.body[:16]) == (400, b"scores: expected")
+    assert ask("sandbox", {"events": []}, query={"scores": "30"}).status == 400
 
 
 @pytest.mark.parametrize("kind", ["sandbox", "explanation"])

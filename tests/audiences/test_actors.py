@@ -94,13 +94,21 @@ def test_person_who_is_signed_in_acts_under_that_name() -> None:
     found = signed_in(settings(), "ann@shop.example", verified=True, program="console", now_ms=7)
     assert (found.actor, found.origin, found.verified, found.at_ms) == ("ann@shop.example", "person", True, 7)
     assert found.client.startswith("console on ")
-    for name in ("ai:drafter", "", "Ann Example", "ann\n", "x" * 101):
+    for name in ("ai:drafter", "", " ", "@ann", "ann\n", "ann\u200b", "ann\u202e", "x" * 101):
         with pytest.raises(NotAllowed, match="is no name of a person who acts"):
             signed_in(settings(), name, verified=True, program="console", now_ms=7)
     other = settings(approval="other")
     signed_in(other, "ann", verified=True, program="console", now_ms=7)
     with pytest.raises(NotAllowed, match="SEGOPS_APPROVAL=other requires a login"):
         signed_in(other, "ann", verified=False, program="console", now_ms=7)
+
+
+def test_name_with_spaces_is_one_name_however_it_is_written() -> None:
+    for name in ("Ann O'Brien (Shop)", "Jörg Müller", "李 明"):
+        assert signed_in(settings(), name, verified=True, program="console", now_ms=7).actor == name
+    for name in ("Jörg  Müller ", "Jo\u0308rg Müller"):
+        found = signed_in(settings(), name, verified=True, program="console", now_ms=7)
+        assert found.actor == "Jörg Müller"
 
 
 def test_four_eyes_need_tokens_and_a_key() -> None:

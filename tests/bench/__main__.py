@@ -29,6 +29,7 @@ from . import (
     planned,
     recovery,
     scans,
+    scores,
     serving,
     sizes,
 )
@@ -76,6 +77,7 @@ def _core(made: list[tuple[str, bytes]]) -> None:
     _show(busy.measure())
     _show(backfill.measure(made))
     _show(sizes.measure(made))
+    _show(scores.measure(made))
     _show(klaviyo.measure())
     _show(klaviyo_lists.measure())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from segops.console.drafts.estimating import NEAR, share_of
 from segops.core.engine import Engine
 from segops.core.links import timer_of
 from segops.core.profile import Profile
@@ -56,9 +57,15 @@ class _Request(msgspec.Struct):
     headers: tuple[tuple[str, bytes], ...] = ((TYPE_HEADER, SCAN),)
 
 
-def _draft(*, share: float = 1.0, funnel: bool = False) -> EstimateRequest:
+def _draft(*, share: float = 1.0, funnel: bool = False, near: int = 0) -> EstimateRequest:
     drafts = inline([{"key": "draft", "when": _DRAFT}], "bench", "segments")
-    return estimate_request("draft", drafts, share=share, funnel=funnel)
+    return estimate_request("draft", drafts, share=share, funnel=funnel, near=near)
+
+
+def _in_console(profiles: int) -> dict[str, Question]:
+    """Return what the builder asks about a draft, twice: first, no sample is held in memory."""
+    asked = _draft(share=share_of(profiles), funnel=True, near=NEAR)
+    return {"estimate in the console": asked, "estimate in the console, again": asked}
 
 
 def _plan() -> PlanRequest:
@@ -94,7 +101,7 @@ def measure(made: list[tuple[str, bytes]], folder: Path, *, profiles: int) -> di
         output = RecordingOutput()
         processor = SegmentProcessor(store, engine, start=Start(0, clock), output=output)
         figures: dict[str, float] = {"scan: profiles in the store": profiles}
-        for name, question in QUESTIONS.items():
+        for name, question in (_in_console(profiles) | QUESTIONS).items():
             figures |= _scan(processor.scans, output, name, question, clock_ms=clock.now_ms)
         return figures
     finally:
@@ -131,7 +138,7 @@ def _scan(
     scans: ScanJobs, output: RecordingOutput, name: str, question: Question, *, clock_ms: int
 ) -> dict[str, float]:
     scans.take(_Request(encode_request(ScanRequest(name, _EXPIRES_MS, question))))
-    longest, began = 0.0, time.perf_counter()
+    longest, began, cpu_s = 0.0, time.perf_counter(), time.process_time()
     at = began
     while scans.work(0, clock_ms):
         now = time.perf_counter()
@@ -141,5 +148,7 @@ def _scan(
     assert answer.state == DONE, answer.reason
     return {
         f"scan: {name}, seconds": taken,
+        f"scan: {name}, CPU seconds": time.process_time() - cpu_s,
+        f"scan: {name}, profiles judged": answer.profiles,
         f"scan: {name}, longest share in ms": longest * 1000,
     }

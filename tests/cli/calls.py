@@ -60,6 +60,13 @@ CALLS: dict[str, list[str]] = {
     "lists-put": ["lists", "put", "vip", "good.jsonl", "--column", "userId"],
     "lists-show": ["lists", "show"],
     "lists-remove": ["lists", "remove", "vip"],
+    "models-check": ["models", "check", "model.json"],
+    "models-import": ["models", "import", "exported.json", "--name", "b", "--features", "features.yaml"],
+    "models-list": ["models", "list"],
+    "models-publish": ["models", "publish", "model.json"],
+    "models-refresh": ["models", "refresh", "rfm"],
+    "models-rollback": ["models", "rollback", "spending"],
+    "models-show": ["models", "show", "spending"],
     "mcp": ["mcp"],
     "members": ["members", "a"],
     "timeline": ["timeline", "user_id:u"],
@@ -100,6 +107,7 @@ CALLS: dict[str, list[str]] = {
     "topics-describe": ["topics", "describe"],
     "group-list": ["group", "list"],
     "group-remove": ["group", "remove", "lost"],
+    "train": ["train", "convert_24h"],
     "up": ["up", "--broker", "own"],
     "version": ["version"],
     "watch": ["watch", "--once"],
@@ -113,9 +121,10 @@ KAFKA += ["collect", "console", "console-audit", "import", "pull-klaviyo"]
 KAFKA += ["sizes", "population", "plan", "plan-list", "plan-watch", "alerts", "templates-measure", "up"]
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
-KAFKA += ["catalogue", "catalogue-run", "serve"]
+KAFKA += ["catalogue", "catalogue-run", "serve", "train"]
 KAFKA += ["studio-propose", "studio-suggest"]
 KAFKA += ["lists-put", "lists-show", "lists-remove"]
+KAFKA += ["models-list", "models-publish", "models-refresh", "models-rollback", "models-show"]
 _OF_AUDIENCES = ("audiences-", "activate", "dead-letters-", "deliveries-", "destinations-")
 KAFKA += [name for name in CALLS if name.startswith(_OF_AUDIENCES)]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
@@ -123,4 +132,4 @@ KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantin
 #: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and
 #: test_service.py (klaviyo).
 PATIENT = ["produce", "worker", "archive", "collect", "console", "import"]
-PATIENT += ["sources-run", "output", "pull-klaviyo", "catalogue-run", "activate", "serve"]
+PATIENT += ["sources-run", "output", "pull-klaviyo", "catalogue-run", "activate", "serve", "train"]

@@ -21,6 +21,7 @@ from segops.core.errors import SegopsError, UserError
 from tests import command
 from tests.cli.test_mistakes import EVENT, SEGMENTS
 from tests.conftest import NOWHERE
+from tests.rest import few_of
 from tests.streaming.helpers import wait_until
 
 #: Commands that print without Kafka.
@@ -186,7 +187,7 @@ def silent() -> Iterator[socket.socket]:
         yield server
 
 
-@pytest.mark.parametrize("name", WAITERS)
+@pytest.mark.parametrize("name", few_of(sorted(WAITERS)))
 def test_ctrl_c_ends_commands_that_wait_for_a_server(folder: Path, silent: socket.socket, name: str) -> None:
     address = f"127.0.0.1:{silent.getsockname()[1]}"
     words = [word.replace("SERVER", address) for word in WAITERS[name]]

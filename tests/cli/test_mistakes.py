@@ -31,6 +31,11 @@ SENTENCES = (
     "version: 1\nnow: 2026-11-26\ncatalogues: {a: {events: {A: {}}}}\n"
     "cases:\n- {id: a, level: 1, catalogue: a, sentence: did A, expect: {rule: {did: A}}}\n"
 )
+MODEL = (
+    '{"name": "spending", "kind": "gamma-gamma", "fitted_at": "2026-01-01T00:00:00Z",'
+    ' "parameters": {"p": 6, "q": 4, "gamma": 15}}'
+)
+EXPORTED = '{"feature_names_in_": ["a"], "coef_": [1], "intercept_": 0}'
 EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
 
 
@@ -52,6 +57,9 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "audiences.yaml").write_text(AUDIENCES)
     (tmp_path / "sentences.yaml").write_text(SENTENCES)
     (tmp_path / "map.yaml").write_text(MAP)
+    (tmp_path / "model.json").write_text(MODEL)
+    (tmp_path / "exported.json").write_text(EXPORTED)
+    (tmp_path / "features.yaml").write_text("{version: 1, features: {a: {figure: {did: A}}}}")
     (tmp_path / "table.csv").write_text("id,price\np1,5\n")
     (tmp_path / "histories.csv").write_text("frequency,recency,T\n1,5,9\n0,0,9\n")
 
@@ -76,6 +84,10 @@ READERS: dict[str, list[str]] = {
     "explain-segments": ["explain", "--profile", "user_id:u", "--segments", "FILE", "--events", "good.jsonl"],
     "explain-events": ["explain", "--profile", "user_id:u", "--segments", "good.yaml", "--events", "FILE"],
     "produce": ["produce", "FILE"],
+    "models-check": ["models", "check", "FILE"],
+    "models-publish": ["models", "publish", "FILE"],
+    "models-import": ["models", "import", "FILE", "--name", "b", "--features", "features.yaml"],
+    "models-features": ["models", "import", "exported.json", "--name", "b", "--features", "FILE"],
     "lookups-put": ["lookups", "put", "products", "FILE", "--key", "id"],
     "studio-catalogue": ["studio", "propose", "--catalogue", "FILE", "bought twice"],
     "studio-eval": ["studio", "eval", "FILE"],

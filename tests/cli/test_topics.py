@@ -19,7 +19,7 @@ def test_create_verify_describe(segops: Run, settings: config.Settings, topic_pr
     created = segops("topics", "create")
     assert created.status == 0
     assert f"created {topic_prefix}events" in created.out.splitlines()
-    assert len(created.out.splitlines()) == 29
+    assert len(created.out.splitlines()) == 30
     assert segops("topics", "create").out == "all topics exist with the expected settings\n"
     assert segops("topics", "verify").status == 0
     described = segops("topics", "describe")

@@ -13,9 +13,11 @@ from segops.catalogue.views import EventView, FieldView
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.profile import Profile
-from segops.core.scans import Estimator, draft_of
+from segops.core.scans import Estimator, draft_of, in_sample
 from segops.core.segments import Definition, SegmentSet
 from segops.kafka.definitions import DefinitionLog
+from segops.schemas.models import read_model
+from segops.schemas.published_models import ModelId, ModelLog, PublishedModel, encode_model
 from segops.schemas.scans import EstimateRequest, Scanned, decode_result, encode_result
 from segops.schemas.segments import definition_from_record, definition_to_record, inline
 from tests.core.helpers import MONDAY, D, H
@@ -113,11 +115,18 @@ class Board:
     traits: EventView | None = TRAITS
     sizes: Sizes = field(default_factory=Sizes)
     as_of_ms: int | None = MONDAY + H
+    models: ModelLog = field(default_factory=ModelLog)
+
+    def publish(self, form: dict[str, Any]) -> None:
+        """Publish the next version of a model."""
+        version = self.models.newest(form["name"]) + 1
+        model = read_model({**form, "version": version}, "model.json")
+        self.models.apply(ModelId(model.name, version).key, encode_model(PublishedModel(model, MONDAY)))
 
     def log(self) -> DefinitionLog:
         """Return the topic's log with the same definitions."""
         log = DefinitionLog(lambda _: None)
-        log.live = dict(self.definitions)
+        log.live, log.models = dict(self.definitions), self.models
         return log
 
 
@@ -146,7 +155,7 @@ def answer(question: EstimateRequest, live: Mapping[str, Definition]) -> Scanned
             draft, share=question.share, funnel=question.funnel, near=question.near, samples=question.samples
         )
         for number, profile in enumerate(profiles()):
-            if number % 2 == half and estimator.wants(profile.id):
+            if number % 2 == half and in_sample(profile.id, estimator.share):
                 estimator.visit(profile, MONDAY + H)
         results.append(decode_result(question, bytes(encode_result(estimator.result()))))
     return Scanned(MONDAY + H, MONDAY + H + 5, len(profiles()), 0, results[0].merged(results[1]))

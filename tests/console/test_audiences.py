@@ -311,10 +311,12 @@ def test_no_one_acts_without_a_login_where_four_eyes_are_demanded(topics: Memory
 
 def test_name_that_no_person_can_have_does_nothing(topics: MemoryTopics) -> None:
     async def steps(browser: Browser) -> None:
-        for name in ("ai:drafter", "Ann Example"):
+        for name in ("ai:drafter", "@ann"):
             refused = await post_as(browser, "/audiences", FIELDS, "admin", name)
             assert "is no name of a person who acts" in refused.json["error"]
         assert topics.entries == []
+        assert (await post_as(browser, "/audiences", FIELDS, "admin", "Ann Example")).status == 200
+        assert [each.by.actor for each in topics.entries] == ["Ann Example"]
 
     serve(steps, board=topics.board, **PROXY)
 

@@ -24,6 +24,7 @@ from segops.core.errors import UserError
 from segops.kafka.topics import create
 from segops.operations.access_audit import AccessQuery, found_in, read_entries
 from segops.schemas.access_audit import AccessEntry
+from segops.schemas.erasures import hashed
 from tests.command import run as run_command
 
 from .helpers import NOW_MS, PROXY, USERS, Browser, MemoryAudit, as_user, entries_of, login, login_as, serve
@@ -169,7 +170,7 @@ def test_a_read_of_a_person_is_in_the_audit_with_its_object() -> None:
         assert (await browser.get("/people/user_id%3Au1.json")).status == 200
         (entry,) = entries_of(browser.audit, "profile.read")
         assert (entry.object, entry.result, entry.data) == (
-            "/people/user_id:u1.json",
+            f"/people/sha256:{hashed('user_id:u1')}.json",
             "read",
             {"fields": ["email"]},
         )
@@ -259,14 +260,17 @@ def test_records_that_are_no_entries_are_counted() -> None:
         (AccessQuery(action="profile"), []),
         (AccessQuery(text="S3"), [3]),
         (AccessQuery(text="user_id:u1"), [2]),
-        (AccessQuery(since_ms=2), [3, 2]),
+        (AccessQuery(text="user_id:u4"), [4]),
+        (AccessQuery(since_ms=2), [4, 3, 2]),
         (AccessQuery(until_ms=2), [1]),
         (AccessQuery(before=1), [1]),
     ],
 )
 def test_entries_are_found_by_user_action_object_and_time(query: AccessQuery, numbers: list[int]) -> None:
     read = entry(2, "read", user="bob", action="profile.read", data={"profile": "user_id:u1"})
-    found = found_in(records([entry(1), read, entry(3)]), query, complete=True)
+    path = f"/people/sha256:{hashed('user_id:u4')}"
+    of_a_page = entry(4, "read", user="eve", action="person.read", object=path)
+    found = found_in(records([entry(1), read, entry(3), of_a_page]), query, complete=True)
     assert [each.at_ms for _, each in found.entries] == numbers
 
 

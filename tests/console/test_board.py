@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import RawTestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,12 +22,13 @@ from segops.console.board.board import Board
 from segops.console.board.changes import MOST
 from segops.console.board.deliveries import Deliveries
 from segops.console.board.exposition import buckets, growth, quantile, scraped, total
-from segops.console.board.polling import DELIVERY, WORKER, Polled, is_address
+from segops.console.board.polling import DELIVERY, WORKER, Polled, _poll_delivery, is_address
 from segops.console.board.reasons import ReasonMinutes
 from segops.console.board.vitals import VitalsWatch
 from segops.core.delivery.messages import Person
 from segops.core.delivery.model import Delivery, Entry, Target, Told
 from segops.delivery.entries import Address
+from segops.delivery.gates import CLOSED
 from segops.delivery.views import tallies
 from segops.metrics import Metrics
 from segops.schemas.delivery import encode_key, encode_target, encode_told
@@ -283,16 +286,44 @@ def test_gates_are_what_the_delivery_says() -> None:
         delivery.oldest_seconds.labels("crm", "1").set(2.5)
         delivery.told.labels("crm", "winback", "entered").inc(sent)
         found = scraped(generate_latest(metrics.registry), DELIVERY)
-        watch.hear([], Polled("d", at_ms, found))
+        watch.hear([], Polled("d", at_ms, found, closed={"crm": "answered 503"}))
     assert watch.gates == {
         "crm": {
             "state": "closed",
-            "reason": "",
+            "reason": "answered 503",
             "waiting": 7,
             "oldest_ms": 2_500,
             "per_minute": {"entered": 40},
         }
     }
+
+
+@pytest.mark.parametrize(
+    ("page", "closed"),
+    [
+        (b'{"crm": "answered 503"}', {"crm": "answered 503"}),
+        (b"not found", {}),
+        (b'{"crm": 7}', {}),
+    ],
+)
+def test_a_delivery_is_asked_why_destinations_take_nothing(page: bytes, closed: dict[str, str]) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        metrics = Metrics(CollectorRegistry())
+        metrics.delivery.closed.labels("crm").set(float(len(asked) > 1))
+        body = page if request.path == CLOSED else generate_latest(metrics.registry)
+        return web.Response(body=body)
+
+    async def main() -> None:
+        async with RawTestServer(answer) as server, ClientSession() as session:
+            url = str(server.make_url("/").origin())
+            assert (await _poll_delivery(session, url)).closed == {}
+            assert (await _poll_delivery(session, url)).closed == closed
+
+    asyncio.run(main())
+    assert asked == ["/metrics", "/metrics", CLOSED]
 
 
 def test_only_addresses_of_workers_are_asked() -> None:

@@ -26,9 +26,10 @@ from segops.schemas.segments import definition_to_record, inline
 from segops.schemas.written import read_yaml
 from segops.testing import definition
 from tests.console.drafting import answer, published
-from tests.core.strategies import policies, rules
+from tests.core.strategies import RFM, policies, rules
 from tests.core.strategies_areas import PLACES
 from tests.core.strategies_lookups import BLOCKS
+from tests.core.strategies_scores import score_models
 from tests.rest import examples
 
 BOARD = published()
@@ -239,8 +240,9 @@ def test_the_sentence_of_a_rule_holds_the_label_of_each_leaf(rule: dict[str, Any
         assert id(leaf) in sides or label(leaf) in text
 
 
-def _read(rule: dict[str, Any]) -> Definition:
-    return definition("s", rule, areas=PLACES, tables=BLOCKS)
+def _read(rule: dict[str, Any], *, within: dict[str, Any] | None = None) -> Definition:
+    models = score_models(rule if within is None else within)
+    return definition("s", rule, areas=PLACES, tables=BLOCKS, rfm=RFM, models=models)
 
 
 # -- estimates ---------------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def test_each_node_is_found_where_it_is_written(rule: dict[str, Any]) -> None:
         written_node: Any = rule
         for step in path:
             written_node = written_node[step]
-        read = _read(written_node).when
+        read = _read(written_node, within=rule).when
         assert node == read or node in model.children(read)
 
 

@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from segops.console.board.polling import Polled
 from segops.console.board.vitals import Point, Vitals
 from segops.console.pages.overview import OverviewSource
@@ -170,6 +172,24 @@ def test_the_stream_of_segments_has_the_rows_that_are_asked_for() -> None:
         assert rows["asleep"][3] == "paused"
         ((_, everything),) = await _heard(browser, "/live?page=segments", board, 1)
         assert sorted(everything["rows"]) == ["asleep", "calm", "high-intent", "vip"]
+
+    serve(steps, board=board)
+
+
+@pytest.mark.parametrize("path", ["/live?page=segments&keys=vip", "/live?page=segment&key=vip"])
+def test_a_page_that_comes_back_before_all_is_read_waits_for_its_segments(path: str) -> None:
+    board = full()
+    board.told_ms = None
+
+    async def steps(browser: Browser) -> None:
+        async with browser.client.get(path) as response:
+            await board.tick()
+            board.told_ms = NOW_MS
+            await board.tick()
+            message = await response.content.readuntil(b"\n\n")
+            message = await response.content.readuntil(b"\n\n") if b"retry" in message else message
+        data = json.loads(message.partition(b"data: ")[2])
+        assert (data["rows"]["vip"][0] if "rows" in data else data["figures"]["members"]) == 1_001
 
     serve(steps, board=board)
 

@@ -17,6 +17,7 @@ from segops.core.delivery.messages import Person
 from segops.core.delivery.model import Delivery, Target, Told
 from segops.operations.members import MemberRow, MembersNow, _Newest
 from segops.schemas.delivery import encode_told
+from segops.schemas.erasures import hashed
 from tests.console.helpers import Browser, MemoryAudit
 
 from .people import ADMIN, ANN, DAY, EDITOR, EVIL, NOON, SECRETS, VIEWER, FakeBoard, with_people
@@ -211,6 +212,30 @@ def test_unknown_people_and_workers_that_are_away(monkeypatch: pytest.MonkeyPatc
         )
 
     with_people(alone, monkeypatch, board=Away())
+
+
+def test_the_audit_holds_no_identifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps(browser: Browser) -> None:
+        await browser.get("/people?id=ann", **EDITOR)
+        members = (await browser.get(f"{PATH}.json", **EDITOR)).json["tabs"][0]["href"]
+        assert (await browser.get(members, **EDITOR)).status == 200
+        masked = (await browser.get("/people.json?segment=buyer", **VIEWER)).json["members"]["rows"][0][
+            "path"
+        ]
+        assert "~" in masked and (await browser.get(f"{masked}/sandbox.json", **VIEWER)).status == 200
+        token = (await browser.get("/session.json", **ADMIN)).json["csrf"]
+        form = {"confirmation": "bob"}
+        refused = await browser.submit(f"{PATH}/erase", form, token=token, script=True, **ADMIN)
+        assert (refused.status, f"type {ANN} to confirm" in refused.json["error"]) == (422, True)
+        objects = [each.object for each in browser.audit.entries if each.object.startswith("/people/")]
+        person = f"/people/sha256:{hashed(ANN)}"
+        expected = [f"{person}.json", person, f"{person}/sandbox.json", f"{person}/erase", f"{person}/erase"]
+        assert objects == expected
+        assert browser.audit.entries[-1].result == "refused"
+        written = msgspec.json.encode(browser.audit.entries).decode()
+        assert [each for each in (*SECRETS, "~") if each in written] == []
+
+    with_people(steps, monkeypatch)
 
 
 def test_nothing_is_shown_that_cannot_be_audited(monkeypatch: pytest.MonkeyPatch) -> None:

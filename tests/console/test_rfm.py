@@ -18,7 +18,7 @@ from segops.console.people.rfm import RfmInForce, moves, read_grid, rfm_in_force
 from segops.core.events import Change
 from segops.core.features.orders import PurchaseTotals
 from segops.core.profile import Profile
-from segops.core.scans.estimate import Estimator, draft_of
+from segops.core.scans import Estimator, draft_of, in_sample
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import SegmentSet
 from segops.core.values import parse_instant
@@ -52,7 +52,7 @@ def scanning(profiles: Sequence[Profile], live: SegmentSet) -> Any:
         draft = draft_of(question.segment, question.drafts(), live)
         estimator = Estimator(draft, share=question.share, funnel=question.funnel)
         for profile in profiles:
-            if estimator.wants(profile.id):
+            if in_sample(profile.id, estimator.share):
                 estimator.visit(profile, NOON)
         return Scanned(NOON, NOON, len(profiles), 0, estimator.result())
 
@@ -177,5 +177,29 @@ def test_without_segments_of_tiers_the_page_says_how_to_get_flows(monkeypatch: p
         assert page.status == 200
         assert "Not all can be shown: no broker is reachable" in page.text
         assert "key: rfm-champions" in page.text
+
+    with_people(steps, monkeypatch, board=FakeBoard(definitions={}))
+
+
+def test_the_page_does_not_wait_for_a_long_count_and_the_next_one_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def steps(browser: Browser) -> None:
+        go = asyncio.Event()
+        counts: list[int] = []
+
+        async def slow(*_args: object) -> reading.Grid:
+            counts.append(1)
+            await go.wait()
+            return await _grid()
+
+        monkeypatch.setattr(rfm_page, "read_grid", slow)
+        monkeypatch.setattr(rfm_page, "_WAIT_S", 0.0)
+        found = (await browser.get("/rfm.json", **EDITOR)).json
+        assert (found["grid"], "look again in a moment" in found["missing"]) == (None, True)
+        go.set()
+        monkeypatch.setattr(rfm_page, "_WAIT_S", 60.0)
+        found = (await browser.get("/rfm.json", **EDITOR)).json
+        assert (found["grid"] is not None, found["missing"], len(counts)) == (True, "", 1)
 
     with_people(steps, monkeypatch, board=FakeBoard(definitions={}))

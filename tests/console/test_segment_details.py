@@ -104,7 +104,7 @@ def test_a_funnel_counts_each_node_over_a_sample(asked: list[Any]) -> None:
     ]
     (question,) = asked
     assert (question.segment, question.funnel) == ("high-intent", True)
-    assert question.share == pytest.approx(20_000 / 41_250)
+    assert question.share == pytest.approx(4_000 / 41_250)
 
 
 def test_what_cannot_be_counted_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

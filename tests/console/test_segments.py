@@ -133,6 +133,30 @@ def test_a_segment_has_its_trend_with_notes() -> None:
     assert month["trend"]["points"][0][0] < NOW_MS - 28 * 86_400_000
 
 
+def test_backfills_are_marked_on_the_trend() -> None:
+    board = full()
+    counted: list[tuple[int, dict[str, int]]] = [
+        (300, {"backfill": 40, "event": 2}),
+        (299, {"backfill": 3}),
+        (299, {"backfill": 5}),  # the minute is written again: the latest record counts
+        (100, {"backfill": 7}),
+        (90, {"event": 9}),
+    ]
+    for ago, entered in counted:
+        board.minute("vip", ago, 900, entered, {"backfill": 1} if ago == 300 else {})
+    paths = ("/segments/vip.json", "/segments/calm.json", "/segments/vip.json?range=7d")
+    (page, other, week) = shown(board, *paths)
+    marked = [each for each in page["trend"]["notes"] if each["short"] == "past events"]
+    assert [each["text"] for each in marked] == [
+        "past events counted: 45 entered, 1 left",
+        "past events counted: 7 entered, 0 left",
+    ]
+    assert marked[0]["at_ms"] == NOW_MS // 60_000 * 60_000 - 300 * 60_000
+    assert all(each["short"] != "past events" for each in other["trend"]["notes"])
+    joined = [each["text"] for each in week["trend"]["notes"] if each["short"] == "past events"]
+    assert joined == ["past events counted: 52 entered, 1 left"]
+
+
 def test_versions_are_listed_with_what_differs() -> None:
     (page,) = shown(full(), "/segments/high-intent.json")
     assert [(each["version"], each["what"]) for each in page["editions"]] == [

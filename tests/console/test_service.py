@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from aiohttp.web import AppRunner, Server
 from prometheus_client import CollectorRegistry
 
 from segops import config
+from segops.console import service as console_service
 from segops.console import streams
 from segops.console.connections import Connections
 from segops.console.page import Context, Stream
@@ -73,6 +76,52 @@ def test_too_many_connections_close_idle_ones_and_leave_streams() -> None:
             await runner.cleanup()
 
     asyncio.run(main())
+
+
+class Reading:
+    """A read model that is read when a test says so."""
+
+    reason = None
+
+    def __init__(self) -> None:
+        self.has_begun, self.is_read = asyncio.Event(), asyncio.Event()
+
+    async def read(self) -> None:
+        self.has_begun.set()
+        await self.is_read.wait()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+
+
+@pytest.mark.parametrize("limit_s", [60.0, 0.0])
+def test_no_page_is_shown_before_all_is_read_or_a_limit(
+    monkeypatch: pytest.MonkeyPatch, limit_s: float
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    model = Reading()
+    monkeypatch.setattr(console_service, "open_board", lambda _settings: model)
+    monkeypatch.setattr(console_service, "_FIRST_READ_S", limit_s)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(service(port=port).run(stop))
+        await model.has_begun.wait()
+        if limit_s:
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+            model.is_read.set()
+        while True:
+            with suppress(ConnectionRefusedError):
+                opened = await asyncio.open_connection("127.0.0.1", port)
+                break
+        assert await ask(*opened, "/session.json") == b"HTTP/1.1 200 OK\r\n"
+        opened[1].close()
+        stop.set()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_a_stream_shows_that_it_lives_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,6 +226,9 @@ def test_a_stream_ends_with_its_session() -> None:
         answer = await browser.get("/live")  # ends, since the server closes it
         assert answer.text == "data: 1\n\n"
         await closed.wait()
+        browser.clock.now_ms += HOUR_MS
+        answer = await browser.get("/live", Accept="text/event-stream")  # which reads no page of signing in
+        assert (answer.status, answer.json) == (401, {"error": "Sign in first."})
 
     serve(steps, users=USERS, tables=Tables(streams=(Stream("/live", forever),)))
 

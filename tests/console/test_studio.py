@@ -91,8 +91,6 @@ def test_pieces_cover_the_request_whatever_was_understood() -> None:
 
 @pytest.fixture
 def scanned(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    studio._suggestions._entries.clear()
-
     def by(scan: Any) -> None:
         monkeypatch.setattr(studio, "patient_scan", scan)
 
@@ -120,7 +118,13 @@ def test_suggestions_have_measured_sizes_and_open_in_the_builder(
     (each,) = found["suggestions"]
     assert (each["size"], each["share"]) == (14, 0.35)  # of forty
     assert visited(each["builder"], board).status == 200
-    assert "They come back." in visited("/studio/suggestions", board).text
+    page = visited("/studio/suggestions", board).text
+    assert "They come back." in page and "≈" not in page
+    board.sizes.known = 25_000
+    (each,) = visited("/studio/suggestions.json", board).json["suggestions"]
+    assert each["low"] < each["size"] < each["high"]
+    assert f"≈ {each['size']}" in (page := visited("/studio/suggestions", board).text)
+    assert f"{each['low']} to {each['high']}" in page
 
 
 def test_suggestions_without_workers_say_so(scanned: Callable[[Any], None]) -> None:

@@ -15,6 +15,7 @@ from tests.core import strategies_events
 
 from .strategies_areas import area_rules, distance_rules
 from .strategies_dates import births, date_predicates
+from .strategies_grids import GRIDS, grid_rules, mixed_hysteresis
 from .strategies_lookups import code_rules, lookup_rules
 from .strategies_since import sinces
 
@@ -214,6 +215,7 @@ RFM = {
         "hibernating": {"recency": [1, 1], "frequency": [1, 4]},
         "new": {"recency": [1, 4], "frequency": [1, 2]},
     },
+    **GRIDS,
 }
 rfms = st.one_of(
     st.lists(st.sampled_from(["champions", "hibernating", "new"]), min_size=1, max_size=2).map(
@@ -223,13 +225,16 @@ rfms = st.one_of(
         lambda pair: {"rfm": {pair[0]: {"gte": pair[1]}}}
     ),
     st.integers(2, 4).map(lambda digit: {"rfm": {"recency": digit, "monetary": {"lte": 3}}}),
+    grid_rules,
 )
 
 
 @composite
 def hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score or RFM node whose enter and exit conditions exclude each other."""
-    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
+    kind = draw(st.sampled_from(["score", "model", "tier", "digit", "digit", "mixed"]))
+    if kind == "model":
+        return draw(import_module(".strategies_scores", __package__).score_hystereses())
     if kind == "score":
         low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
         below, above = {"lte": low}, {"gt": low + draw(st.sampled_from([0, 0.5, 1]))}
@@ -239,7 +244,7 @@ def hystereses(draw: Any) -> dict[str, Any]:
         enter, exit, *_ = draw(st.permutations(["champions", "hibernating", "new"]))
         return {"rfm": {"enter": enter, "exit": [exit]}}
     if kind == "mixed":
-        return {"rfm": {"enter": "champions", "exit": {"recency": {"lte": draw(st.integers(1, 2))}}}}
+        return mixed_hysteresis(draw(st.integers(1, 3)))
     digit, k = draw(st.sampled_from(["recency", "recency", "frequency", "monetary"])), draw(st.integers(2, 4))
     low_k = draw(st.integers(1, k - 1))
     enter, exit = draw(st.sampled_from([({"gte": k}, {"lte": low_k}), ({"lte": low_k}, {"gte": k})]))
@@ -296,6 +301,7 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
     every += [comparisons(), comparisons(), ratios()]
     every.append(import_module(".strategies_frozen", __package__).frozen_rules())
     every.append(import_module(".strategies_times", __package__).timed_leaves)
+    every += [import_module(".strategies_scores", __package__).score_rules()] * 2
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return every
@@ -379,9 +385,8 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
             steps.append(("clock", at))
             continue
         at += draw(st.sampled_from([0, 0, 1, 499, 500, 501, 2_000, 9_999]))
-        time_ms = max(
-            BASE_MS - 20_000, at + draw(st.sampled_from([0, 0, 0, 0, -1, -500, -3_000, -15_000, 700]))
-        )
+        delay_ms = draw(st.sampled_from([0, 0, 0, 0, -1, -500, -3_000, -15_000, 700]))
+        time_ms = max(BASE_MS - 20_000, at + delay_ms)
         repeat = number and draw(st.integers(0, 9)) == 0
         message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
         traits = draw(_maybe_traits)

@@ -10,6 +10,7 @@ from segops.core.rules.parsing import Context, read_areas
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import format_instant
 
+from .strategies_grids import grids
 from .strategies_lookups import TABLES
 
 #: A ``places`` block: the streams are at (0, -179.99), (1, 179) and (60, 10).
@@ -64,5 +65,5 @@ distances: st.SearchStrategy[dict[str, Any]] = _windows.map(
 def area_context(source: str, rfm: Rfm | None) -> Context:
     """Return a context whose rules may name ``PLACES``, look-up tables and postal codes."""
     context = Context(source, rfm, areas=AREAS)
-    context.lookups = TABLES
+    context.lookups, context.grids = TABLES, grids()
     return context

@@ -23,6 +23,7 @@ from .strategies import (
     where,
 )
 from .strategies_areas import distances
+from .strategies_grids import grid_figures, grid_tiers, grids
 
 _counts = st.tuples(names, where, time_windows).map(lambda p: {"did": p[0], **p[1], **p[2]})
 _functions = st.sampled_from(AGGREGATES)
@@ -33,10 +34,11 @@ _days = st.tuples(st.sampled_from(["days_since_first", "days_since_last"]), name
     lambda p: {p[0]: p[1], **p[2]}
 )
 _digits = st.sampled_from(["recency", "frequency", "monetary"]).map(lambda name: {"rfm": name})
+_digits = st.one_of(_digits, grid_figures)
 _ages = st.one_of(_days, _days, st.just({"score": "recency_days"}))
 _traits = traits.map(lambda path: {"trait": path})
 _levels = st.one_of(_counts, _counts, _aggregates, _aggregates, _traits, _digits, strategies_events.figures)
-tiers = st.just({"rfm": "tier"})
+tiers = st.one_of(st.just({"rfm": "tier"}), grid_tiers)
 _levels = st.one_of(*[_levels] * 6, distances)
 quotients = (
     st.tuples(_levels, _levels)
@@ -74,7 +76,9 @@ def ratios(draw: Any) -> dict[str, Any]:
 def _differ(form: dict[str, Any]) -> bool:
     """Return whether the two figures of a node are not the same one, written in two ways."""
     try:
-        read_rule(form, "s", Context())
+        context = Context()
+        context.grids = grids()
+        read_rule(form, "s", context)
     except DefinitionError as error:
         return "the same one twice" not in str(error)
     return True

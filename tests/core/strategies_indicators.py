@@ -19,7 +19,7 @@ _periods = st.sampled_from(
 def published(draw: Any) -> dict[str, Any]:
     """Draw an indicator and when it is published."""
     form = draw(figures)
-    change = {} if form == {"rfm": "tier"} else draw(_changes)
+    change = {} if form.get("rfm") == "tier" else draw(_changes)
     return {**form, **change, **draw(_periods)}
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from segops.core.features import Feature, building, orders, reducer_of, sequence, sliding
 from segops.core.features.building import built
 from segops.core.features.orders import OrderStatement, Purchases
+from segops.core.features.purchases import LIFETIME_MS
 from segops.core.features.sequence import Sequence, SequenceStep
 from segops.core.features.states import Orders, State
 from segops.core.operators import Predicate
@@ -137,7 +138,8 @@ def test_built_orders_equal_the_added_ones(found: list[int], data: Any, later: i
     """Orders come in order of arrival: their times may be late."""
     late = st.sampled_from([0, 0, 0, 1, 5, LENGTH - 1, LENGTH, LENGTH + 9])
     events = [(time_ms - data.draw(late), data.draw(statements)) for time_ms in found]
-    feature = Feature("orders", ("Order Completed",), (), ALWAYS, purchases=Purchases(LENGTH))
+    kind, period_ms = data.draw(st.sampled_from([("orders", LENGTH), ("purchases", LIFETIME_MS)]))
+    feature = Feature(kind, ("Order Completed",), (), ALWAYS, purchases=Purchases(period_ms))
     reducer, now_ms = reducer_of(feature), found[-1] + later
     assert isinstance(reducer, orders.OrdersReducer)
     state, expected = built(reducer, events, now_ms), added(feature, events)

@@ -120,7 +120,7 @@ def test_description_is_not_part_of_the_meaning() -> None:
             {"compare": [{"score": "churn"}, "lt", 1]},
             SCORES,
             "segments[0].when.compare[0].score",
-            "expected one of recency_days, churn_risk, spend",
+            "expected one of recency_days, p_alive, churn_risk, ",
         ),
         (RISKY, {}, "scores", "expected a map of names to descriptions"),
         (RISKY, ["churn_risk"], "scores", "expected a map of names to descriptions"),

@@ -20,7 +20,9 @@ from .oracle import FAR_MS, ChangeSummary, Oracle, PublishedIdentity, published_
 from .strategies import BASE_MS, RFM, composite, policies, rules, streams
 from .strategies_areas import area_context
 from .strategies_figures import INDICATORS, indicator_rules
+from .strategies_grids import measured_grids
 from .strategies_lists import LISTINGS, LISTS
+from .strategies_scores import OWN_SCORES, score_models
 
 _limits = st.one_of(st.none(), policies())
 
@@ -41,6 +43,8 @@ def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | Non
     context = area_context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
     context.indicators = read_indicators(INDICATORS, "indicators", context)
     context.lists = LISTS
+    context.scores, context.models = OWN_SCORES, score_models(form)
+    context.grids = measured_grids()
     node = read_rule(form, key, context)
     policy = None if limits is None else read_policy(limits, "membership", context)
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)

@@ -40,6 +40,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "days_since_first": {"days_since_first": "A"},
     "days_since_last": {"days_since_last": "A"},
     "ratio": {"ratio": {"of": {"did": "A"}, "to": {"did": "C"}}},
+    "score_percentile": {"score_percentile": "recency_days"},
     "distance_to": {"distance_to": {"lat": 0, "lon": 0}},
     "indicator": {"indicator": "plan"},
 }

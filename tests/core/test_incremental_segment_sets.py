@@ -20,9 +20,10 @@ from tests.rest import examples
 
 from .helpers import MONDAY as T
 from .helpers import D
-from .strategies import policies, rules, streams
+from .strategies import RFM, policies, rules, streams
 from .strategies_areas import PLACES
 from .strategies_lookups import BLOCKS
+from .strategies_scores import score_models
 
 KEYS = ("a", "b", "c", "d")
 
@@ -42,7 +43,8 @@ def successive_sets(draw: Any) -> tuple[list[Definition], list[Definition], list
             elif fate != "leave out":
                 rule = draw(rules(tuple(each for each in KEYS[:number] if each in now)))
                 more = {"membership": draw(policies())} if draw(st.integers(0, 3)) == 0 else {}
-                now[key] = definition(key, {**rule, **more}, version=version, areas=PLACES, tables=BLOCKS)
+                blocks = {"areas": PLACES, "tables": BLOCKS, "rfm": RFM, "models": score_models(rule)}
+                now[key] = definition(key, {**rule, **more}, version=version, **blocks)
         fitting = [each for each in now.values() if set(module.references(each.when)) <= now.keys()]
         known_keys = {each.key for each in fitting}
         former = {d.key: d for d in fitting if set(module.references(d.when)) <= known_keys}

@@ -79,6 +79,8 @@ _OTHERS: dict[str, dict[str, Any]] = {
     "sequence": {"sequence": _STEPS, "within": "20s"},
     "strict": {"sequence": [{"did": "A"}, {"did": "B"}, {"did_not": "A", "within": "3s"}], "strict": True},
     "rfm": {"rfm": "champions"},
+    "worth": {"score": "ltv_90d", "is": {"gte": 5}},
+    "intent": {"score": "intent", "is": {"gte": 1}},
     "near": {"near": {"lat": 0, "lon": 179.99, "radius": "200km"}, "within": "9s"},
     "known": {"known_for": "4s"},
     "timed": {"did": "A", "where": {"q": {"in_last": "9s"}}, "count": {"gte": 2}, "within": "1d"},

@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from segops.core.engine import Engine
+from segops.core.memberships import compile_part
 from segops.core.rules import model
-from segops.core.scans import Estimate, Estimator, draft_of
+from segops.core.scans import Estimate, Estimator, draft_of, estimate
 from segops.core.scans.nearness import flips
 from segops.core.scans.sampling import sampling_hash
 from segops.core.scans.values import MAX_VALUES, LeafValues, ValueSample
@@ -100,6 +102,18 @@ def test_near_profiles_are_those_with_the_fewest_flips_of_each_verdict() -> None
         assert {each.explanation.rule.holds for each in found} == {holds}
     # A buyer with four orders or more fails by one leaf only; other profiles by a second one, too.
     assert {each.flips for each in everyone.just_out} == {1, 2}
+
+
+def test_leaves_are_compiled_once_for_all_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[model.Node] = []
+
+    def counted(node: model.Node, *others: Any) -> Any:
+        compiled.append(node)
+        return compile_part(node, *others)
+
+    monkeypatch.setattr(estimate, "compile_part", counted)
+    found = estimated(3)  # by two estimators
+    assert found.evaluated == 40 and len(compiled) == 2 * 4
 
 
 def test_values_of_numeric_leaves_are_those_of_the_profiles() -> None:

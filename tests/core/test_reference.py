@@ -36,6 +36,7 @@ SHARED = {
         "Figure",
         "FrozenFigure",
         "Number",
+        "PercentileFigure",
         "RatioFigure",
         "ScoreFigure",
         "TierFigure",
@@ -49,8 +50,16 @@ SHARED = {
         "Predicate",
         "next_anniversary",
     },  # the operators of a predicate ...
+    "segops.core.rules.model": {"ScoreNode"},
+    "segops.core.features.orders": {"Purchases"},  # which orders a grid counts ...
+    "segops.core.scoring.rfm": {"Actions"},  # ... or which other actions
+    "segops.core.scoring.models": {"Input", "Isotonic", "Platt", "Tree"},  # the parameters of models ...
+    "segops.core.scoring.order_scores": {"OrderScore"},
+    "segops.core.scoring.figure_scores": {"IntentScore", "TreesScore", "WeightedScore"},
+    "segops.core.scoring.buying": {"History"},  # ... and the formulas of the papers
+    "segops.core.scoring.spending": {"lifetime_value"},
     "segops.core.refresh": {"Refresh"},  # the instants at which a figure is computed
-    "segops.core.values": {"parse_instant"},  # ... which read dates
+    "segops.core.values": {"format_instant", "parse_instant"},  # ... which read dates
     "segops.core.windows": {
         "Between",
         "Calendar",

@@ -86,7 +86,7 @@ def estimated(rule: dict[str, Any], **options: Any) -> tuple[list[Profile], Esti
     profiles = population(engine)
     halves = [Estimator(draft, **options) for _ in range(2)]
     for number, profile in enumerate(profiles):
-        if halves[0].wants(profile.id):
+        if in_sample(profile.id, halves[0].share):
             halves[number % 2].visit(profile, MONDAY + H)
     return profiles, halves[0].result().merged(halves[1].result())
 

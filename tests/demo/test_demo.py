@@ -77,13 +77,17 @@ def assert_edited(said: str, changes: list[dict[str, Any]]) -> None:
     assert re.search(r"^\$ segops apply --plan \w+", said, re.MULTILINE), said
     assert "+ regulars  version 1  added\n~ vip  version 2  changed\n" in said
     entered = [each for each in changes if each["reason"] == "backfill"]
-    assert {each["segment_key"] for each in entered} == {"regulars"}
-    assert re.search(rf"^  Regulars +{len(entered)} entered \(backfill\)$", said, re.MULTILINE), said
+    assert "$ segops models publish buying.json --yes\n" in said
+    assert "buying  version 1 is in force\n" in said
+    counted = Counter(each["segment_key"] for each in entered)
+    assert counted.keys() == {"regulars", "churn-risk", "likely-buyers"}
+    regulars = counted["regulars"]
+    assert re.search(rf"^  Regulars +{regulars} entered \(backfill\)$", said, re.MULTILINE), said
     edited = [each for each in changes if each["reason"] == "definition"]
     assert {each["segment_key"] for each in edited} == {"vip", "audience.vip-offer"}
     moved = Counter(each["action"] for each in edited if each["segment_key"] == "vip")
     planned = rows(said)
-    assert planned["regulars"] == [1, 0, len(entered), len(entered), 0]
+    assert planned["regulars"] == [1, 0, regulars, regulars, 0]
     assert planned["vip"][3:] == [moved["entered"], moved["exited"]]
     shown = f"{moved['entered']} entered (definition), {moved['exited']} exited (definition)"
     assert shown in said and min(moved["entered"], moved["exited"]) > 0, said

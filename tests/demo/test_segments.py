@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import pytest
 
 from segops.core.events import Change
+from segops.core.rules.blocks import names_of_models
 from segops.core.segments import Definition, SegmentSet, edited
-from segops.demo.environment import HALF_WAY, SEGMENTS
+from segops.demo.environment import HALF_WAY, PREDICTED, SEGMENTS
 from segops.demo.history import OrderHistory, read_history
 from segops.demo.input_events import InputEvent
 from segops.replay import Publication, Replay
@@ -21,7 +22,7 @@ FAR_MS = 4_000_000_000_000
 def test_the_examples_are_valid_and_described() -> None:
     loaded = load_checked([SEGMENTS])
     assert not loaded.warnings
-    assert 8 <= len(loaded.definitions) <= 12
+    assert 8 <= len(loaded.definitions) <= 14
     for definition in loaded.definitions:
         assert definition.name != definition.key
         assert definition.description
@@ -37,6 +38,12 @@ def test_the_edit_is_valid_and_described() -> None:
     assert all(each.description for each in loaded.definitions)
     versions = {each.key: each.version for each in everything()}
     assert {each.key: versions[each.key] for each in loaded.definitions} == {"regulars": 1, "vip": 2}
+
+
+def test_predicted_segments_read_the_model_and_are_described() -> None:
+    (read,) = {frozenset(names_of_models(each.when)) for each in load_drafts([PREDICTED]).definitions}
+    assert read == {"buying"}
+    assert all(each.description for each in load_drafts([PREDICTED]).definitions)
 
 
 def fed(replay: Replay, events: Iterable[InputEvent]) -> list[Change]:

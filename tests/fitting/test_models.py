@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special
 
 from segops.core.scoring.buying import Buying, History
-from segops.core.scoring.hypergeometric import hyp2f1
+from segops.core.scoring.losses import orders_in_spans
 from segops.core.scoring.spending import Spending, lifetime_value
 from segops.fitting import likelihoods
 from segops.fitting.fit import KINDS, fit
@@ -29,10 +29,42 @@ def histories(draw: st.DrawFn) -> History:
     return History(repeats, draw(st.floats(0.01, 1.0)) * age if repeats else 0.0, age)
 
 
-@given(st.floats(-3.0, 8.0), st.floats(-0.9, 3.0), st.floats(0.1, 50.0), st.floats(0.0, 0.99))
-def test_2f1_equals_scipys(a: float, b: float, c: float, z: float) -> None:
-    expected = float(special.hyp2f1(a, b, c, z))
-    assert hyp2f1(a, b, c, z) == pytest.approx(expected, rel=1e-8)
+def series(a: float, b: float, power: float, w: float) -> float:
+    """Return the expected orders by the hypergeometric series of the paper after Euler's transformation.
+
+    Its division by a - 1 is done term by term, so that a may be near 1.
+    """
+    z, c = w / (1 + w), a + b - 1
+    term, total, number = (c - power) * z, 0.0, 1
+    while abs(term) > 1e-17 * abs(total) * (1 - z) or number < 20:
+        total += term
+        term *= z * (c - power + number) * (a + number - 1) / ((c + number) * (number + 1))
+        number += 1
+    shrunk = (a - 1) * math.log1p(w)
+    grown = math.log1p(w) if a == 1 else -math.expm1(-shrunk) / (a - 1)
+    return c * grown - math.exp(-shrunk) * total
+
+
+@given(shapes, shapes, shapes, st.integers(0, 900), st.floats(1e-3, 50.0))
+def test_expected_orders_equal_the_series_of_the_paper(
+    a: float, b: float, r: float, repeats: int, w: float
+) -> None:
+    expected = series(a, b + repeats, r + repeats, w)
+    found = orders_in_spans(a, b + repeats, r + repeats, (w / 2, w))
+    assert found[1] == pytest.approx(expected, rel=1e-10)
+    assert found[0] == pytest.approx(orders_in_spans(a, b + repeats, r + repeats, (w / 2,))[0], rel=1e-11)
+
+
+@given(shapes, shapes, st.floats(0.05, 30.0), st.floats(1e-2, 1e4))
+def test_expected_orders_equal_an_adaptive_integral(a: float, b: float, power: float, w: float) -> None:
+    def orders(lost: float) -> float:
+        return -math.expm1(-power * math.log1p(lost * w)) / lost if lost else power * w
+
+    total, _ = integrate.quad(
+        orders, 0, 1, weight="alg", wvar=(a - 1, b - 1), epsabs=0, epsrel=1e-9, limit=400
+    )
+    expected = total / special.beta(a, b)
+    assert orders_in_spans(a, b, power, (w,))[0] == pytest.approx(expected, rel=1e-7)
 
 
 @given(models, histories())

@@ -9,7 +9,7 @@ import pytest
 from segops.core.values import parse_instant
 from segops.demo.wheels import data_file
 from segops.fitting.fit import KINDS, Fit, fit
-from segops.fitting.reading import read_summary
+from segops.fitting.reading import read_orders, read_summary
 from segops.fitting.report import fit_orders
 
 NOW_MS = 1_800_000_000_000
@@ -51,7 +51,8 @@ def test_orders_give_the_same_model_as_the_table_made_of_them(tmp_path: Path) ->
     orders = (f"{row[1]},{row[2][:4]}-{row[2][4:6]}-{row[2][6:]},{row[4]}" for row in rows)
     path = tmp_path / "orders.csv"
     path.write_text("\n".join(["customer,date,amount", *orders]))
-    found = fit_orders("bg-nbd", path, until_ms=parse_instant("1997-09-30"), now_ms=NOW_MS)
+    read = read_orders(path, now_ms=NOW_MS)
+    found = fit_orders("bg-nbd", read, source=str(path), until_ms=parse_instant("1997-09-30"))
     weekly = fitted("bg-nbd", "cdnow_customers_summary")
     for each, other in zip(found.fit.parameters, weekly.parameters, strict=True):
         unit = 7 if each.name == "alpha" else 1

@@ -72,15 +72,15 @@ def test_json_lines_are_orders_too(tmp_path: Path) -> None:
 
 
 def test_too_few_customers_are_fitted_on_nothing_or_marked(tmp_path: Path) -> None:
-    one = written(tmp_path, "customer,date,amount\nu1,2026-01-01,5\n")
+    orders = read_orders(written(tmp_path, "customer,date,amount\nu1,2026-01-01,5\n"), now_ms=NOW_MS)
     for kind in ("bg-nbd", "gamma-gamma"):
         with pytest.raises(UserError, match="no customer has a second order"):
-            fit_orders(kind, one, until_ms=None, now_ms=NOW_MS)
+            fit_orders(kind, orders, source="one.csv", until_ms=None)
     same = written(tmp_path, "x,t_x,T\n" + "1,5,20\n" * 9, "same.csv")
     with pytest.raises(UserError, match="no maximum"):
         fit_summary("bg-nbd", same, unit="day")
     with pytest.raises(UserError, match="no order until 1970"):
-        fit_orders("bg-nbd", one, until_ms=0, now_ms=NOW_MS)
+        fit_orders("bg-nbd", orders, source="one.csv", until_ms=0)
     table = data_file("lifetimes", "datasets/cdnow_customers_summary.csv").read_text().splitlines()
     few = written(tmp_path, "\n".join(table[:301]), "few.csv")
     assert fit_summary("bg-nbd", few, unit="day").fit.too_little == [
@@ -92,8 +92,12 @@ def test_too_few_customers_are_fitted_on_nothing_or_marked(tmp_path: Path) -> No
 def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
     path = str(written(tmp_path, "x,t_x,T\n0,0,9\n"))
     for arguments, text in (
-        (["bg-nbd"], "expected --orders or --summary"),
-        (["bg-nbd", "--orders", path, "--summary", path], "expected --orders or --summary"),
+        (["bg-nbd"], "expected one of --orders, --archive and --summary"),
+        (
+            ["bg-nbd", "--orders", path, "--summary", path],
+            "expected one of --orders, --archive and --summary",
+        ),
+        (["bg-nbd", "--summary", path, "--currency", "EUR"], "--currency needs --archive"),
         (["bg-nbd", "--summary", path, "--until", "2026-01-01"], "--until needs --orders"),
     ):
         done = CliRunner().invoke(cli, ["fit", *arguments])

@@ -12,16 +12,18 @@ from segops.core.errors import DefinitionError
 from segops.schemas.published_lookups import columns_form
 from segops.schemas.segments import definition_from_record, definition_to_record
 from segops.testing import definition as of_rule
-from tests.core.strategies import rules
+from tests.core.strategies import RFM, rules
 from tests.core.strategies_areas import PLACES
 from tests.core.strategies_lookups import BLOCKS
+from tests.core.strategies_scores import score_models
 
 
 @given(rules())
 def test_definition_round_trips_through_its_record(rule: dict[str, Any]) -> None:
-    columns = of_rule("s", rule, areas=PLACES, tables=BLOCKS).columns
+    made = of_rule("s", rule, areas=PLACES, tables=BLOCKS, rfm=RFM, models=score_models(rule))
     text = {"key": "s", "name": "N", "description": "D", "version": 3, "places": PLACES, "when": rule}
-    text |= {"lookups": columns_form(columns)}
+    text |= {"rfm": RFM}
+    text |= {"lookups": columns_form(made.columns)} | ({} if made.models is None else {"models": made.models})
     definition = definition_from_record(msgspec.json.encode(text))
     assert definition is not None
     again = definition_from_record(definition_to_record(definition))

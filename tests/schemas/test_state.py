@@ -20,13 +20,15 @@ from segops.core.segments import SegmentSet
 from segops.schemas.state import FORMAT, body_of, decode_profile, encode_profile, head_of, summary
 from segops.schemas.tallies import encode_moves
 from segops.testing import definition
-from tests.core.strategies import rules, streams
+from tests.core.strategies import RFM, rules, streams
 from tests.core.strategies_areas import PLACES
 from tests.core.strategies_lookups import BLOCKS
+from tests.core.strategies_scores import score_models
 
 
 def lived(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> Profile:
-    engine = Engine(SegmentSet([definition("s", rule, areas=PLACES, tables=BLOCKS)]))
+    blocks = {"areas": PLACES, "tables": BLOCKS, "rfm": RFM, "models": score_models(rule)}
+    engine = Engine(SegmentSet([definition("s", rule, **blocks)]))
     profile = engine.new_profile("user_id:ü|1")
     for kind, step in steps:
         if kind == "event":

@@ -13,10 +13,11 @@ from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
+from segops.kafka import following
 from segops.kafka.batches import current as read_up_to
+from segops.kafka.following import LostRecords
 from segops.metrics import Metrics
-from segops.serve import following
-from segops.serve.following import Follower, LostRecords
+from segops.serve.following import Follower
 from segops.serve.metrics import ServeMetrics
 from segops.serve.service import ServeService
 from segops.serve.view import View

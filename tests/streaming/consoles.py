@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-from segops.brokers.network import reserve_ports
 
 from .deliveries import OPERATOR
 from .helpers import Stack, wait_until
@@ -17,12 +16,11 @@ _MAIN = ["-P", "-c", "from segops.cli import main; main()"]
 
 
 class ConsoleProcess:
-    """Processes of the console, one after the other, on one port; open to this machine."""
+    """Processes of the console, one after the other, on two ports; open to this machine."""
 
-    def __init__(self, stack: Stack, **variables: str) -> None:
+    def __init__(self, stack: Stack, ports: Sequence[int], **variables: str) -> None:
         self.stack = stack
-        self.reserved = reserve_ports(2)
-        self.port, self.web_port = self.reserved.__enter__()
+        self.port, self.web_port = ports
         self.variables = variables
         self.log = stack.folder / "console.log"
         self.process = self.start()

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from segops.core.messages import Rows
-from segops.core.profile import Links, Profile
+from segops.core.messages import Erase, Rows
+from segops.core.profile import Erasing, Links, Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.backfills import (
     DROPPED,
@@ -21,6 +21,7 @@ from segops.schemas.backfills import (
 )
 from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT
+from segops.schemas.messages import encode_message
 from segops.schemas.rows import decode_row
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.backfill.announcements import Announcements
@@ -131,6 +132,15 @@ def test_erased_profile_has_only_later_rows(stores: MemoryStores) -> None:
     history.read([sold(1)], 0, 10)
     assert rows_of(history) == [14]
     assert "user_id:u" not in repr(decode_coverage(history._store.meta(COVERAGE_META)))
+
+
+def test_erasure_that_is_read_from_the_log_later_brings_back_no_row(stores: MemoryStores) -> None:
+    history = collecting(stores)
+    history.wipe("user_id:u", (), 13)
+    erase = encode_message(Erase("user_id:u", Erasing("request")))
+    first = FakeRecord(2, b"user_id:u", erase, [("segops-type", b"erase")])
+    history.read([first, sold(5)], 0, 10)
+    assert rows_of(history) == []
 
 
 def test_completeness_is_that_of_what_was_read(stores: MemoryStores) -> None:

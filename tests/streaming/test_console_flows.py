@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser import NARROW, WIDE, browse, browsing, check_accessible, check_fits, keep_picture
+from tests.console.helpers import PASSWORD, USERS
 from tests.destinations.receiver import Receiver, receiving
 
 from .consoles import ConsoleProcess, run_beside
@@ -19,6 +21,7 @@ from .test_scans import members
 
 pytestmark = [pytest.mark.broker, pytest.mark.browser]
 
+Reserve = Callable[[int], list[int]]
 HOUR_MS = 3_600_000
 WELCOME = """\
 key: welcome
@@ -57,7 +60,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def console(stack: Stack, receiver: Receiver) -> ConsoleProcess:
+def console(stack: Stack, receiver: Receiver, reserve: Reserve) -> ConsoleProcess:
     """Return the console of a running system with people, a destination, and processes beside it."""
     stack.publish(SEGMENTS)
     stack.send([event for number in range(PEOPLE) for event in customer(number)], final_ms=START_MS + HOUR_MS)
@@ -68,7 +71,7 @@ def console(stack: Stack, receiver: Receiver) -> ConsoleProcess:
     run_beside(stack, ["catalogue", "run"], stack.folder / "catalogue.log", SEGOPS_CATALOGUE_WEB_PORT="0")
     Delivery(stack, receiver).start()
     wait_until(lambda: len(members(stack).get("at-risk", ())) == PEOPLE, "members", stack.diagnosis)
-    return ConsoleProcess(stack)
+    return ConsoleProcess(stack, reserve(2))
 
 
 async def until(page: Page, condition: object, what: str) -> None:
@@ -146,6 +149,76 @@ def test_from_a_request_in_english_to_a_delivery_that_is_held_and_released(
     wait_until(lambda: receiver.members("welcome") == expected, "the destination knows the members")
 
 
+def test_a_segment_is_built_by_form_on_a_slow_network_past_a_restart_that_ends_all_sign_ins(
+    stack: Stack, reserve: Reserve
+) -> None:
+    stack.publish(SEGMENTS)
+    stack.send([event for number in range(PEOPLE) for event in customer(number)], final_ms=START_MS + HOUR_MS)
+    stack.start()
+    wait_until(lambda: len(members(stack).get("at-risk", ())) == PEOPLE, "members", stack.diagnosis)
+    # Without a secret, sign-ins end with the process.
+    console = ConsoleProcess(stack, reserve(2), SEGOPS_CONSOLE_USERS=USERS)
+
+    async def sign_in(page: Page, path: str) -> None:
+        await page.get_by_label("Name").fill("editor")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.wait_for_url(f"**{path}*")
+
+    async def flow(page: Page) -> None:
+        segments = await page.context.new_page()
+        await segments.goto("/segments")
+        await sign_in(segments, "/segments")
+        await expect(segments.get_by_text("Live", exact=True)).to_be_visible()
+        await slow_down(page)
+        await page.goto("/builder")
+        await page.wait_for_selector("[data-builder][data-ready]")
+        await page.get_by_label("Name", exact=True).fill("Visitors with an address")
+        await page.get_by_label("Key", exact=True).fill("addressed")
+        await page.locator(control('"all",0,"did"]')).fill("Visited")
+        await page.get_by_label("Add a condition to this group").click()
+        await page.locator(control('"all",1]head')).select_option(label="Trait")
+        await page.locator(control('"all",1,"trait"]')).fill("email")
+        await expect(page.locator("[data-part=estimate]")).to_contain_text("of 60 profiles", timeout=60_000)
+
+        console.kill()
+        await asyncio.to_thread(console.start)
+        await expect(segments.locator("[data-live-state]")).to_contain_text("Signed out", timeout=60_000)
+        await page.get_by_role("button", name="Publish", exact=True).click()
+        said = page.locator("[data-part=published]")
+        await expect(said).to_contain_text("You are signed out. Nothing was changed.")
+        assert "addressed" not in await asyncio.to_thread(members, stack)
+        await keep_picture(page, "signed-out")
+        await said.get_by_role("link", name="Sign in").click()
+        await sign_in(page, "/builder")
+        await page.wait_for_selector("[data-builder][data-ready]")
+        await page.get_by_role("button", name="Publish", exact=True).dblclick()
+        await expect(said).to_contain_text("In force in all", timeout=90_000)
+        await expect(segments.get_by_text("Live", exact=True)).to_be_visible(timeout=60_000)
+
+    browse(console.url, flow)
+    expected = {f"user_id:u{number}" for number in range(PEOPLE) if number % 5}
+    wait_until(lambda: members(stack).get("addressed") == expected, "its members", stack.diagnosis)
+
+
+def control(name: str) -> str:
+    return f"""[data-control='["segments",0,"when",{name}']"""
+
+
+async def slow_down(page: Page) -> None:
+    """Let a page have the network of a telephone far from its mast."""
+    slow = {"offline": False, "latency": 300, "downloadThroughput": 60_000, "uploadThroughput": 60_000}
+    session = await page.context.new_cdp_session(page)
+    await session.send("Network.enable")
+    await session.send("Network.emulateNetworkConditions", slow)
+
+
+def size_of(stack: Stack, key: str) -> int | None:
+    """Return the members of a segment by the sizes that a worker has read."""
+    status, text = stack.get(f"/segments/{key}")
+    return int(json.loads(text)["members"]) if status == 200 else None
+
+
 def test_a_person_is_looked_up_and_erased_while_the_console_restarts(
     console: ConsoleProcess, stack: Stack
 ) -> None:
@@ -173,6 +246,7 @@ def test_a_person_is_looked_up_and_erased_while_the_console_restarts(
         await dialog.get_by_label("Type user_id:u7 to confirm").fill("user_id:u7")
         await dialog.get_by_role("button", name="Erase").click()
         await until(page, lambda: "user_id:u7" not in members(stack)["at-risk"], "erased")
+        await until(page, lambda: size_of(stack, "at-risk") == 59, "its size is published")
         await expect(overview.get_by_role("row", name="at-risk").get_by_text("59")).to_be_visible(
             timeout=60_000
         )

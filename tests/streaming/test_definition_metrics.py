@@ -15,7 +15,10 @@ from segops.core.rules.model import KnownFor
 from segops.core.segments import Definition, SegmentSet
 from segops.kafka.definitions import Published
 from segops.metrics import Metrics
+from segops.schemas.models import read_models
 from segops.schemas.owner import Owner
+from segops.schemas.segments import inline
+from segops.streaming.model_metrics import export_models
 from segops.worker import _build, _stores
 
 OLD = Definition("old", "Old", KnownFor(86_400_000))
@@ -72,3 +75,28 @@ def test_a_switch_whose_checkpoint_fails_ends_the_following(
 
     with pytest.raises(SegopsError, match="not acknowledged"):
         asyncio.run(scenario())
+
+
+def carrying(key: str, version: int, **fields: object) -> Definition:
+    """Return a definition whose rule reads a model."""
+    form = {"name": "spending", "kind": "gamma-gamma", "fitted_at": "2026-01-01T00:00:00Z", **fields}
+    parameters = {"p": 6.25, "q": 3.74, "gamma": 15.44}
+    rule = {"score": "average_order_value_expected", "is": {"gte": 50}}
+    models = read_models({"spending": {"parameters": parameters, **form, "version": version}}, "x")
+    return inline([{"key": key, "when": rule}], "x", "segments", models=models)[0]
+
+
+def test_metrics_name_the_models_that_definitions_carry() -> None:
+    metrics = Metrics(CollectorRegistry())
+
+    def value(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"segops_model_{name}", {"model": "spending"})
+
+    both = [carrying("a", 3, valid_until="1970-01-02T00:00:00Z"), carrying("b", 2)]
+    export_models(metrics, [OLD, *both])
+    assert [value(name) for name in ("version", "ready", "valid_until_seconds")] == [3, 1, 86_400]
+    unready = {"status": "not_enough_data", "reasons": ["too few"]}
+    export_models(metrics, [carrying("a", 4, **unready)])
+    assert [value(name) for name in ("version", "ready", "valid_until_seconds")] == [4, 0, None]
+    export_models(metrics, [OLD])
+    assert [value(name) for name in ("version", "ready", "valid_until_seconds")] == [None] * 3

@@ -17,6 +17,7 @@ from segops.kafka.clients import running_consumer
 from segops.kafka.definitions import read, require_topic
 from segops.kafka.reading import read_to_end
 from segops.operations import plans
+from segops.operations.plan_changes import state_of
 from segops.schemas import planned as records_of_plans
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from tests.rest import rest
@@ -254,7 +255,7 @@ def test_of_two_plans_at_once_one_remains(stack: Stack) -> None:
 
     async def both() -> tuple[list[Any], PlannedEdit | None]:
         log = await read(stack.settings)
-        base = plans._state_of(log)
+        base = state_of(log)
         made = await asyncio.gather(
             *(plans.record(stack.settings, [], base) for _ in range(2)), return_exceptions=True
         )
@@ -279,7 +280,7 @@ def test_definitions_published_during_the_check_are_not_overwritten(
         return True
 
     monkeypatch.setattr(plans, "_checked", checked)
-    monkeypatch.setattr(plans, "_may_move", may_move)
+    monkeypatch.setattr(plans, "may_move", may_move)
     assert "other definitions were published meanwhile" in refused(stack, "apply", edited)
 
 

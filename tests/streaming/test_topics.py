@@ -22,6 +22,7 @@ NAMES = [
     "profile-events",
     "segments",
     "plans",
+    "models",
     "audiences",
     "audit",
     "access-audit",
@@ -48,11 +49,12 @@ NAMES = [
 ]
 #: The ends of the names of topics with one partition.
 SINGLE = ("segments", "plans", "audiences", "audit", "sources", "violations", "catalogue", "pulls", "alerts")
-SINGLE += ("destinations", "budgets")
+SINGLE += ("destinations", "budgets", "models")
 #: The ends of the names of topics without retention.
 COMPACTED = (
     "segments",
     "plans",
+    "models",
     "audiences",
     "pulls",
     "sources",

@@ -13,7 +13,8 @@ T = TypeVar("T")
 class AnswerCache:
     """Keeps at most ``most`` answers for ``lasts_s``. A failure is not kept.
 
-    An answer is computed on for the others, and for the next one, when who asked first has gone.
+    An answer is computed on for the others, and for the next one, when who asked first has gone. It is of
+    the event loop that computes it.
     """
 
     def __init__(self, lasts_s: float = 60.0, most: int = 100) -> None:
@@ -32,6 +33,14 @@ class AnswerCache:
         answer: T = await asyncio.shield(found.task)
         return answer
 
+    async def dated(self, key: Hashable, now_ms: int, make: Callable[[], Awaitable[T]]) -> tuple[int, T]:
+        """Return when the answer was asked for (ms UTC), and the answer."""
+
+        async def dated() -> tuple[int, T]:
+            return now_ms, await make()
+
+        return await self.get(key, dated)
+
 
 class _Answer:
     """An answer that is computed; its age counts from when it is there."""
@@ -47,8 +56,10 @@ class _Answer:
         return found
 
     def is_over(self, lasts_s: float) -> bool:
-        """Return whether it failed, or is older than so many seconds."""
+        """Return whether it failed, is older than so many seconds, or of another loop."""
         task = self.task
+        if self._loop is not asyncio.get_running_loop():
+            return True
         if not task.done():
             return False
         failed = task.cancelled() or task.exception() is not None

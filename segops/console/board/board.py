@@ -15,9 +15,10 @@ from segops.analytics.sizes import SegmentSizes
 from segops.catalogue.views import EventView
 from segops.config import Settings
 from segops.console.board.answers import AnswerCache
+from segops.console.board.backfills import Backfills
 from segops.console.board.changes import RecentChange, RecentChanges
 from segops.console.board.deliveries import Deliveries
-from segops.console.board.following import Follower, LostRecords, Topic
+from segops.console.board.following import Follower, Topic
 from segops.console.board.polling import Poller
 from segops.console.board.published import CatalogueFold, Definitions, Edition, Plans, one_by_one
 from segops.console.board.reasons import ReasonMinutes
@@ -31,10 +32,12 @@ from segops.delivery.views import Tally
 from segops.destinations.model import Destination
 from segops.destinations.published import DESTINATION
 from segops.kafka.definitions import DefinitionLog, left_out
+from segops.kafka.following import LostRecords
 from segops.kafka.partition_tasks import cancel_all
 from segops.kafka.resources import ResourceLog
 from segops.kafka.sessions import Sessions
 from segops.operations.audiences.store import AUDIENCE
+from segops.schemas.published_models import ModelLog
 from segops.schemas.published_plans import PublishedPlan
 from segops.wall_clock import wall_ms
 
@@ -66,13 +69,16 @@ class Board:
         self._vitals = VitalsWatch()
         self._rows = Rows(lambda: self.sizes)
         self.hub = Hub()
+        self._is_read = asyncio.Event()
         #: Answers of scans, which visit all profiles.
         self.scanned = AnswerCache()
         self._fresh(1, ())
         self._follower = Follower(settings, self._topics(), self._begin)
 
     def _fresh(self, partitions: int, truncated: Sequence[int]) -> None:
+        self._is_read.clear()
         self.reasons = ReasonMinutes()
+        self.backfills = Backfills()
         self.sizes = SegmentSizes(partitions, truncated, noted=self._note_minute)
         self._rows.clear()
         self._definitions = Definitions()
@@ -92,9 +98,10 @@ class Board:
 
     def _note_minute(self, record: Any) -> None:
         if record is None:
-            self.reasons = ReasonMinutes()
+            self.reasons, self.backfills = ReasonMinutes(), Backfills()
         else:
             self.reasons.note(record)
+            self.backfills.note(record)
 
     def _topics(self) -> list[Topic]:
         """Return what is followed. Folds are looked up at each record: after a loss there are new ones."""
@@ -103,6 +110,7 @@ class Board:
         destinations = one_by_one(lambda found: self._destinations.apply_all(found))
         return [
             Topic(names.segments, lambda n, each: self._definitions.take(n, each)),
+            Topic(names.models, lambda n, each: self._definitions.take_model(n, each), optional=True),
             Topic(names.sizes, self._take_size),
             Topic(names.plans, lambda n, each: self._plans.take(n, each)),
             Topic(names.audiences, audiences),
@@ -140,9 +148,7 @@ class Board:
     @property
     def reason(self) -> str | None:
         """Why what is shown is not current, or None."""
-        if self._sessions.reason is not None:
-            return f"waiting for Kafka: {self._sessions.reason}"
-        return "the topics are not read yet" if self.as_of_ms is None else None
+        return self._sessions.waits_for or (None if self._is_read.is_set() else "the topics are not read yet")
 
     @property
     def is_complete(self) -> bool:
@@ -158,6 +164,11 @@ class Board:
     def log(self) -> DefinitionLog:
         """The definitions, retired ones, and the latest plan, as operations read them."""
         return self._definitions.log
+
+    @property
+    def models(self) -> ModelLog:
+        """The library of scoring models."""
+        return self._definitions.log.models or ModelLog()
 
     @property
     def plans(self) -> Mapping[str, PublishedPlan]:
@@ -222,6 +233,10 @@ class Board:
         """Return the known records of a definition, the latest first."""
         return self._definitions.editions(segment_key)
 
+    async def read(self) -> None:
+        """Return once ``definitions`` are all that are published: not yet after a start, nor after a loss."""
+        await self._is_read.wait()
+
     def subscribe(self, keys: frozenset[str] | None = None) -> Subscription:
         """Return a subscription that hears which rows change."""
         return self._rows.subscribe(keys)
@@ -273,10 +288,13 @@ class Board:
 
     async def tick(self) -> None:
         """Take over what was read, and tell the browsers of it."""
+        is_current = self.as_of_ms is not None
         changed = self._definitions.changed()
         if changed is not None:
             self.definitions = changed
             self.left_out = await asyncio.to_thread(left_out, changed)
+        if is_current:
+            self._is_read.set()
         self._tallies = self._deliveries.tallies()
         await self._rows.tick()
         await self.hub.tick()

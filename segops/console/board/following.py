@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
 
 from segops.config import Settings
-from segops.core.errors import SegopsError, UserError
-from segops.kafka.batches import Fetched, current, fetch
+from segops.core.errors import UserError
+from segops.kafka import following
+from segops.kafka.batches import Fetched
 from segops.kafka.clients import running_consumer
+from segops.kafka.following import LostRecords
 from segops.kafka.outages import OutOfTouch
 from segops.kafka.topics import partition_counts
-from segops.wall_clock import wall_ms
 
-log = logging.getLogger(__name__)
-
-#: How long a broker waits for records before it says that there are none.
-_WAIT_MS: Final = 250
-#: How often it is looked whether a broker has answered that there are none.
-_LOOK_S: Final = 0.1
 #: How long records are applied before requests and streams have their turn, and how many between two looks.
 _SLICE_S: Final = 0.004
 _SLICE: Final = 25
-#: Half of the time for which compaction keeps the records that say what was deleted.
-_TOMBSTONES_MS: Final = 12 * 3_600_000
-_OPTIONS: Final = {
-    "fetch_max_wait_ms": _WAIT_MS,
-    "auto_offset_reset": "none",
-    "max_partition_fetch_bytes": 1 << 20,
-}
-
-
-class LostRecords(SegopsError):
-    """Records may be missing: all must be read again from the beginning."""
 
 
 class Topic(NamedTuple):
     """A topic, and what takes its records with the number of their partition.
 
     ``newest``: only so many of the newest offsets of each partition are read. ``later``: it is read once the
-    others are current, since it holds much and says little of the present.
+    others are current, since it holds much and says little of the present. ``optional``: it may be missing.
     """
 
     name: str
     take: Callable[[int, Any], object]
     newest: int | None = None
     later: bool = False
+    optional: bool = False
 
 
 #: Given the number of partitions of each topic, and where each partition begins, before anything is read.
@@ -82,7 +65,7 @@ class Follower:
     async def follow(self, connected: Callable[[], None]) -> None:
         """Read until cancelled. Raises LostRecords, and what an outage raises."""
         partitions = await self._partitions()
-        async with running_consumer(self._settings.kafka, **_OPTIONS) as consumer:
+        async with running_consumer(self._settings.kafka, **following.OPTIONS) as consumer:
             consumer.assign(partitions)
             await self._seek(consumer, partitions)
             connected()
@@ -98,7 +81,11 @@ class Follower:
 
     async def _partitions(self) -> list[TopicPartition]:
         try:
-            counts = await partition_counts(self._settings.kafka, [*self._topics])
+            counts = await partition_counts(
+                self._settings.kafka,
+                [*self._topics],
+                optional=[n for n, t in self._topics.items() if t.optional],
+            )
         except UserError as error:  # they may be created at any time
             raise OutOfTouch(str(error)) from error
         return [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
@@ -116,17 +103,11 @@ class Follower:
         for each in partitions:
             newest = self._topics[each.topic].newest
             first = begins[each] if newest is None else max(begins[each], ends[each] - newest)
-            at = self._positions.setdefault(each, first)
-            if not begins[each] <= at <= ends[each]:
-                raise LostRecords(f"{each.topic}:{each.partition} was created again or shortened")
-            consumer.seek(each, at)
+            self._positions.setdefault(each, first)
+        following.seek(consumer, self._positions, begins, ends)
 
     async def _read(self, consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
-        try:
-            found = await fetch(consumer, _LOOK_S)
-        except OffsetOutOfRangeError as error:
-            raise LostRecords(f"{error}") from error
-        current_ms = await current(consumer, partitions)
+        found, current_ms = await following.read(consumer, partitions)
         await self._take_over(found)
         self._note(current_ms)
 
@@ -149,5 +130,4 @@ class Follower:
         if known.keys() >= self._first:
             self.as_of_ms = min(known[each] for each in self._first)
         self.is_complete = self.is_complete or known.keys() >= self._positions.keys()
-        if self.as_of_ms is not None and wall_ms() - self.as_of_ms > _TOMBSTONES_MS:
-            raise LostRecords("Kafka was away for so long that deletions may have been forgotten")
+        following.check_age(self.as_of_ms)

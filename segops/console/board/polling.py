@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from aiokafka.errors import KafkaError
 
 from segops.config import Settings
-from segops.console.board.exposition import Scraped, scraped
+from segops.console.board.exposition import Scraped, scraped, total
 from segops.core.errors import SegopsError
+from segops.delivery.gates import CLOSED
 from segops.operations import group
 from segops.wall_clock import wall_ms
 
@@ -45,15 +48,20 @@ _LONGEST_PAUSE_S: Final = 10.0
 _TIMEOUT_S: Final = 5.0
 _LOOK_S: Final = 15.0
 _MAX_BYTES: Final = 16 << 20
+_closed = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Polled(NamedTuple):
-    """What a process said of itself at ``at_ms``; without ``found`` it did not answer, for a ``reason``."""
+    """What a process said of itself at ``at_ms``; without ``found`` it did not answer, for a ``reason``.
+
+    ``closed``: of a delivery, the destinations that take nothing -> why.
+    """
 
     url: str
     at_ms: int
     found: Scraped | None = None
     reason: str = ""
+    closed: Mapping[str, str] = MappingProxyType({})
 
 
 #: Takes what was heard of all workers, and of the delivery, of which each may be missing.
@@ -80,7 +88,7 @@ class Poller:
                 urls = self._urls or [_address(self._settings, self._settings.worker.web_port)]
                 delivery = _address(self._settings, self._settings.activate.web_port)
                 *workers, delivered = await asyncio.gather(
-                    *(_poll(session, url, WORKER) for url in urls), _poll(session, delivery, DELIVERY)
+                    *(_poll(session, url, WORKER) for url in urls), _poll_delivery(session, delivery)
                 )
                 self._heard(workers, delivered)
                 spent = loop.time() - began
@@ -125,6 +133,19 @@ async def _poll(session: ClientSession, url: str, names: Iterable[str]) -> Polle
         return Polled(url, wall_ms(), None, _reason(error))
     found = await asyncio.to_thread(scraped, page, names) if len(page) > 100_000 else scraped(page, names)
     return Polled(url, wall_ms(), found)
+
+
+async def _poll_delivery(session: ClientSession, url: str) -> Polled:
+    polled = await _poll(session, url, DELIVERY)
+    if not total(polled.found or {}, "segops_delivery_closed"):
+        return polled
+    try:
+        async with session.get(f"{url}{CLOSED}", allow_redirects=False) as response:
+            closed = _closed(await response.content.read(_MAX_BYTES))
+    except (ClientError, OSError, TimeoutError, msgspec.MsgspecError) as error:
+        log.debug("cannot ask why destinations take nothing: %s", error)
+        return polled
+    return polled._replace(closed=closed)
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from segops.catalogue.published import key_of
 from segops.catalogue.views import EventView, views
 from segops.core.segments import Definition
 from segops.kafka.definitions import DefinitionLog
+from segops.schemas.published_models import ModelLog
 from segops.schemas.published_plans import PublishedPlan, decode_plan
 from segops.schemas.segments import definition_to_record
 
@@ -39,6 +40,7 @@ class Definitions:
 
     def __init__(self) -> None:
         self.log = DefinitionLog(log.warning)
+        self.log.models = ModelLog()
         self._editions: dict[str, deque[Edition]] = {}
         self._offset = -1
         self._changed = True
@@ -52,6 +54,16 @@ class Definitions:
         if record.offset > self._offset and record.key is not None:
             self._offset = record.offset
             self._remember(record.key, record.timestamp)
+
+    def take_model(self, _partition: int, record: Any) -> None:
+        """Take a record of the topic of models."""
+        library = self.log.models
+        if library is None or record.key is None:
+            return
+        try:
+            library.apply(record.key, record.value)
+        except ValueError as error:
+            log.warning("skipping model record %d (key %.80r): %s", record.offset, record.key, error)
 
     def _remember(self, raw_key: bytes, at_ms: int) -> None:
         key = raw_key.decode(errors="replace")

@@ -180,7 +180,11 @@ def _gates(now: Polled, then: Polled) -> dict[str, Mapping[str, Any]]:
     known = ("segops_delivery_closed", "segops_delivery_waiting")
     names = {name for metric in known for name in totals(found, metric, "destination")}
     span_ms = now.at_ms - then.at_ms
-    return {name: _gate(found, before, name, span_ms) for name in sorted(names) if name}
+    return {
+        name: {**_gate(found, before, name, span_ms), "reason": now.closed.get(name, "")}
+        for name in sorted(names)
+        if name
+    }
 
 
 def _gate(found: Scraped, before: Scraped, name: str, span_ms: int) -> Mapping[str, Any]:
@@ -205,7 +209,6 @@ def _gate(found: Scraped, before: Scraped, name: str, span_ms: int) -> Mapping[s
     }
     return {
         "state": "closed" if total(found, "segops_delivery_closed", destination=name) else "open",
-        "reason": "",
         "waiting": round(total(found, "segops_delivery_waiting", destination=name)),
         "oldest_ms": round(1000 * max(oldest, default=0.0)),
         "per_minute": {key: 60_000 * grown / span_ms for key, grown in rates.items()} if span_ms else {},

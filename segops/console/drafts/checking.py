@@ -16,13 +16,16 @@ from segops.core.lookups import Column, LookupTable, PublishedTable
 from segops.core.rules.analysis import costs
 from segops.core.rules.sentences import sentence
 from segops.core.scans import with_references
+from segops.core.scoring.models import Model
 from segops.core.segments import Definition, SegmentSet, check_references
 from segops.schemas.issues import form_issues
 from segops.schemas.lookups import Blocks
+from segops.schemas.published_models import carried_models
 from segops.schemas.segment_reading import Reading
 from segops.schemas.segments import SegmentFileForm, definition_to_record
 
 Definitions = Mapping[str, Definition]
+Models = Mapping[str, Model]
 
 
 class Checked(NamedTuple):
@@ -45,10 +48,13 @@ class Checked(NamedTuple):
         return [*own, *(each for each in self.beside if not each.is_indicator)]
 
 
-def check(text: str, published: Definitions, *, json: bool, key: str = "") -> Checked:
+def check(
+    text: str, published: Definitions, *, json: bool, key: str = "", models: Models | None = None
+) -> Checked:
     """Read a draft and find all its mistakes, references to unknown segments included. Never raises.
 
-    ``published``: the definitions in force by key, whose look-up tables a draft may read, too.
+    ``published``: the definitions in force by key, whose look-up tables a draft may read, too. ``models``:
+    those whose scores it may read; None: those that the definitions carry.
     """
     try:
         document = read_document(text, json=json, key=key)
@@ -56,7 +62,8 @@ def check(text: str, published: Definitions, *, json: bool, key: str = "") -> Ch
         return Checked(None, None, error.issues, [])
     errors: list[Issue] = []
     warnings: list[Issue] = []
-    reading = _reading(document, published, errors, warnings)
+    models = carried_models(published.values()) if models is None else models
+    reading = _reading(document, Known(published, models), errors, warnings)
     if reading is None:
         return Checked(document, None, errors, warnings)
     path = "segments[{}]"
@@ -72,9 +79,14 @@ def check(text: str, published: Definitions, *, json: bool, key: str = "") -> Ch
     return Checked(document, None if errors else definition, errors, warnings, beside)
 
 
-def _reading(
-    document: Document, published: Definitions, errors: list[Issue], warnings: list[Issue]
-) -> Reading | None:
+class Known(NamedTuple):
+    """What a draft may read: the definitions in force by key, and the models by name."""
+
+    published: Definitions
+    models: Models
+
+
+def _reading(document: Document, known: Known, errors: list[Issue], warnings: list[Issue]) -> Reading | None:
     """Return the reading of a document's segments, or None if the file around them is invalid."""
     try:
         form = SegmentFileForm.model_validate(document.form)
@@ -86,7 +98,8 @@ def _reading(
     reading.use_areas(form.places)
     reading.use_tables(Blocks(form.lookups, form.postal_codes))
     if reading.tables is not None:
-        reading.tables = {**tables_in_force(published.values(), document.key), **reading.tables}
+        reading.tables = {**tables_in_force(known.published.values(), document.key), **reading.tables}
+    reading.use_models(None, known.models)
     reading.use_scores(form.scores)
     reading.use_indicators(form.indicators)
     reading.publish_indicators()
@@ -142,14 +155,16 @@ def fingerprint(definition: Definition | None) -> str:
 _HASH: Final = 16
 
 
-def check_form(text: str, published: Definitions, *, json: bool, key: str = "") -> dict[str, Any]:
-    """Return the check of a draft for its editor.
+def check_form(
+    text: str, published: Definitions, *, json: bool, key: str = "", models: Models | None = None
+) -> dict[str, Any]:
+    """Return the check of a draft, as of ``check``, for its editor.
 
     ``definition``, ``json`` and ``yaml``: the document, None if the text is none; ``errors`` and
     ``warnings``: each with its place (``at``) in the document; ``sentence``, ``cost`` and ``hash``: None
     while there are mistakes.
     """
-    found = check(text, published, json=json, key=key)
+    found = check(text, published, json=json, key=key, models=models)
     form = None if found.document is None else found.document.form
     return {
         "definition": form,

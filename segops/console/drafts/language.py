@@ -65,6 +65,9 @@ HEADS_SHOWN: Final[Mapping[str, Head]] = {
     "list": Head(_ARE, "Is on list", {"list": ""}),
     "rfm": Head(_ARE, "RFM", {"rfm": ["champions"]}),
     "score": Head(_ARE, "Score", {"score": "recency_days", "is": {"gte": 30}}),
+    "score_percentile": Head(
+        _ARE, "Percentile of a score", {"score_percentile": "recency_days", "is": {"gte": 90}}
+    ),
     "identified": Head(_ARE, "Is known by name", {"identified": True}),
     "has_identifier": Head(_ARE, "Has an identifier", {"has_identifier": "email"}),
     "known_for": Head(_ARE, "Known for", {"known_for": "30d"}),

@@ -16,13 +16,15 @@ from segops.core.scans import Limits
 from segops.core.segments import Definition
 from segops.kafka.definitions import DefinitionLog
 from segops.operations import plans
+from segops.operations.completing import models_in_force
 from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.plans import Wait
+from segops.schemas.completing import completed
 from segops.schemas.definition_blocks import written_blocks
 from segops.schemas.segments import definition_from_record, definition_to_record
 
 #: Keys of a published record that a person does not write.
-_RECORD_ONLY: Final = ("version", "paused", "lists", "lookups")
+_RECORD_ONLY: Final = ("version", "paused", "lists", "lookups", "models")
 
 
 class Stale(Exception):
@@ -50,7 +52,9 @@ def decide(edit: Edit, log: DefinitionLog) -> list[DefinitionChange]:
     if fingerprint(former) != edit.seen:
         raise Stale(definition.key, former)
     indicators = [each for each in edit.found.beside if each.is_indicator]
-    return plan(log, [definition, *indicators], prune=False)
+    # The models in force may be newer than those that the draft was checked with.
+    models = models_in_force(log)
+    return plan(log, [completed(each, models) for each in (definition, *indicators)], prune=False)
 
 
 async def publish(settings: Settings, edit: Edit, *, limited: bool, wait_s: float) -> list[DefinitionChange]:
@@ -66,7 +70,7 @@ def document_of(definition: Definition, published: Mapping[str, Definition]) -> 
     """Return a published definition as a segment file that means the same.
 
     Indicators that are published themselves are written as they are there; the others only name a figure.
-    Look-up tables are left out: drafts read the published ones.
+    Look-up tables and models are left out: drafts read the published ones.
     """
     record = msgspec.json.decode(definition_to_record(definition))
     blocks = {name: each for name, each in written_blocks(definition).items() if name not in _RECORD_ONLY}

@@ -14,7 +14,7 @@ from segops.core.audiences import states
 from segops.core.audiences.model import Audience, Rate
 from segops.core.errors import UserError
 from segops.operations.audiences import actions
-from segops.operations.audiences.actions import StaleEdit
+from segops.operations.audiences.actions import PlanVoid, StaleEdit
 from segops.operations.destinations import refuse_flows
 from segops.operations.plans import Wait
 from segops.schemas.audiences import parse_rate
@@ -110,7 +110,11 @@ async def _approve(context: Context[Any], form: Approval) -> Done:
     _check_confirmed(form.confirmation, key)
     if not form.flows:
         await refuse_flows(context.settings, key)
-    await actions.approve(context.settings, key, form.plan, acting(context), Wait(_MEASURE_S))
+    try:
+        await actions.approve(context.settings, key, form.plan, acting(context), Wait(_MEASURE_S))
+    except PlanVoid as void:
+        reasons = "; ".join(void.reasons)
+        raise UserError(f"The plan is void: {reasons}. Choose Plan reach, then approve again.") from void
     return Done(f"/audiences/{key}", f"{key} is active: approved with the plan {form.plan}.")
 
 

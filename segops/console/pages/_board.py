@@ -24,6 +24,7 @@ REASONS: Final[Mapping[str, str]] = {
     "event": "by an event",
     "time": "as time passed",
     "definition": "by an edit of the rule",
+    "score": "by a new model of a score",
     "backfill": "by its history",
     "merge": "by a merge",
     "split": "by a split",

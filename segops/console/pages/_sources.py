@@ -16,6 +16,7 @@ from segops.kafka import reading
 from segops.kafka.topics import single_partition
 from segops.klaviyo import state as klaviyo
 from segops.klaviyo.pages import STREAMS
+from segops.schemas.shown import HIDDEN
 from segops.sources.progress import progress
 
 
@@ -82,7 +83,8 @@ def seen(catalogue: Iterable[EventView]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for event in catalogue:
         for source in event.sources:
-            row = found.setdefault(source, {"source": source, "events": 0, "last_ms": None})
+            name = "without a name" if source == HIDDEN else source
+            row = found.setdefault(source, {"source": name, "events": 0, "last_ms": None})
             row["events"] += 1
             row["last_ms"] = max((each for each in (row["last_ms"], event.last_ms) if each), default=None)
     return sorted(found.values(), key=lambda row: -(row["last_ms"] or 0))

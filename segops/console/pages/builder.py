@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from segops.console.drafts import catalogue, checking, estimating, publishing
 from segops.console.drafts.language import language_text, new_form
 from segops.console.drafts.reading import NEW_KEY
+from segops.console.drafts.scores import models_of_board, scores_form
 from segops.console.drafts.writing import written
 from segops.console.page import Action, Conflict, Context, Data, Done, NotFound, Page, Role
 from segops.core.errors import DefinitionError, SegopsError, UserError
+from segops.core.scoring.models import Model
 from segops.core.segments import Definition
 from segops.kafka.definitions import read
 from segops.operations.measuring import PREFIX as MEASURED
@@ -40,6 +42,10 @@ def _published(context: Context[Any]) -> Mapping[str, Definition]:
     return found
 
 
+def _models(context: Context[Any]) -> Mapping[str, Model]:
+    return models_of_board(context.board, _published(context))
+
+
 def _known(context: Context[Any]) -> int | None:
     population = context.board.sizes.population()
     return None if population is None else population.known
@@ -52,7 +58,12 @@ def _sizes(context: Context[Any]) -> dict[str, int]:
 def _catalogue(context: Context[Any]) -> dict[str, Any]:
     board = context.board
     traits = getattr(board, "traits", None)
-    return catalogue.catalogue_form(board.catalogue, traits, _published(context), sizes=_sizes(context))
+    published = _published(context)
+    declared = {name: None for each in published.values() for name in each.scores or ()}
+    return {
+        **catalogue.catalogue_form(board.catalogue, traits, published, sizes=_sizes(context)),
+        "scores": scores_form(_models(context), declared, context.now_ms),
+    }
 
 
 # -- pages ---------------------------------------------------------------------------------------------------
@@ -179,7 +190,9 @@ class PublishForm(DraftForm):
 
 
 async def _check(context: Context[Any], form: DraftForm) -> Done:
-    found = checking.check_form(form.text, _published(context), json=form.as_json, key=form.key)
+    found = checking.check_form(
+        form.text, _published(context), json=form.as_json, key=form.key, models=_models(context)
+    )
     return Done(_address(form.key), "", found)
 
 
@@ -188,7 +201,9 @@ def _address(key: str) -> str:
 
 
 def _checked(context: Context[Any], form: DraftForm) -> tuple[checking.Checked, Definition]:
-    found = checking.check(form.text, _published(context), json=form.as_json, key=form.key)
+    found = checking.check(
+        form.text, _published(context), json=form.as_json, key=form.key, models=_models(context)
+    )
     if found.definition is None:
         raise DefinitionError(found.errors)
     return found, found.definition
@@ -228,7 +243,8 @@ async def _filled(context: Context[Any], form: TemplateForm) -> Done:
     text = segment_file(
         load_template(form.template), [f"{name}={value}" for name, value in form.values.items()]
     )
-    return Done("/builder", "", checking.check_form(text, _published(context), json=False))
+    found = checking.check_form(text, _published(context), json=False, models=_models(context))
+    return Done("/builder", "", found)
 
 
 async def _publish(context: Context[Any], form: PublishForm) -> Done:

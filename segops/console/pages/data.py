@@ -29,11 +29,13 @@ _TABS: Final = (
     ("/data", "Sources"),
     ("/data/catalogue", "Catalogue"),
     ("/data/violations", "Violations"),
+    ("/data/models", "Models"),
     ("/data/dead-letters", "Dead letters"),
 )
 
 
-def _tabs() -> list[dict[str, str]]:
+def tabs() -> list[dict[str, str]]:
+    """Return the pages of data and of what is made of them."""
     return [{"href": href, "label": label} for href, label in _TABS]
 
 
@@ -45,7 +47,7 @@ async def _sources(context: Context[Any]) -> Data:
     settings = context.settings
     return {
         "as_of_ms": context.board.as_of_ms,
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "topics": await part(missing, "mapped topics", sources.mapped_topics(settings), []),
         "pulls": await part(missing, "pulls and imports", sources.pulls(settings), []),
         "seen": sources.seen(_events(context)),
@@ -69,7 +71,7 @@ async def _catalogue(context: Context[Any]) -> Data:
     shown, page_number, pages = paged(found_by(rows, query.get("q", ""), ["event", "names"]), query)
     return {
         "as_of_ms": context.board.as_of_ms,
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "events": [] if one is not None else list(shown),
         "count": len(rows),
         "event": None
@@ -137,7 +139,7 @@ async def _violations(context: Context[Any]) -> Data:
     shown, page_number, pages = paged(listed, query)
     return {
         "as_of_ms": context.now_ms if not missing else None,
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "violations": list(shown),
         "count": sum(each["count"] for each in listed),
         "page_number": page_number,
@@ -187,7 +189,7 @@ async def _dead_letters(context: Context[Any]) -> Data:
     shown, page_number, pages = paged(listed, query)
     return {
         "as_of_ms": context.now_ms if not missing else None,
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "letters": list(shown),
         "count": len(listed),
         "read": len(rows),
@@ -251,7 +253,7 @@ async def _dead_letter(context: Context[Any]) -> Data:
     return {
         **found,
         "id": name[:100],
-        "tabs": _tabs(),
+        "tabs": tabs(),
         "missing": missing,
         "cli": f"segops dead-letters show {name[:40]}",
         "curl": curl(context, f"/data/dead-letters/{quoted(name[:40])}.json"),

@@ -40,13 +40,14 @@ async def _destinations(context: Context[Any]) -> Data:
         _row(context, each, named.get(name, []), tallies.get(name, []))
         for name, each in sorted(found.items())
     ]
+    reported = [each["waiting"] for each in rows if each["waiting"] is not None]
     return {
         "as_of_ms": context.board.as_of_ms,
         "destinations": rows,
         "closed": sum(each["state"] in ("closed", "unusable") for each in rows),
         "told": sum(each["told"] for each in rows),
         "dead": sum(each["dead"] for each in rows),
-        "waiting": sum(each["waiting"] or 0 for each in rows),
+        "waiting": sum(reported) if reported else None,
         "kinds": sorted(KINDS),
         "cli": "segops destinations list",
         "curl": curl(context, "/destinations.json"),

@@ -9,8 +9,9 @@ import msgspec
 
 from segops.analytics.population_days import PopulationDay
 from segops.analytics.views import PopulationView
+from segops.console.board.answers import AnswerCache
 from segops.console.page import Action, Context, Data, Page
-from segops.console.people.asking import Cache, part
+from segops.console.people.asking import part
 from segops.console.people.known import population_of
 from segops.console.people.lines import Line, chart_data
 from segops.console.people.links import curl_of
@@ -19,7 +20,7 @@ from segops.operations.population import population_days
 
 _RANGES: Final = {"7d": 7, "30d": 30, "90d": 90, "all": 0}
 _DEFAULT: Final = "30d"
-_days = Cache(60_000)
+_days = AnswerCache()
 _STATES: Final = (
     ("new", "New", "Their first event ever is of today."),
     ("returning", "Active", "Active today and before, and absent for at most 30 days in between."),
@@ -40,7 +41,7 @@ async def _lifecycle(context: Context[Any]) -> Data:
     async def read() -> Sequence[PopulationDay]:
         return await population_days(context.settings)
 
-    (read_ms, found), missing = await part(_days.get("days", context.now_ms, read), (None, []))
+    (read_ms, found), missing = await part(_days.dated("days", context.now_ms, read), (None, []))
     days = found[-_RANGES[chosen] :] if _RANGES[chosen] else found
     now = population_of(context.board) or _latest(found)
     return {

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from segops.console.access.guard import Denied
+from segops.console.board.answers import AnswerCache
 from segops.console.page import Action, Context, Data, Page
-from segops.console.people.asking import Cache, asking, part
+from segops.console.people.asking import asking, part
 from segops.console.people.handles import Names
 from segops.console.people.known import segments_of
 from segops.console.people.links import curl_of, link
@@ -27,7 +28,7 @@ _SHOWN: Final = 50
 _MAX_TEXT: Final = 500
 #: What a text without a type may be: tried in this order.
 _TYPES: Final = (USER, "anonymous_id", "device_id")
-_members = Cache(60_000)
+_members = AnswerCache()
 
 
 async def _people(context: Context[Any]) -> Data:
@@ -113,7 +114,7 @@ async def _browsed(context: Context[Any], names: Names, key: str) -> Data | None
 
     await context.audit("person.members", {"segment": key})
     (as_of_ms, found), missing = await part(
-        _members.get(key, context.now_ms, read), (None, MembersNow([], 0))
+        _members.dated(key, context.now_ms, read), (None, MembersNow([], 0))
     )
     rows = _chosen(context, names, found.rows)
     page = _number(context.query.get("page", ""))

@@ -18,6 +18,7 @@ from segops.console.people.handles import Names
 from segops.console.people.known import definitions_of, segments_of
 from segops.console.people.links import curl_of, link
 from segops.console.people.rfm import rfm_of_person
+from segops.console.people.scores import DAYS, scores_data
 from segops.console.people.sent import read_sent, sent_data
 from segops.console.people.shown import (
     explained_data,
@@ -137,9 +138,15 @@ async def _segments(
 
 
 async def _profile(
-    context: Context[Any], names: Names, _workers: Workers, view: ProfileView
+    context: Context[Any], names: Names, workers: Workers, view: ProfileView
 ) -> dict[str, Any]:
-    return {"rfm": rfm_of_person(view, definitions_of(context.board), names)}
+    """Return the RFM digits and the scores of a person; without these, why they cannot be had."""
+    found, missing = await part(workers.explanation(view.profile_id, days=DAYS), None)
+    return {
+        "rfm": rfm_of_person(view, definitions_of(context.board), names),
+        "scores": [] if found is None else scores_data(found.scores, names, view.now_ms),
+        "scores_missing": missing,
+    }
 
 
 async def _timeline(

@@ -36,6 +36,8 @@ from segops.schemas.published_plans import PlanFigures, PlannedSegment, Publishe
 from segops.schemas.segments import definition_to_record
 
 _SAMPLES: Final = 5
+#: Segments that the list names of a plan.
+_NAMED: Final = 3
 _SCAN_S: Final = 20.0
 _PUBLISH_S: Final = 100.0
 _ALLOW: Final = "Say below that it may."
@@ -78,10 +80,21 @@ def _row(plan: PublishedPlan) -> dict[str, Any]:
         "superseded_by": plan.superseded_by,
         "history": plan.history,
         "segments": None if found is None else len(segments) + found.left_out,
+        "moved": "" if found is None else _few([each.segment_key for each in segments], found.left_out),
         "entering": None if found is None else sum(each.entering for each in segments),
         "leaving": None if found is None else sum(each.leaving for each in segments),
         "left_out": 0 if found is None else found.left_out,
     }
+
+
+def _few(keys: Sequence[str], more: int) -> str:
+    """Name some of the segments of a plan.
+
+    >>> _few(["vip", "lapsed"], 0), _few(["a", "b", "c", "d"], 3)
+    ('vip, lapsed', 'a, b, c and 4 more')
+    """
+    rest = len(keys[_NAMED:]) + more
+    return ", ".join(keys[:_NAMED]) + (f" and {rest} more" if rest else "")
 
 
 # -- one plan ----------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from segops.analytics.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from segops.analytics.views import SegmentView
+from segops.console.board.backfills import Backfill
 from segops.console.board.board import Board
 from segops.console.board.changes import RecentChange
 from segops.console.board.published import Edition
@@ -17,7 +18,7 @@ from segops.console.drafts.publishing import difference, document_of
 from segops.console.drafts.writing import written
 from segops.console.page import Action, Context, Data, NotFound, Page
 from segops.console.pages._board import REASONS, TONES, condition, state_of
-from segops.console.rendering import quoted
+from segops.console.rendering import number, quoted
 from segops.core.audiences.model import PREFIX
 from segops.core.rules import model
 from segops.core.rules.sentences import sentence
@@ -33,6 +34,8 @@ RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "30d": (29 * DAY_MS, 6 * HOUR_MS),
 }
 _MOST_HAPPENINGS: Final = 30
+#: Notes of one kind for which a trend has room side by side.
+_NOTES: Final = 24
 
 
 def definition_of(context: Context[Board]) -> Definition:
@@ -145,7 +148,7 @@ def trend(board: Board, key: str, span: str) -> dict[str, Any]:
         # the present is shown where it is, and not at the end of its step
         "points": [(min(each.start_ms + step_ms, now_ms), each.members) for each in steps],
         "steps": [(each.start_ms, each.adds, each.drops) for each in steps],
-        "notes": [*_notes(board.editions(key))],
+        "notes": [*_notes(board.editions(key)), *_backfills(board.backfills.of(key, span_ms // _NOTES))],
     }
 
 
@@ -155,6 +158,13 @@ def _notes(found: Sequence[Edition]) -> Iterator[dict[str, Any]]:
         text = _done(edition, former)
         if text:
             yield {"at_ms": edition.at_ms, "text": text, "short": _SHORT.get(text, f"v{edition.version}")}
+
+
+def _backfills(found: Iterable[Backfill]) -> Iterator[dict[str, Any]]:
+    """Yield when past events were counted, with whom they moved."""
+    for each in found:
+        text = f"past events counted: {number(each.entered)} entered, {number(each.left)} left"
+        yield {"at_ms": each.at_ms, "text": text, "short": "past events"}
 
 
 def _done(edition: Edition, former: Edition | None) -> str:

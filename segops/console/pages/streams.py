@@ -20,6 +20,7 @@ _GONE: Final = b"event: gone\ndata: {}\n\n"
 
 
 async def _live(context: Context[Board], last: str) -> AsyncGenerator[bytes, None]:
+    await context.board.read()  # a page that was opened before a restart asks for segments not read yet
     channel = _channel(context)
     if channel is None:
         yield _GONE

@@ -8,10 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
+from segops.console.board.answers import AnswerCache
 from segops.console.drafts.estimating import share_of
+from segops.console.drafts.scores import models_of_board
 from segops.console.drafts.writing import written
 from segops.console.page import Action, Context, Data, Page, Role
-from segops.console.people.asking import Cache, part
+from segops.console.people.asking import part
 from segops.console.people.links import curl_of, link
 from segops.core.errors import UserError
 from segops.operations.scans import patient_scan
@@ -35,7 +37,7 @@ _EXAMPLES: Final = (
     "have not {event} for 60 days",
     "{event} in the last 7 days and not in the segment {segment}",
 )
-_suggestions = Cache(300_000)
+_suggestions = AnswerCache(300.0)
 
 
 async def _studio(context: Context[Any]) -> Data:
@@ -68,7 +70,8 @@ async def _studio(context: Context[Any]) -> Data:
 
 def _catalogue(context: Context[Any]) -> StudioCatalogue:
     board = context.board
-    return catalogue_of(board.catalogue, getattr(board, "traits", None), board.definitions.values())
+    models = models_of_board(board, board.definitions).values()
+    return catalogue_of(board.catalogue, getattr(board, "traits", None), board.definitions.values(), models)
 
 
 def _rule_of(text: str, catalogue: StudioCatalogue) -> dict[str, Any] | None:
@@ -143,7 +146,7 @@ async def _suggested(context: Context[Any]) -> Data:
         return ranked(found, await _sizes(context, found))
 
     (at_ms, found), missing = await part(
-        _suggestions.get("suggested", context.now_ms, measured), (None, nothing), limit_s=_MEASURED_S
+        _suggestions.dated("suggested", context.now_ms, measured), (None, nothing), limit_s=_MEASURED_S
     )
     rows = [
         {

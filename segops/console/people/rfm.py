@@ -9,15 +9,17 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UnsetType
 
 from segops.config import Settings
 from segops.console.people.handles import Names
 from segops.core.events import Change
 from segops.core.features.orders import PurchaseTotals
 from segops.core.rules import model
-from segops.core.rules.parsing import Context, read_rfm
+from segops.core.rules.parsing import RFM_MODEL, Context, read_grids, read_rfm
 from segops.core.rules.wording import feature_label
 from segops.core.scans.sampling import Interval, interval
+from segops.core.scoring.models import Model
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.segments import Definition
 from segops.core.values import format_duration, parse_instant
@@ -26,6 +28,7 @@ from segops.kafka.topics import partition_counts
 from segops.operations.history import decoded_change
 from segops.operations.logs import PastLog
 from segops.operations.scans import patient_scan
+from segops.schemas.models import read_models
 from segops.schemas.scans import estimate_request
 from segops.schemas.segments import inline
 
@@ -33,28 +36,66 @@ from segops.schemas.segments import inline
 _KEY: Final = "console-rfm-grid"
 #: Profiles beyond which only a sample of about this many is counted.
 _COUNTED: Final = 200_000
-SCAN_S: Final = 15.0
+_SCAN_S: Final = 60.0
 #: The newest changes of each partition that flows are read from.
 _NEWEST: Final = 200_000
 
 
 class RfmInForce(NamedTuple):
-    """The RFM block that published segments read, as written (None: the default), and how many others do."""
+    """The RFM block that published segments read, as written (None: the default), and how many others do.
+
+    ``rfm`` is its grid of the name ``grid``, or the unnamed one; ``grids``: the names of all named ones.
+    """
 
     rfm: Rfm
     written: Any
     others: int
+    #: The models of its quantiles.
+    models: Mapping[str, Model] = {}
+    grid: str = ""
+    grids: tuple[str, ...] = ()
 
 
-def rfm_in_force(definitions: Mapping[str, Definition]) -> RfmInForce:
-    """Return the RFM block that most definitions read; the default one if none does."""
-    written = Counter(
-        msgspec.json.encode(each.rfm, order="sorted") for each in definitions.values() if each.rfm is not None
-    )
-    if not written:
+def rfm_in_force(definitions: Mapping[str, Definition], grid: str = "") -> RfmInForce:
+    """Return the RFM block that most definitions read; the default one if none does.
+
+    ``grid``: of the blocks with this named grid. The unnamed grid is taken where none has it.
+    """
+    # Not sorted: the first tier that fits counts.
+    written = Counter(msgspec.json.encode(each.rfm) for each in definitions.values() if each.rfm is not None)
+    blocks = {each: msgspec.json.decode(each) for each in written}
+    grids = sorted({name for each in blocks.values() for name in each if _is_grid(name, each)})
+    if not blocks:
         return RfmInForce(Rfm(), None, 0)
-    chosen = msgspec.json.decode(written.most_common(1)[0][0])
-    return RfmInForce(read_rfm(chosen, "rfm", Context("published")), chosen, len(written) - 1)
+    found = [each for each, _ in written.most_common() if grid in blocks[each]] if grid in grids else []
+    chosen = blocks[(found or [each for each, _ in written.most_common()])[0]]
+    context = Context("published")
+    context.models = _populations(definitions)
+    rfm = read_grids(chosen, "rfm", context)[grid] if found else read_rfm(chosen, "rfm", context)
+    return RfmInForce(
+        rfm, chosen, len(written) - 1, context.models, grid if found else "", tuple(map(str, grids))
+    )
+
+
+def _is_grid(name: str, block: Mapping[str, Any]) -> bool:
+    return isinstance(block[name], dict) and "of" in block[name]
+
+
+def _populations(definitions: Mapping[str, Definition]) -> dict[str, Model]:
+    """Return the models of the quantiles that published definitions carry."""
+    carried = {name: form for each in definitions.values() for name, form in (each.models or {}).items()}
+    found = {name: form for name, form in carried.items() if name.split(".")[0] == RFM_MODEL}
+    return read_models(found, "published") if found else {}
+
+
+def tier_node(in_force: RfmInForce, tier: str) -> dict[str, Any]:
+    """Return the rule of those in a tier."""
+    return {"rfm": {"grid": in_force.grid, "tier": tier} if in_force.grid else tier}
+
+
+def cell_node(in_force: RfmInForce, digits: Mapping[str, int]) -> dict[str, Any]:
+    """Return the rule of those with these digits."""
+    return {"rfm": {**({"grid": in_force.grid} if in_force.grid else {}), **digits}}
 
 
 # -- one person --------------------------------------------------------------------------------------------
@@ -118,12 +159,14 @@ class Grid(NamedTuple):
 async def read_grid(settings: Settings, in_force: RfmInForce, known: int | None) -> Grid:
     """Count all profiles, or a sample of them. Raises SegopsError as a scan does."""
     rfm = in_force.rfm
-    nodes = [*_cells(rfm, "frequency"), *_cells(rfm, "monetary"), *(name for name, *_ in rfm.tiers)]
-    rule = {"any": [{"rfm": node} for node in nodes]}
-    drafts = inline([{"key": _KEY, "name": "RFM", "when": rule}], "console", "segments", rfm=in_force.written)
+    cells = [*_cells(rfm, "frequency"), *_cells(rfm, "monetary")]
+    tiers = [tier_node(in_force, name) for name in rfm.tier_names]
+    rule = {"any": [*(cell_node(in_force, cell) for cell in cells), *tiers]}
+    segments, models = [{"key": _KEY, "name": "RFM", "when": rule}], in_force.models
+    drafts = inline(segments, "console", "segments", rfm=in_force.written, models=models)
     share = min(1.0, _COUNTED / known) if known else 1.0
     question = estimate_request(_KEY, drafts, share=share, funnel=True)
-    scanned = await patient_scan(settings, question, wait_s=SCAN_S)
+    scanned = await patient_scan(settings, question, wait_s=_SCAN_S)
     found = scanned.result
     counts = [each.holds for each in found.funnel if each.depth == 1]
     return _grid(rfm, counts, (scanned.from_ms, scanned.to_ms), share, found)
@@ -141,7 +184,7 @@ def _pairs(rfm: Rfm, by: str) -> list[tuple[int, int]]:
 
 def _grid(rfm: Rfm, counts: Sequence[int], clocks: tuple[int, int], share: float, found: Any) -> Grid:
     frequency, monetary = _pairs(rfm, "frequency"), _pairs(rfm, "monetary")
-    names = [name for name, *_ in rfm.tiers]
+    names = rfm.tier_names
     first, second = len(frequency), len(frequency) + len(monetary)
     return Grid(
         *clocks,
@@ -188,7 +231,7 @@ def _digits(rfm: Rfm, by: str) -> range:
 def _cell(grid: Grid, rfm: Rfm, by: str, cell: tuple[int, int], most: int) -> dict[str, Any]:
     recency, digit = cell
     count = (grid.frequency if by == "frequency" else grid.monetary)[cell]
-    tier = rfm.tier(Digits(recency, digit, 1)) if by == "frequency" else None
+    tier = rfm.tier(Digits(recency, digit, 1)) if by == "frequency" and rfm.is_flat else None
     # Nine steps of shade: a cell's class, since no style may stand in the page.
     shade = 0 if not count else 1 + round(8 * (count / most) ** 0.5)
     return {
@@ -197,7 +240,7 @@ def _cell(grid: Grid, rfm: Rfm, by: str, cell: tuple[int, int], most: int) -> di
         "count": grid.estimated(count).estimate,
         "tier": tier,
         "shade": shade,
-        "rule": {"rfm": {"recency": recency, by: digit}},
+        "digits": {"recency": recency, by: digit},
     }
 
 
@@ -219,6 +262,8 @@ def recency_text(rfm: Rfm, digit: int) -> str:
     ('less than 30d', '60d to 120d', '240d or more')
     """
     edges = [format_duration(each) for each in rfm.recency_ms]
+    if not edges:
+        return "not measured yet"
     number = len(edges) + 1 - digit
     if number == 0:
         return f"less than {edges[0]}"
@@ -232,12 +277,15 @@ def digit_text(rfm: Rfm, by: str, digit: int) -> str:
     ('up to 1 order', '5 to 8 orders', 'more than 500')
     """
     edges: Sequence[int | Decimal] = rfm.frequency if by == "frequency" else rfm.monetary
-    unit = " orders" if by == "frequency" else ""
+    noun = "order" if isinstance(rfm.actions, UnsetType) else "event"
+    unit = f" {noun}s" if by == "frequency" else ""
     number = digit - 1
+    if not edges:
+        return "not measured yet"
     if number == len(edges):
         return f"more than {edges[-1]}{unit}"
     if number == 0:
-        return f"up to {edges[0]}{unit if edges[0] != 1 else ' order'}" if unit else f"up to {edges[0]}"
+        return f"up to {edges[0]}{unit if edges[0] != 1 else f' {noun}'}" if unit else f"up to {edges[0]}"
     low, high = edges[number - 1], edges[number]
     if not unit:
         return f"above {low}, up to {high}"
@@ -267,9 +315,9 @@ def tier_file(in_force: RfmInForce) -> dict[str, Any]:
         {
             "key": f"rfm-{name.replace('_', '-')}",
             "name": f"RFM: {name.replace('_', ' ')}",
-            "when": {"rfm": name},
+            "when": tier_node(in_force, name),
         }
-        for name, *_ in in_force.rfm.tiers
+        for name in in_force.rfm.tier_names
     ]
     return {"version": 1, **block, "segments": segments}
 

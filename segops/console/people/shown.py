@@ -21,6 +21,7 @@ REASONS: Final[Mapping[str, str]] = {
     "event": "an event",
     "time": "time passing",
     "definition": "a change of the segment",
+    "score": "a new model of a score",
     "backfill": "the history, when the segment was published",
     "merge": "two profiles becoming one",
     "split": "a split of two profiles",

@@ -21,7 +21,7 @@ EXISTING: Final[tuple[str, ...]] = get_args(Existing)
 Telling = Literal["quiet", "normal"]
 TELLING: Final[tuple[str, ...]] = get_args(Telling)
 #: The reasons of membership changes that can be told without triggering flows.
-QUIETABLE: Final = ("backfill", "definition", "merge", "split", "time")
+QUIETABLE: Final = ("backfill", "definition", "merge", "score", "split", "time")
 State = Literal["draft", "waiting", "active", "held", "paused", "retired"]
 #: ``breaker``: the delivery itself, which holds what exceeds its limits.
 Origin = Literal["person", "ai", "breaker"]

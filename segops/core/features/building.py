@@ -10,6 +10,7 @@ from typing import Any
 from segops.core.features.feature import MAX_ENTRIES, Reducer
 from segops.core.features.frozen import FrozenReducer
 from segops.core.features.orders import OrdersReducer
+from segops.core.features.purchases import LifetimeOrders
 from segops.core.features.running import ZERO
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
@@ -119,5 +120,6 @@ _BUILDERS: dict[type, Build] = {
     Scanning: _entries,
     SequenceReducer: _chains,
     OrdersReducer: _orders,
+    LifetimeOrders: _orders,
     FrozenReducer: _frozen,
 }

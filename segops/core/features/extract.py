@@ -9,7 +9,7 @@ from segops.core.areas import contains_any
 from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features.feature import ANY_NAME, Feature, Money
-from segops.core.features.orders import Purchases, statement_of
+from segops.core.features.orders import ACTIONS, Purchases, action_of, statement_of
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import Each, Path, getter, walker
@@ -43,7 +43,7 @@ def extractor(feature: Feature) -> Extract | None:
     (5, None)
     """
     if feature.purchases is not None:
-        return _order(feature.purchases)
+        return (_action if feature.kind == ACTIONS else _order)(feature, feature.purchases)
     if feature.sequence is not None:
         return _steps(feature.sequence)
     if feature.located is not None:
@@ -105,12 +105,25 @@ def _wrapped(path: Path) -> Extract:
     return lambda event: (get(event),)
 
 
-def _order(purchases: Purchases) -> Extract:
+def _order(_feature: Feature, purchases: Purchases) -> Extract:
     """Extract the statement about an order; UNREADABLE for another currency or a non-numeric amount."""
 
     def take(event: Event) -> Any:
         try:
             return statement_of(event, purchases.currency)
+        except ValueError:
+            return UNREADABLE
+
+    return take
+
+
+def _action(feature: Feature, purchases: Purchases) -> Extract:
+    """Extract the statement that an event counts as; UNREADABLE as for an order."""
+    amount_of = (lambda _event: None) if feature.path is None else getter(feature.path)
+
+    def take(event: Event) -> Any:
+        try:
+            return action_of(amount_of(event), event.properties.get("currency"), purchases)
         except ValueError:
             return UNREADABLE
 

@@ -9,6 +9,7 @@ from segops.core.features.frozen import FrozenReducer
 from segops.core.features.history import TraitHistory
 from segops.core.features.orders import OrdersReducer
 from segops.core.features.periods import Lifecycle, OccupiedPeriods
+from segops.core.features.purchases import LifetimeOrders
 from segops.core.features.running import RunningCount, RunningDistinct, RunningSelected, RunningSum
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
@@ -35,7 +36,7 @@ def _live(feature: Feature) -> Reducer:
     if feature.length_ms is not None:
         return _BY_LENGTH[feature.kind](feature, feature.length_ms)
     if feature.purchases is not None:
-        return OrdersReducer(feature.purchases)
+        return (LifetimeOrders if feature.kind == "purchases" else OrdersReducer)(feature.purchases)
     if feature.sequence is not None:
         return SequenceReducer(feature.sequence)
     if feature.kind == "history":

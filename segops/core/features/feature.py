@@ -47,10 +47,10 @@ class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
     ``kind`` is count, sum (with the number of values, so that avg can read it, too), min, max, distinct,
-    latest, earliest, most_frequent, first or last; or sequence, or orders; or history, of the trait at
-    ``path`` instead of events. ``capacity`` limits what count and distinct keep (None: no limit); it is not
-    part of the identity, except in a window that begins with an anchor. ``convert`` is the conversion of the
-    value at ``path``, ``money`` its currency.
+    latest, earliest, most_frequent, first or last; or sequence, orders, actions or purchases; or history, of
+    the trait at ``path`` instead of events. ``capacity`` limits what count and distinct keep (None: no
+    limit). It is no part of the identity, except in a window that begins with an anchor. ``convert`` is the
+    conversion of the value at ``path``, ``money`` its currency.
 
     With ``days``, distinct reads the local day, week or month of the event instead of a property. sessions
     and session have ``length_ms`` as their gap, periods and lifecycle as the length of a period.
@@ -91,7 +91,7 @@ class Feature(msgspec.Struct, frozen=True):
 
     def _ids(self, capacities: Iterable[int | None]) -> tuple[int, ...]:
         form = msgspec.to_builtins(self)
-        if self.purchases is not None:
+        if self.kind == "orders":
             form["names"] = _FIRST_NAMES
         form = {name: value for name, value in form.items() if name not in _LATER or value is not None}
         form["capacity"] = None

@@ -32,6 +32,8 @@ _EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 ORDER_NAMES = tuple(_EVENTS)
 ORDER_NAME = "Order Completed"
+#: The kind of a feature that reads other events as orders: each counts, with the amount at ``path``.
+ACTIONS = "actions"
 #: The number of latest orders kept per profile, and of statements of each kind.
 MAX_ORDERS = 4_096
 
@@ -186,8 +188,8 @@ class OrdersReducer:
             yield now_ms, PurchaseTotals(None, 0, ZERO)
             return
         begin = bisect_right(state.orders, now_ms - self.period_ms, key=_time_of)
-        orders = _valid(state, state.orders[begin:])
-        revenues = _net_revenues(state, orders)
+        orders = valid_orders(state, state.orders[begin:])
+        revenues = net_revenues(state, orders)
         last_ms = state.last_ms if state.last_ms > -MAX_MS else None
         at, net = now_ms, reduce(add_exact, revenues, ZERO)
         for left, order in enumerate(orders):
@@ -210,7 +212,7 @@ def _gone(state: Orders) -> int:
     return state.last_ms if state.last_ms > latest_ms else -MAX_MS
 
 
-def _valid(state: Orders, orders: list[Order]) -> list[Order]:
+def valid_orders(state: Orders, orders: list[Order]) -> list[Order]:
     """Return the orders that are not cancelled."""
     if not state.cancellations:
         return orders
@@ -219,7 +221,7 @@ def _valid(state: Orders, orders: list[Order]) -> list[Order]:
 
 
 def _last(state: Orders, orders: list[Order]) -> int:
-    valid = _valid(state, orders)
+    valid = valid_orders(state, orders)
     return valid[-1].time_ms if valid else -MAX_MS
 
 
@@ -233,7 +235,7 @@ def _precedence(part: str, row: Order) -> tuple[int, bool, Decimal]:
     return row.time_ms, part == "whole_refunds", -row.amount
 
 
-def _net_revenues(state: Orders, orders: list[Order]) -> list[Decimal]:
+def net_revenues(state: Orders, orders: list[Order]) -> list[Decimal]:
     """Return the net revenue of each order."""
     found: dict[str, list[tuple[int, int, Decimal]]] = {}
     for rank, part in enumerate(_PRICED):
@@ -275,6 +277,20 @@ def statement_of(event: Event, currency: str | None) -> OrderStatement | None:
         part = "whole_refunds" if amount is None else part
         amount = ZERO if amount is None else amount.copy_abs()
     return OrderStatement(part, order_id, amount or ZERO, key)
+
+
+def action_of(value: Any, currency: Any, purchases: Purchases) -> OrderStatement:
+    """Return the statement of an event that counts as an order, by its amount and its currency, if any.
+
+    Raises ValueError for an amount that is not a number, or in another currency.
+    """
+    if value is None:
+        return OrderStatement("orders", "")
+    if kind(value) != "number":
+        raise ValueError(f"expected an amount that is a number, got {value!r}")
+    if purchases.currency is not None and currency not in (None, purchases.currency):
+        raise ValueError(f"expected an amount in {purchases.currency}, got one in {currency!r}")
+    return OrderStatement("orders", "", exact(value))
 
 
 def _amount(properties: dict[str, Any], names: tuple[str, ...], currency: str | None) -> Decimal | None:

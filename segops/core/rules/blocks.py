@@ -8,6 +8,7 @@ from segops.core.rules.figures import (
     DigitFigure,
     DistanceFigure,
     FrozenFigure,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
@@ -15,11 +16,30 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, thawed
 from segops.core.scoring import SCORERS
+from segops.core.scoring.models import models_of
+from segops.core.scoring.rfm import Quantiles, Rfm
 
 
 def reads_rfm(node: Node) -> bool:
     """Return whether a rule depends on the ``rfm`` block."""
     return any(isinstance(each, (RfmNode, DigitFigure, TierFigure)) for each in _read_by(node))
+
+
+def grids_of(node: Node) -> list[Rfm]:
+    """Return the grids that a rule reads."""
+    found = (each for each in _read_by(node) if isinstance(each, (RfmNode, DigitFigure, TierFigure)))
+    return list(dict.fromkeys(each.rfm for each in found))
+
+
+def percentiles_of(node: Node) -> list[PercentileFigure]:
+    """Return the percentiles of scores that a rule reads."""
+    return list(dict.fromkeys(each for each in _read_by(node) if isinstance(each, PercentileFigure)))
+
+
+def unmeasured_populations(node: Node) -> list[str]:
+    """Return the names of the populations that a rule waits for, sorted."""
+    of_grids = {each.unmeasured for each in grids_of(node) if each.unmeasured is not None}
+    return sorted(of_grids | {each.model for each in percentiles_of(node) if each.edges is None})
 
 
 def names_of_areas(node: Node) -> set[str]:
@@ -29,7 +49,12 @@ def names_of_areas(node: Node) -> set[str]:
 
 def names_of_scores(node: Node) -> set[str]:
     """Return the names of the scores that a rule reads."""
-    return {each.name for each in _read_by(node) if isinstance(each, (ScoreNode, ScoreFigure))}
+    return {each.name for each in scores_of(node)}
+
+
+def scores_of(node: Node) -> Iterator[ScoreNode | ScoreFigure]:
+    """Yield the nodes and figures of a rule that are scores."""
+    yield from (each for each in _read_by(node) if isinstance(each, (ScoreNode, ScoreFigure)))
 
 
 def _read_by(node: Node) -> Iterator[object]:
@@ -41,7 +66,9 @@ def _read_by(node: Node) -> Iterator[object]:
 
 
 def _thawed_figures(figure: object) -> Iterator[object]:
-    if not isinstance(figure, FrozenFigure):
+    if isinstance(figure, PercentileFigure):
+        yield from (figure, figure.score)
+    elif not isinstance(figure, FrozenFigure):
         yield figure
     elif isinstance(figure.of, RatioFigure):
         yield from leaf_figures(figure.of)
@@ -51,4 +78,13 @@ def _thawed_figures(figure: object) -> Iterator[object]:
 
 def unfitted_scores(node: Node) -> list[str]:
     """Return the names of the scores that a rule reads and that no model has, sorted."""
-    return sorted(names_of_scores(node) - SCORERS.keys())
+    found = (each for each in scores_of(node) if each.model is None)
+    return sorted({each.name for each in found} - SCORERS.keys())
+
+
+def names_of_models(node: Node) -> set[str]:
+    """Return the names of the models, existing or not, that the scores and grids of a rule need."""
+    scores = names_of_scores(node) - SCORERS.keys()
+    of_grids = (each.quantiles.model for each in grids_of(node) if isinstance(each.quantiles, Quantiles))
+    of_scores = {each.model for each in percentiles_of(node)}
+    return {*(name for score in scores for name in models_of(score)), *of_grids, *of_scores}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -13,6 +13,10 @@ from segops.core.features.feature import Money
 from segops.core.operators import Predicate
 from segops.core.refresh import Refresh
 from segops.core.scoring.rfm import Rfm
+from segops.core.scoring.scored import Scored
+
+#: What the name of a score follows in that of the model of its population.
+PERCENTILE: Final = "percentile."
 
 if TYPE_CHECKING:  # the tree of a rule contains these nodes
     from segops.core.rules.model import Path, Selection
@@ -46,10 +50,26 @@ class TraitFigure(msgspec.Struct, frozen=True, tag="trait"):
     path: Path
 
 
-class ScoreFigure(msgspec.Struct, frozen=True, tag="score"):
-    """The score ``name``."""
+class ScoreFigure(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):
+    """The score ``name``. ``model``: what it is computed from; None: no model has it."""
 
     name: str
+    model: Scored | None = None
+
+
+class PercentileFigure(msgspec.Struct, frozen=True, tag="percentile"):
+    """How many of ``edges``, which divide all profiles into 100 groups by a score, are below the score.
+
+    ``edges``: None if the population is not measured; there is no value then.
+    """
+
+    score: ScoreFigure
+    edges: tuple[Decimal, ...] | None
+
+    @property
+    def model(self) -> str:
+        """The name of the population's model."""
+        return f"{PERCENTILE}{self.score.name}"
 
 
 class DigitFigure(msgspec.Struct, frozen=True, tag="digit"):
@@ -108,6 +128,7 @@ Figure = (
     | AggregateFigure
     | TraitFigure
     | ScoreFigure
+    | PercentileFigure
     | DigitFigure
     | DaysFigure
     | DistanceFigure

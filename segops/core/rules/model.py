@@ -26,6 +26,7 @@ from segops.core.rules.figures import Ratio as Ratio
 from segops.core.scoring import scorer_of
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
+from segops.core.scoring.scored import Scored
 from segops.core.windows import Calendar, Window
 
 
@@ -200,22 +201,25 @@ class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
 
     def holds(self, score: Digits | None, now_ms: int) -> bool:
         """Return whether a score satisfies the node."""
-        if score is None:
-            return False
+        return score is not None and self.fits(score, now_ms)
+
+    def fits(self, digits: Digits, now_ms: int = 0) -> bool:
+        """Return whether digits satisfy the node."""
         if self.tiers:
-            return self.rfm.tier(score) in self.tiers
-        return all(test.holds(getattr(score, name), now_ms) for name, test in self.tests)
+            return self.rfm.tier(digits) in self.tiers
+        return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)
 
 
-class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
-    """The score ``name`` satisfies ``test``."""
+class ScoreNode(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):
+    """The score ``name`` satisfies ``test``. ``model``: what it is computed from; None: no model has it."""
 
     name: str
     test: Predicate
+    model: Scored | None = None
 
     @property
     def scorer(self) -> Scorer:
-        """The scoring model."""
+        """The scoring model of a score without ``model``."""
         return scorer_of(self.name)
 
     @property
@@ -326,7 +330,7 @@ def side(node: Node, *, inside: bool) -> Node:
 
 def _has_value(node: ScoreNode | RfmNode) -> Node:
     if isinstance(node, ScoreNode):
-        return ScoreNode(node.name, Predicate((("exists", True),)))
+        return ScoreNode(node.name, Predicate((("exists", True),)), node.model)
     return RfmNode(node.rfm, (), (("recency", Predicate((("gte", 1),))),))
 
 

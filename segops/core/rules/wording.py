@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 
 from segops.core.features.feature import Feature
+from segops.core.features.orders import ACTIONS, Purchases
 from segops.core.features.sequence import SequenceStep
 from segops.core.lookups import key_path
 from segops.core.operators import Predicate
@@ -29,6 +31,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
@@ -44,6 +47,7 @@ from segops.core.rules.phrases import (
     where_text,
     window_text,
 )
+from segops.core.scoring.rfm import Rfm
 from segops.core.values import format_duration, format_instant
 from segops.core.windows import Calendar
 
@@ -73,7 +77,7 @@ def feature_label(feature: Feature) -> str:
     if feature.sequence is not None:
         return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
     if feature.purchases is not None:
-        return f"orders of the last {format_duration(feature.purchases.period_ms)}"
+        return _of_purchases(feature, feature.purchases)
     if feature.length_ms is not None:
         return _of_length(feature, feature.length_ms)
     if feature.days is not None:
@@ -86,6 +90,16 @@ def feature_label(feature: Feature) -> str:
     of = f"{kind} of {path} over" if path else f"{kind} of"
     selected = select_text(model.Selection(feature.names, feature.where))
     return " ".join(part for part in (of, selected, window) if part)
+
+
+def _of_purchases(feature: Feature, purchases: Purchases) -> str:
+    """Describe the orders, or other events, that a grid reads."""
+    last = f"of the last {format_duration(purchases.period_ms)}"
+    if feature.kind != ACTIONS:
+        return "days with orders" if feature.kind == "purchases" else f"orders {last}"
+    amount = "" if feature.path is None else f"with {path_text(feature.path)}"
+    selected = select_text(model.Selection(feature.names, feature.where))
+    return " ".join(part for part in ("number of", selected, amount, last) if part)
 
 
 def _of_length(feature: Feature, length_ms: int) -> str:
@@ -146,9 +160,10 @@ _FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ),
     TraitFigure: lambda figure: ("trait", names_text(figure.path)),
     ScoreFigure: lambda figure: ("score", figure.name),
-    DigitFigure: lambda figure: ("rfm", figure.name),
+    PercentileFigure: lambda figure: ("percentile of score", figure.score.name),
+    DigitFigure: lambda figure: ("rfm", grid_text(figure.rfm), figure.name),
     DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
-    TierFigure: lambda _figure: ("rfm tier",),
+    TierFigure: lambda figure: ("rfm", grid_text(figure.rfm), "tier"),
     DistanceFigure: lambda figure: (f"metres to {figure.name}", _last(figure)),
     RatioFigure: lambda figure: (_quotient(figure),),
     FrozenFigure: lambda figure: (figure_text(figure.of), refresh_text(figure.refresh)),
@@ -221,6 +236,13 @@ def _sequence(node: model.SequenceNode) -> tuple[str, ...]:
     within = "" if sequence.within_ms is None else f"(within {format_duration(sequence.within_ms)})"
     head = "strict sequence" if sequence.strict else "sequence"
     return head, within, "→ ".join(f"{_step(step)} " for step in sequence.steps).rstrip()
+
+
+def grid_text(rfm: Rfm) -> str:
+    """Name the events of a named grid; empty for the grid of orders."""
+    if isinstance(rfm.actions, UnsetType):
+        return ""
+    return f"of {select_text(model.Selection(*rfm.selection))}:"
 
 
 def _digits(node: model.RfmNode) -> str:
@@ -311,7 +333,7 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ),
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
     model.SequenceNode: _sequence,
-    model.RfmNode: lambda node: ("rfm", _digits(node)),
+    model.RfmNode: lambda node: ("rfm", grid_text(node.rfm), _digits(node)),
     model.ScoreNode: lambda node: ("score", node.name, predicate_text(node.test)),
     model.Hysteresis: _hysteresis,
     model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),

@@ -44,8 +44,16 @@ from segops.core.scans.plan import (
     beyond,
     edit_of,
 )
+from segops.core.scans.population import (
+    Measured,
+    PopulationCounter,
+    Populations,
+    groups_in,
+    population_named,
+    populations_read,
+)
 from segops.core.scans.references import with_references
-from segops.core.scans.sampling import Interval, in_sample, interval
+from segops.core.scans.sampling import HeldIds, Interval, in_sample, interval
 from segops.core.scans.values import LeafValues
 from segops.core.scans.visitor import Result, Visitor
 
@@ -72,9 +80,11 @@ __all__ = [
     "FollowedSamples",
     "Forecast",
     "Forecaster",
+    "HeldIds",
     "Interval",
     "LeafValues",
     "Limits",
+    "Measured",
     "NearProfile",
     "NodeCount",
     "Overlap",
@@ -82,6 +92,8 @@ __all__ = [
     "Plan",
     "PlannedProfile",
     "Planner",
+    "PopulationCounter",
+    "Populations",
     "Result",
     "SampledProfile",
     "SegmentFlapping",
@@ -92,7 +104,10 @@ __all__ = [
     "draft_of",
     "edit_of",
     "followed_share",
+    "groups_in",
     "in_sample",
     "interval",
+    "population_named",
+    "populations_read",
     "with_references",
 ]

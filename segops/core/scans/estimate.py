@@ -19,7 +19,7 @@ from segops.core.rules.wording import label
 from segops.core.scans.nearness import Nearest, NearProfile, flips, nearest
 from segops.core.scans.needs import lacking
 from segops.core.scans.references import with_references
-from segops.core.scans.sampling import in_sample, sampling_hash
+from segops.core.scans.sampling import sampling_hash
 from segops.core.scans.values import LeafValues, ValueSample, measured_leaves
 from segops.core.segments import Definition, Segment, SegmentSet
 from segops.core.views.explain import SegmentExplanation, explain, value_of
@@ -156,7 +156,7 @@ class Estimator:
     ) -> None:
         self._draft = draft
         self._since = since
-        self._share = share
+        self.share = share
         self._wanted = samples
         self._root = self._node(self._definition.when, 0) if funnel else None
         self._evaluated = self._holds = self._failed = 0
@@ -172,10 +172,6 @@ class Estimator:
         rule = compile_part(node, rules[self._draft.segment.key], rules)
         below = tuple(self._node(child, depth + 1) for child in model.children(node))
         return _Node(rule, NodeCount(label(node), depth), isinstance(node, model.All), below)
-
-    def wants(self, profile_id: str) -> bool:
-        """Return whether the profile is in the sample."""
-        return self._share >= 1 or in_sample(profile_id, self._share)
 
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Evaluate one profile."""
@@ -237,7 +233,7 @@ class Estimator:
     def result(self) -> Estimate:
         """Return the estimate over the profiles visited so far."""
         return Estimate(
-            self._share,
+            self.share,
             self._evaluated,
             self._holds,
             self._failed,
@@ -261,6 +257,8 @@ class _Near:
         self._kinds = {True: Nearest(wanted), False: Nearest(wanted)}
         self._leaves = measured_leaves(self._rule)
         self._values = {position: ValueSample() for position in self._leaves}
+        #: The compiled leaves by the identity of their node: hashing a node takes longer than its rule.
+        self._compiled: dict[int, Rule] = {}
 
     def visit(
         self, view: Profile, now_ms: int, *, holds: bool, explained: Callable[[], SegmentExplanation]
@@ -268,7 +266,7 @@ class _Near:
         """Take a profile into account for which the draft holds, or not."""
 
         def leaf(node: model.Node) -> bool:
-            return _verdict(compile_part(node, self._own, self._rules), view, now_ms)
+            return _verdict(self._rule_of(node), view, now_ms)
 
         order = sampling_hash(view.id)
         for position, node in self._leaves.items():
@@ -277,6 +275,12 @@ class _Near:
         number = found.to_fail if holds else found.to_hold
         if self._kinds[holds].takes(number, order):
             self._kinds[holds].add(NearProfile(number, order, view.id, explained()))
+
+    def _rule_of(self, node: model.Node) -> Rule:
+        rule = self._compiled.get(id(node))
+        if rule is None:
+            rule = self._compiled[id(node)] = compile_part(node, self._own, self._rules)
+        return rule
 
     def result(self) -> tuple[int, list[NearProfile], list[NearProfile], list[LeafValues]]:
         """Return the last fields of an ``Estimate``."""

@@ -126,6 +126,8 @@ class Forecaster:
     {3600000: Flow(entered=1, left=0)}
     """
 
+    share: Final = 1.0
+
     def __init__(self, engine: Engine, keys: Collection[str], *, from_ms: int) -> None:
         self._engine = engine
         self._keys = frozenset(keys or engine.segments.by_key)
@@ -141,10 +143,6 @@ class Forecaster:
         self._hours: dict[str, defaultdict[int, Flow]] = {key: defaultdict(Flow) for key in self._keys}
         self._days: dict[str, defaultdict[int, Flow]] = {key: defaultdict(Flow) for key in self._keys}
         self._cut = 0
-
-    def wants(self, profile_id: str) -> bool:
-        """Return True: a forecast is of all profiles."""
-        return True
 
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Count the changes of one profile up to the horizon."""

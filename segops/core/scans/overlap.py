@@ -50,14 +50,12 @@ class Overlap(msgspec.Struct):
 class OverlapCounter:
     """Counts the combinations of ``segments`` that profiles are in."""
 
+    share: Final = 1.0
+
     def __init__(self, segments: Sequence[str]) -> None:
         self._segments = list(segments)
         self._bits = [(key, 1 << number) for number, key in enumerate(segments)]
         self._counts: Counter[int] = Counter()
-
-    def wants(self, profile_id: str) -> bool:
-        """Return True: an overlap is of all profiles."""
-        return True
 
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Count the combination of one profile."""

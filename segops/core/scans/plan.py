@@ -186,6 +186,8 @@ class Planner:
     followed from one plan of the edit to the next, if any.
     """
 
+    share: Final = 1.0
+
     def __init__(
         self,
         edit: Edit,
@@ -210,10 +212,6 @@ class Planner:
         self._moving &= edit.segments.by_key.keys()
         self._wanted = samples
         self._cut = 0
-
-    def wants(self, profile_id: str) -> bool:
-        """Return True: a plan is of all profiles."""
-        return True
 
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Count the changes of one profile at ``now_ms``, and by time within 24 hours."""

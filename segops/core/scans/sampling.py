@@ -11,6 +11,8 @@ from xxhash import xxh3_64_intdigest
 #: The 0.975 quantile of the normal distribution: an interval of 95 %.
 _Z: Final = 1.959963984540054
 _HASHES: Final = 1 << 64
+#: The most ids of one partition that are held in memory, some 200 bytes each.
+MAX_HELD_IDS: Final = 16_384
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -33,6 +35,62 @@ def in_sample(profile_id: str, share: float) -> bool:
     (True, False)
     """
     return sampling_hash(profile_id) < share * _HASHES
+
+
+class HeldIds:
+    """The ids in the sample of a share that is halved whenever there are more than ``most`` of them.
+
+    It begins with the share 1, and is never doubled.
+
+    >>> held = HeldIds(most=100)
+    >>> for number in range(1_000):
+    ...     held.add(f"user_id:{number}")
+    >>> held.share, held.covers(0.05), held.covers(0.1), len(held) > 50
+    (0.0625, True, False, True)
+    """
+
+    def __init__(self, most: int = MAX_HELD_IDS) -> None:
+        self._most = most
+        self._bound = _HASHES
+        self._hashes: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    @property
+    def share(self) -> float:
+        """The share of all ids that is held."""
+        return self._bound / _HASHES
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether so many were discarded that a greater share could be held."""
+        return self._bound < _HASHES and len(self._hashes) < self._most // 4
+
+    def add(self, profile_id: str) -> None:
+        """Hold an id if it is in the sample."""
+        found = sampling_hash(profile_id)
+        if found < self._bound:
+            self._hashes[profile_id] = found
+            while len(self._hashes) > self._most:
+                self._halve()
+
+    def _halve(self) -> None:
+        self._bound >>= 1
+        self._hashes = {each: found for each, found in self._hashes.items() if found < self._bound}
+
+    def discard(self, profile_id: str) -> None:
+        """Hold an id no longer."""
+        self._hashes.pop(profile_id, None)
+
+    def covers(self, share: float) -> bool:
+        """Return whether all ids in the sample of a share are held."""
+        return share * _HASHES <= self._bound
+
+    def within(self, share: float) -> list[str]:
+        """Return the ids in the sample of a share that is covered."""
+        bound = share * _HASHES
+        return [each for each, found in self._hashes.items() if found < bound]
 
 
 def interval(found: int, share: float) -> Interval:

@@ -18,8 +18,9 @@ class Result(Protocol):
 class Visitor(Protocol):
     """Computes the result of one partition, one profile at a time."""
 
-    def wants(self, profile_id: str) -> bool:
-        """Return whether the profile is to be visited; the others need not be read."""
+    @property
+    def share(self) -> float:
+        """The share of the profiles to visit, by ``in_sample``; the others need not be read."""
         ...
 
     def visit(self, profile: Profile, now_ms: int) -> None:

@@ -11,15 +11,16 @@ Times are in days. Sums of logarithms replace products, so that hundreds of orde
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, lgamma, log
 from typing import Final
 
 import msgspec
 
-from segops.core.scoring.hypergeometric import hyp2f1
+from segops.core.scoring.losses import orders_in_spans
 
-#: This close to a = 1 the expectation is lost in rounding: it is the mean of its values on both sides.
-_NEAR_ONE: Final = 1e-5
+#: Log-odds beyond it are certain.
+_CERTAIN: Final = 700.0
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
@@ -66,31 +67,39 @@ class Buying(msgspec.Struct, frozen=True):
         """
         if not self._may_be_lost(of):
             return 1.0
+        log_odds = self.log_odds_lost(of)
+        return 1 / (1 + exp(log_odds)) if log_odds < _CERTAIN else 0.0
+
+    def log_odds_lost(self, of: History) -> float:
+        """Return the log-odds that the customer is lost: a straight line of log(alpha + age)."""
+        if not self._may_be_lost(of):
+            return -_CERTAIN
         survived = self.b + of.repeats + self.modified
-        log_odds = log(self.a / (survived - 1)) + (self.r + of.repeats) * log(
-            (self.alpha + of.age) / (self.alpha + of.last)
-        )
-        return 1 / (1 + exp(log_odds)) if log_odds < 700 else 0.0
+        grown = log((self.alpha + of.age) / (self.alpha + of.last))
+        return log(self.a / (survived - 1)) + (self.r + of.repeats) * grown
 
     def expected_orders(self, of: History, days: float) -> float:
         """Return the expected number of orders in the ``days`` after ``of.age`` ([1] equation 10).
-
-        Euler's transformation (DLMF 15.8.1) of its 2F1 cancels the power that overflows with many orders, and
-        leaves a series whose terms fall faster the more orders there are.
 
         >>> tea = Buying(r=0.243, alpha=4.414, a=0.793, b=2.426)
         >>> round(tea.expected_orders(History(2, 30.43, 38.86), 39), 3)
         1.226
         """
-        if abs(self.a - 1) < _NEAR_ONE:
-            around = (1 - 2 * _NEAR_ONE, 1 + 2 * _NEAR_ONE)
-            return sum(msgspec.structs.replace(self, a=a).expected_orders(of, days) for a in around) / 2
-        x, survived = of.repeats, self.b + of.repeats + self.modified
-        start, end = self.alpha + of.age, self.alpha + of.age + days
-        c = self.a + survived - 1
-        gauss = hyp2f1(c - self.r - x, self.a - 1, c, days / end)
-        grown = exp((self.a - 1) * log(start / end)) * gauss
-        return self.p_alive(of) * c / (self.a - 1) * (1 - grown)
+        return self.p_alive(of) * self.orders_if_alive(of, days)
+
+    def orders_if_alive(self, of: History, days: float) -> float:
+        """Return ``expected_orders`` of a customer who is one for certain at ``of.age``."""
+        return self.orders_by_span(of, (days,))[0]
+
+    def orders_by_span(self, of: History, spans: Sequence[float]) -> tuple[float, ...]:
+        """Return ``orders_if_alive`` for each number of days of ``spans``, which ascend.
+
+        Given that the customer is one, the rate is gamma distributed with shape r + x and scale alpha + T,
+        and the probability to be lost beta distributed with a and b + x. The paper's 2F1 is then the mean of
+        a function that neither cancels nor overflows, however many the orders are.
+        """
+        survived, start = self.b + of.repeats + self.modified, self.alpha + of.age
+        return orders_in_spans(self.a, survived, self.r + of.repeats, tuple([days / start for days in spans]))
 
     def _may_be_lost(self, of: History) -> bool:
         return of.repeats > 0 or self.modified

@@ -5,6 +5,7 @@ P. Fader, B. Hardie, "The Gamma-Gamma Model of Monetary Value" (2013, note 025 o
 
 from __future__ import annotations
 
+from functools import cache
 from math import lgamma, log
 
 import msgspec
@@ -61,12 +62,23 @@ def lifetime_value(
     >>> lifetime_value(tea, of, 40.0, days=90, monthly_discount=0.01) < 18.1
     True
     """
+    ends = _month_ends(days)
+    orders = buying.orders_by_span(of, ends)
     value = before = 0.0
-    passed, months = 0.0, 0.0
-    while passed < days:
-        passed = min(passed + MONTH, days)
-        months = passed / MONTH
-        orders = buying.expected_orders(of, passed)
-        value += (orders - before) * order_value / (1 + monthly_discount) ** months
-        before = orders
-    return value
+    for end, ordered in zip(ends, orders, strict=True):
+        value += (ordered - before) / (1 + monthly_discount) ** (end / MONTH)
+        before = ordered
+    return buying.p_alive(of) * order_value * value
+
+
+@cache
+def _month_ends(days: float) -> tuple[float, ...]:
+    """Return the ends of the months of so many days; the last one may be shorter.
+
+    >>> _month_ends(40.0)
+    (30.4375, 40.0)
+    """
+    ends = [0.0]
+    while ends[-1] < days:
+        ends.append(min(ends[-1] + MONTH, days))
+    return tuple(ends[1:])

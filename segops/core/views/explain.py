@@ -29,7 +29,7 @@ from segops.core.rules.execution import (
     ratio_value,
     session_figure,
 )
-from segops.core.rules.figures import Number, figures_of
+from segops.core.rules.figures import Number, ScoreFigure, figures_of
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
@@ -37,6 +37,7 @@ from segops.core.static_lists import listed_as
 from segops.core.values import format_duration, format_instant, lookup, nearest, share_of
 from segops.core.views.indicators import IndicatorView
 from segops.core.views.notes import note_of
+from segops.core.views.score_views import ScoreView
 
 
 class RulePart(msgspec.Struct, frozen=True):
@@ -98,12 +99,13 @@ class SegmentExplanation(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One profile at ``now_ms`` in every segment, in the order of evaluation, and its indicators."""
+    """One profile at ``now_ms`` in every segment, in the order of evaluation, its indicators and scores."""
 
     profile_id: str
     now_ms: int
     segments: tuple[SegmentExplanation, ...]
     indicators: tuple[IndicatorView, ...] = ()
+    scores: tuple[ScoreView, ...] = ()
 
 
 #: Node (by its ``trace_key``) -> when its verdict last changed.
@@ -211,7 +213,7 @@ def _part(node: model.Node, key: str, view: _View) -> RulePart:
         threshold(node),
         _changed_at(node, key, parts, view),
         changes_at,
-        note_of(node, view.now_ms),
+        note_of(node, view.now_ms, view.profile),
         parts,
     )
 
@@ -348,6 +350,12 @@ def _score(node: model.ScoreNode | model.RfmNode, view: _View) -> Any:
     return node.scorer.value(read, view.now_ms)
 
 
+def _value_of_score(node: model.ScoreNode, view: _View) -> Any:
+    if node.model is None:
+        return _score(node, view)
+    return figure_value(ScoreFigure(node.name, node.model), view.profile, view.now_ms)
+
+
 def _digits(node: model.RfmNode, view: _View) -> str | None:
     digits = _score(node, view)
     if digits is None:
@@ -378,7 +386,7 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Located: _location,
     model.Visited: _count,
     model.RfmNode: _digits,
-    model.ScoreNode: _score,
+    model.ScoreNode: _value_of_score,
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode), _state),
     model.SessionFigure: _session_figure,

@@ -7,19 +7,27 @@ from segops.core.features.sequence import MAX_LINKS
 from segops.core.features.sessions import MAX_SESSIONS
 from segops.core.features.since import SinceReducer
 from segops.core.features.sliding import SlidingSum
+from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.blocks import unfitted_scores
+from segops.core.rules.blocks import unfitted_scores, unmeasured_populations
 from segops.core.rules.execution import feature_of
 from segops.core.rules.phrases import as_of_text
+from segops.core.views.scores import score_note
 from segops.core.windows import Within
 
+_BLANK = Profile("")
 
-def note_of(node: model.Node, now_ms: int) -> str | None:
-    """Return a note on a node: a limit of exactness, as of when it holds, or a score without a model.
+
+def note_of(node: model.Node, now_ms: int, profile: Profile = _BLANK) -> str | None:
+    """Return a note on a node: a limit of exactness, as of when it holds, or what a score is computed from.
 
     >>> from segops.core.operators import Predicate
     >>> note_of(model.ScoreNode("churn_risk", Predicate((("gte", 1),))), 0)
     'the score churn_risk is declared, not fitted yet'
+    >>> from segops.core.scoring.rfm import Quantiles, Rfm
+    >>> waiting = Rfm(recency_ms=(), quantiles=Quantiles("rfm", (("recency", 5),)))
+    >>> note_of(model.RfmNode(waiting, ("champions",)), 0)
+    'the population rfm is not measured yet'
     """
     if isinstance(node, model.Frozen):
         notes = (as_of_text(node.refresh, now_ms), note_of(node.of, now_ms))
@@ -27,6 +35,15 @@ def note_of(node: model.Node, now_ms: int) -> str | None:
     unfitted = unfitted_scores(node)
     if unfitted and not model.children(node):
         return f"the score {' and '.join(unfitted)} is declared, not fitted yet"
+    unmeasured = unmeasured_populations(node)
+    if unmeasured and not model.children(node):
+        return f"the population {' and '.join(unmeasured)} is not measured yet"
+    try:
+        found = score_note(node, profile, now_ms)
+    except Exception:  # a node that fails says so by its verdict
+        found = None
+    if found is not None:
+        return found
     feature = feature_of(node)
     return None if feature is None else _limit(feature)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from segops.core.features import Feature, Values, reducer_of
 from segops.core.features.orders import PurchaseTotals
+from segops.core.features.purchases import DAY_MS, PurchaseHistory
 from segops.core.features.states import Session
 from segops.core.profile import IdentifierOrigin, Links, Profile
 from segops.core.rules.wording import feature_label
@@ -151,6 +152,9 @@ def _feature(feature: Feature, state: Any, now_ms: int, since: int | None) -> Fe
 def _readable(feature: Feature, value: Any) -> Any:
     if isinstance(value, Values):
         return value.values[-1] if value.values else None
+    if isinstance(value, PurchaseHistory):
+        ends = {"first": value.first_day, "last": value.last_day}
+        return {"days": value.days, **{name: format_instant(day * DAY_MS) for name, day in ends.items()}}
     if isinstance(value, PurchaseTotals):
         last = None if value.last_ms is None else format_instant(value.last_ms)
         return {"orders": value.orders, "net": plain(value.net), "last": last}

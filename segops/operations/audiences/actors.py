@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import socket
+import unicodedata
 from typing import Final
 
 from segops.config import AudienceSettings, Settings
-from segops.config.audiences import AI, is_actor
+from segops.config.audiences import AI
 from segops.core.audiences.model import Act, AudienceRecord, Origin
 from segops.core.audiences.states import SENDING, Action
 from segops.core.errors import UserError
@@ -16,6 +18,8 @@ from segops.core.errors import UserError
 _PROGRAM: Final = "segops"
 #: The actor that holds audiences whose deliveries exceed their limits.
 BREAKER: Final = "breaker"
+#: Names of people as issuers have them, in any script. Without a colon none of them is that of an AI.
+_PERSON: Final = re.compile(r"[^\W_][\w .,@+'’()-]{0,99}")
 
 
 class NotAllowed(UserError):
@@ -42,14 +46,16 @@ def acting(settings: Settings, *, now_ms: int) -> Act:
 def signed_in(settings: Settings, name: str, *, verified: bool, program: str, now_ms: int) -> Act:
     """Return what a person who is signed in to ``program`` does now. ``verified``: a login proved the name.
 
-    Raises NotAllowed for a name that no actor can have; and, where another must approve, for one that is not
-    proved: a person could act under two of them.
+    The actor is the name with its compatibility forms and spaces made one, so that no person has two of
+    them. Raises NotAllowed for a name that no person can have; and, where another must approve, for one that
+    is not proved.
     """
-    if not is_actor(name) or name.startswith(AI):
+    actor = unicodedata.normalize("NFKC", " ".join(name.split()))
+    if not name.isprintable() or _PERSON.fullmatch(actor) is None:
         raise NotAllowed(name, f"{name!r:.120} is no name of a person who acts: expected ann@shop.example")
     if settings.audiences.approval == "other" and not verified:
         raise NotAllowed(name, "SEGOPS_APPROVAL=other requires a login")
-    return Act(name, "person", verified, client(program), now_ms)
+    return Act(actor, "person", verified, client(program), now_ms)
 
 
 def client(program: str = _PROGRAM) -> str:

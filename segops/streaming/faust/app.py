@@ -29,6 +29,7 @@ from segops.streaming.faust.tables import BatchTableManager, ProfilesTable
 from segops.streaming.faust.transport import Batch, BatchConsumer, BatchTransport
 from segops.streaming.liveness import watchers as guards
 from segops.streaming.liveness.fence import lease_s
+from segops.streaming.model_metrics import export_models
 from segops.streaming.ownership import owner as owning
 from segops.streaming.partition.engines import build_in_thread
 from segops.streaming.partition.looking import View, profile_view, sandbox_start
@@ -238,6 +239,7 @@ class SegopsApp(faust.App):
     def _export_definitions(self, engine: Engine) -> None:
         self._metrics.definitions_version.info({"version": engine.version})
         self._metrics.definitions_active.set(len(engine.segments.definitions))
+        export_models(self._metrics, engine.segments.all_definitions)
 
     def fence(self) -> None:
         """Raise OutOfTouch, and end this app, when another worker may own its partitions."""

@@ -130,8 +130,8 @@ class LoopConsumer(Consumer):
     # -- Faust's interface of a consumer -------------------------------------------------------
 
     def assignment(self) -> set[TP]:
-        """Return the assigned partitions."""
-        return _tps(self.client.assignment())
+        """Return the assigned partitions: none before the start, as an app may stop while it starts."""
+        return set() if self._client is None else _tps(self._client.assignment())
 
     def highwater(self, tp: TP) -> int:
         """Return the last known end of the log."""

@@ -20,6 +20,7 @@ from segops.core.engine import Engine
 from segops.core.errors import StateError, UnstorableError
 from segops.core.links import timer_of
 from segops.core.profile import Profile
+from segops.core.scans import HeldIds, in_sample
 from segops.schemas.quarantine import (
     QuarantinedProfile,
     activity_in,
@@ -31,6 +32,7 @@ from segops.stores.base import ProfileStore
 from segops.streaming.partition.cached_profile import PENDING, CachedProfile, ProfileSnapshot
 
 _DUE_READ = 2_000  # ids of due profiles read from the store at once
+_IDS_READ = 250  # ids read at once to find those in a sample
 
 
 class ProfileCache:
@@ -59,6 +61,9 @@ class ProfileCache:
         self._overlay: list[tuple[int, str]] = []
         self._due_ids: deque[str] = deque()
         self._due_read_until: int | None = None
+        #: From the first scan of a sample on, and the ids that are not in it yet.
+        self._held: HeldIds | None = None
+        self._unheld: Iterator[Sequence[str]] = iter(())
 
     def __len__(self) -> int:
         """Return the number of profiles in memory."""
@@ -208,7 +213,10 @@ class ProfileCache:
         if dated and not entry.dated:
             entry.dated = True
             self._dated.append(entry)
-        entry.is_new = False
+        if entry.is_new:
+            entry.is_new = False
+            if self._held is not None:
+                self._held.add(entry.profile.id)
         if not entry.dirty:
             entry.dirty = True
             self._dirty.append(entry)
@@ -226,6 +234,8 @@ class ProfileCache:
             entry.profile.due_ms = None
             self.touch(entry)
             entry.is_new = True
+            if self._held is not None:
+                self._held.discard(entry.profile.id)
 
     def due_ids(self, until_ms: int, limit: int) -> list[str]:
         """Return at most ``limit`` ids that may be due by ``until_ms``; the profile decides."""
@@ -296,11 +306,40 @@ class ProfileCache:
     def _discard(self, profile_id: str) -> None:
         del self._entries[profile_id]
 
-    def each_once(self, limit: int) -> Iterator[Sequence[str]]:
-        """Yield each id once, at most ``limit`` at a time: those in memory now, then those in the store.
+    def each_once(self, limit: int, share: float = 1.0) -> Iterator[Sequence[str]]:
+        """Yield each id in the sample of ``share`` once, at most ``limit`` at a time, or none for now.
 
-        The store is read as the iteration proceeds.
+        These are the profiles that exist now, and perhaps some that are created meanwhile: the store is read
+        as the iteration proceeds. Of a sample, the ids are held in memory after the first time.
         """
+        if share >= 1:
+            yield from self._walk(limit)
+            return
+        held = self._held
+        if held is None or (held.is_thin and not held.covers(share)):
+            held = self._held = HeldIds()
+            self._unheld = self._walk(_IDS_READ)
+        while self._hold_next(held):
+            yield ()
+        if held.covers(share):
+            ids = held.within(share)
+            yield from (ids[at : at + limit] for at in range(0, len(ids), limit))
+            return
+        for read in self._walk(_IDS_READ):
+            found = [profile_id for profile_id in read if in_sample(profile_id, share)]
+            yield from (found[at : at + limit] for at in range(0, len(found) or 1, limit))
+
+    def _hold_next(self, held: HeldIds) -> bool:
+        """Hold the next ids that are in the sample; return whether there were any ids."""
+        ids = next(self._unheld, None)
+        for profile_id in ids or ():
+            entry = self._entries.get(profile_id)
+            if entry is None or not entry.is_new:  # deleted ones are in the store until the next checkpoint
+                held.add(profile_id)
+        return ids is not None
+
+    def _walk(self, limit: int) -> Iterator[Sequence[str]]:
+        """Yield each id once: those in memory now, then those in the store, which is read meanwhile."""
         cached = self.cached_ids()
         yield from (cached[at : at + limit] for at in range(0, len(cached), limit))
         seen, after = set(cached), None

@@ -20,12 +20,16 @@ from segops.core.scans import (
     Forecaster,
     OverlapCounter,
     Planner,
+    PopulationCounter,
     Visitor,
     draft_of,
     edit_of,
+    population_named,
 )
 from segops.core.segments import SegmentSet
+from segops.schemas.completing import filled
 from segops.schemas.published_lookups import MissingColumn
+from segops.schemas.published_models import carried_models
 from segops.schemas.records import Record
 from segops.schemas.scans import (
     BEHIND,
@@ -40,6 +44,7 @@ from segops.schemas.scans import (
     ForecastRequest,
     OverlapRequest,
     PlanRequest,
+    PopulationRequest,
     ScanRequest,
     decode_request,
     encode_result,
@@ -91,7 +96,7 @@ def _overlap(ask: OverlapRequest, basis: _Basis) -> Visitor:
 
 
 def _estimate(ask: EstimateRequest, basis: _Basis) -> Visitor:
-    drafts = ask.drafts()
+    drafts = filled(ask.drafts(), carried_models(basis.engine.segments.all_definitions))
     if ask.segment not in {each.key for each in drafts}:
         raise UserError(f"missing definition of the segment {ask.segment!r}")
     draft = draft_of(ask.segment, drafts, basis.engine.segments)
@@ -115,12 +120,18 @@ def _plan(ask: PlanRequest, basis: _Basis) -> Visitor:
     return Planner(edit, samples=ask.samples, fill=fill, since=since, followed=followed)
 
 
+def _population(ask: PopulationRequest, basis: _Basis) -> Visitor:
+    definitions = basis.engine.segments.all_definitions
+    return PopulationCounter({name: population_named(name, definitions) for name in ask.models})
+
+
 #: Type of a question -> its visitor. Raises UserError.
 _VISITORS: Final[dict[type, Callable[[Any, _Basis], Visitor]]] = {
     ForecastRequest: _forecast,
     OverlapRequest: _overlap,
     EstimateRequest: _estimate,
     PlanRequest: _plan,
+    PopulationRequest: _population,
 }
 
 
@@ -151,7 +162,7 @@ class _Job:
         basis = _Basis(engine, clock_ms, history, samples)
         self._visitor = _VISITORS[type(request.ask)](request.ask, basis)
         self._profiles = profiles
-        self._walk = profiles.each_once(SLICE)
+        self._walk = profiles.each_once(SLICE, self._visitor.share)
 
     def visit(self, clock_ms: int) -> None:
         """Visit the next slice of profiles; at the end, add the result to the answer."""
@@ -161,7 +172,7 @@ class _Job:
         if ids is None:
             answer.state, answer.result = DONE, encode_result(visitor.result())
             return
-        for profile in self._profiles.glimpse([each for each in ids if visitor.wants(each)]):
+        for profile in self._profiles.glimpse(ids):
             if profile is None:
                 answer.unreadable += 1
             elif _counts(profile):

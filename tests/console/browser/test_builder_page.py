@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from segops.catalogue.views import EventView
+from segops.console.drafts import estimating
+from segops.schemas.scans import ScanTimeout
 from tests.console.browser.chromium import BuilderPage, chromium, console, in_memory, needs_chromium
 from tests.console.drafting import Board, field_of
 from tests.console.helpers import MemoryAudit
@@ -139,6 +141,21 @@ def test_a_change_is_counted_once_and_shown_at_its_node(flow: Flow) -> None:
     expect(samples).to_contain_text("one condition decides")
     samples.locator("summary").first.click()
     expect(samples.locator(".trace").first).to_contain_text("in segment vip")
+
+
+def test_a_size_that_busy_workers_did_not_count_is_counted_again(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_args: Any, **_options: Any) -> Any:
+        raise ScanTimeout("0 of 2 partitions answered within 5 s")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(estimating, "patient_scan", late)
+        opened = flow.visit("/builder?text=key: s%0Awhen: {did: Order}")
+        size = opened.page.locator('[data-part="estimate"]')
+        expect(size).to_contain_text("no estimate: 0 of 2 partitions answered within 5 s")
+    opened.page.get_by_role("button", name="Count again").click()
+    expect(size).to_contain_text("of 40 profiles")
 
 
 def test_mistakes_stand_at_their_rows_and_are_announced(flow: Flow) -> None:
@@ -331,3 +348,33 @@ def test_everything_fits_on_a_telephone(flow: Flow) -> None:
     rich = f"{{all: [{{sequence: {steps}}}, {{rfm: [champions]}}, {{near: {circle}}}]}}"
     opened = flow.visit(f"/builder?text={rich}", viewport={"width": 375, "height": 812})
     assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 375
+
+
+def test_grids_with_boxes_presets_and_names_are_painted_only_where_cells_say_all(flow: Flow) -> None:
+    opened = flow.visit()
+    found = opened.run("""
+      const { selected, gridOf } = await module("cells.js");
+      const cells = (value, block) => {
+        const set = selected(value, gridOf(block, b.editing.language.tiers));
+        return set && [...set].sort();
+      };
+      const close = [{ recency: [5, 5], frequency: [5, 5] }, { recency: [1, 1], frequency: [1, 2] }];
+      const tiers = { tiers: { close, rest: { recency: [1, 5], frequency: [1, 5] } } };
+      const deep = { tiers: { a: { recency: [1, 5], frequency: [1, 5], monetary: [1, 2] } } };
+      return {
+        boxes: cells(["close"], tiers),
+        terciles: cells({ recency: 3 }, { recency: "terciles", frequency: [1, 5] }),
+        named: cells({ grid: "opens", tier: "loyal" }, undefined),
+        deep: cells(["a"], deep),
+        preset: [cells(["champions"], { preset: "klaviyo" }), cells({ recency: 3 }, { preset: "klaviyo" })],
+        usual: cells(["champions"], { preset: "five_by_five" }),
+      };
+    """)
+    assert found == {
+        "boxes": ["1,1", "1,2", "5,5"],
+        "terciles": ["3,1", "3,2", "3,3"],
+        "named": None,
+        "deep": None,
+        "preset": [None, ["3,1", "3,2", "3,3"]],
+        "usual": ["5,4", "5,5"],
+    }

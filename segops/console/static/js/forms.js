@@ -1,9 +1,20 @@
 // Forms posted by fetch: errors stand beside their fields, and nothing that was written is lost. Without this module
 // the browser posts them, and the server shows the page again with the errors.
 
+import { signInLink } from "./kept.js";
+
 /** The token that every POST carries. */
 export function token() {
   return document.querySelector('meta[name="csrf"]')?.content ?? "";
+}
+
+/** Take the token of the present sign-in; false if there is none, or it is the one that the page has. */
+async function renewed() {
+  const response = await request("/session.json", { headers: { Accept: "application/json" } });
+  const found = response.ok ? (await response.json()).csrf : "";
+  if (!found || found === token()) return false;
+  document.querySelector('meta[name="csrf"]').content = found;
+  return true;
 }
 
 /** A refused request: `status`, and what the server says of it (`error`, `fields`). */
@@ -24,10 +35,16 @@ export async function getJson(url, options = {}) {
 /** Post a plain object or FormData to an action; returns {location, message, data}. Throws Refused. */
 export async function post(url, data, options = {}) {
   const form = data instanceof FormData;
-  const headers = { Accept: "application/json", "X-CSRF-Token": token() };
-  if (!form) headers["Content-Type"] = "application/json";
   const body = form ? new URLSearchParams(data) : JSON.stringify(data);
-  return answer(await request(url, { method: "POST", headers, body, ...options }));
+  const send = () => {
+    const headers = { Accept: "application/json", "X-CSRF-Token": token() };
+    if (!form) headers["Content-Type"] = "application/json";
+    return request(url, { method: "POST", headers, body, ...options });
+  };
+  const response = await send();
+  // The person may have signed in again in another tab: nothing was done yet, and the page has the token of before.
+  if ((response.status === 401 || response.status === 403) && (await renewed())) return answer(await send());
+  return answer(response);
 }
 
 async function request(url, options) {
@@ -43,12 +60,15 @@ async function answer(response) {
   let body = {};
   try { body = await response.json(); } catch { /* a proxy's page, or an empty answer */ }
   if (response.ok) return body;
-  if (response.status === 401) body.error ??= "You are signed out. Open the sign-in page in another tab, then try again.";
+  if (response.status === 401) {
+    body.error = "You are signed out. Nothing was changed. Sign in, then try again: what you wrote is kept.";
+    document.dispatchEvent(new CustomEvent("signed-out"));
+  }
   throw new Refused(response.status, body);
 }
 
 /** Show what was wrong with a form. */
-export function showErrors(form, { message, fields = {} }) {
+export function showErrors(form, { message, fields = {}, status = 0 }) {
   const unplaced = [];
   for (const element of form.querySelectorAll("[data-error]")) {
     const reason = fields[element.dataset.error] ?? "";
@@ -69,6 +89,7 @@ export function showErrors(form, { message, fields = {} }) {
     line.textContent = text;
     return line;
   }));
+  if (status === 401) summary.append(signInLink("Sign in"));
   summary.hidden = !summary.childElementCount;
   const first = form.querySelector(".wrong input, .wrong select, .wrong textarea");
   (first ?? summary).focus();

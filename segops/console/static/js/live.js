@@ -1,5 +1,6 @@
 // The live stream: one connection per page, opened again with growing pauses, and a mark in the page's head that says
 // whether what is shown is live. Without it pages show what they held when they were made, with their age.
+import { signInLink } from "./kept.js";
 import { setAsOf } from "./time.js";
 
 const FIRST_PAUSE_MS = 1000;
@@ -12,13 +13,17 @@ const SILENCE_MS = 40000; // the server says something at least every 15 seconds
  *   connect("/live?page=segments", { on: { delta: (data) => … } });
  */
 export function connect(url, { on = {}, onState = () => {} } = {}) {
-  let source = null, last = "", pause = FIRST_PAUSE_MS, timer = 0, silence = 0, closed = false;
+  let source = null, last = "", pause = FIRST_PAUSE_MS, timer = 0, silence = 0, closed = false, out = false;
 
   const state = (name) => { show(name); onState(name); };
-  const heard = () => {
+  const listen = () => {
     clearTimeout(silence);
     silence = setTimeout(() => retry("stale"), SILENCE_MS);
+  };
+  const heard = () => {
+    listen();
     if (pause !== FIRST_PAUSE_MS) pause = FIRST_PAUSE_MS;
+    out = false;
     state("live");
   };
   const retry = (name) => {
@@ -26,16 +31,16 @@ export function connect(url, { on = {}, onState = () => {} } = {}) {
     clearTimeout(silence);
     clearTimeout(timer);
     if (closed) return;
-    state(name);
+    state(out ? "signed-out" : name);
     timer = setTimeout(open, pause * (0.75 + Math.random() / 2));
     pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
-    if (pause > 4 * FIRST_PAUSE_MS) signedIn().then((known) => { if (!known) state("signed-out"); });
+    signedIn().then((known) => { out = !known; if (out && source?.readyState !== EventSource.OPEN) state("signed-out"); });
   };
   const open = () => {
     const target = new URL(url, location.href);
     if (last) target.searchParams.set("last", last);
     source = new EventSource(target);
-    source.onopen = heard;
+    source.onopen = listen; // a console that has just started has nothing to say yet
     source.onerror = () => retry("reconnecting");
     source.addEventListener("beat", heard);
     for (const [name, take] of Object.entries(on)) {
@@ -59,20 +64,14 @@ async function signedIn() {
 
 const WORDS = { live: "Live", reconnecting: "Reconnecting", stale: "Not live" };
 
-function show(name) {
+/** Say in the page's head whether what is shown is live: by a name in WORDS, or "signed-out". */
+export function show(name) {
   const mark = document.querySelector("[data-live-state]");
   if (!mark || mark.dataset.state === name) return;
   mark.hidden = false;
   mark.dataset.state = name;
   mark.classList.toggle("stale", name !== "live");
-  mark.replaceChildren(name === "signed-out" ? signIn() : WORDS[name]);
-}
-
-function signIn() {
-  const link = document.createElement("a");
-  link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
-  link.textContent = "Signed out: sign in";
-  return link;
+  mark.replaceChildren(name === "signed-out" ? signInLink("Signed out: sign in") : WORDS[name]);
 }
 
 /** Write figures into the elements that name them: {"events_per_second": "1,234"} into [data-live="events_per_second"]. */

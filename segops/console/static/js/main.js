@@ -3,6 +3,8 @@ import { localise, watchAges } from "./time.js";
 import { enhanceForms } from "./forms.js";
 import { enhanceDialogs } from "./dialogs.js";
 import { enhanceTables } from "./tables.js";
+import { restore } from "./kept.js";
+import { show as showState } from "./live.js";
 
 /** Enhance what was added to the page below `root`; pages call it after they have inserted markup. */
 export function enhance(root = document) {
@@ -52,4 +54,6 @@ function enhanceMenu() {
 
 enhanceMenu();
 enhance();
+restore();
+document.addEventListener("signed-out", () => showState("signed-out"));
 watchAges();

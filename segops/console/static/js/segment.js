@@ -126,10 +126,11 @@ function overlap(data) {
 }
 
 function funnel(data) {
+  const all = (count) => `${data.sample < 1 ? "≈ " : ""}${written(Math.round(count / data.sample))}`;
   data.nodes.forEach((node, number) => {
     const mark = document.querySelector(`[data-node="${number}"]`);
     if (!mark) return;
-    mark.textContent = `${written(node.holds)} (${percent(data.evaluated ? node.holds / data.evaluated : null)})${node.passes !== node.holds ? `, ${written(node.passes)} with those before` : ""}`;
+    mark.textContent = `${all(node.holds)} (${percent(data.evaluated ? node.holds / data.evaluated : null)})${node.passes !== node.holds ? `, ${all(node.passes)} with those before` : ""}`;
   });
   const sampled = data.sample < 1 ? `of a sample of ${percent(data.sample)} of all profiles: about ${written(data.members.estimate)} members (${written(data.members.low)} to ${written(data.members.high)})` : "of all profiles";
   return [make("p", { class: "muted small" }, `${written(data.evaluated)} profiles were judged, ${sampled}.`)];

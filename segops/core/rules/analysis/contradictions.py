@@ -15,7 +15,6 @@ from typing import NamedTuple
 import msgspec
 
 from segops.core.features import ANY_NAME
-from segops.core.features.orders import ORDER_NAME
 from segops.core.features.periods import DORMANT
 from segops.core.operators import Predicate
 from segops.core.rules import model
@@ -32,7 +31,7 @@ from segops.core.rules.figures import (
     TierFigure,
     TraitFigure,
 )
-from segops.core.scoring.rfm import Digits, Rfm
+from segops.core.scoring.rfm import Rfm
 from segops.core.windows import ALWAYS, Between, Fixed, SinceLast, Window, Within
 
 
@@ -111,8 +110,9 @@ def _tested(literal: Literal) -> _Tested | None:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
         case model.HasBeen(path=path, test=test) if literal.holds:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
-        case model.ScoreNode(name=name, test=test):
-            return _Tested(model.ScoreNode(name, NOTHING), test, ("missing", "number"))
+        case model.ScoreNode(name=name, test=test) as node:
+            kinds = ANY_KIND if name == "next_order_at" else ("missing", "number")
+            return _Tested(msgspec.structs.replace(node, test=NOTHING), test, kinds)
         case model.Did(count=test) as node:
             return _Tested(msgspec.structs.replace(node, count=NOTHING), test, ("whole",))
         case model.Aggregate(function=function, test=test) as node:
@@ -245,7 +245,7 @@ def _numbers_of(literal: Literal) -> Iterator[_Number]:
             steps = [model.Selection(step.names, step.where) for step in sequence.steps if not step.absent]
             yield from (_Number(literal, select, ALWAYS, 1) for select in steps)
         case model.RfmNode() if holds:
-            yield _Number(literal, model.Selection((ORDER_NAME,)), ALWAYS, 1)
+            yield _Number(literal, model.Selection(*node.rfm.selection), ALWAYS, 1)
     yield from _numbers_of_rhythm(literal)
 
 
@@ -355,15 +355,9 @@ def _digits(literals: Literals) -> Iterator[Literals]:
             (literal.node, literal.holds) for literal in group if isinstance(literal.node, model.RfmNode)
         ]
         if any(holds for _, holds in nodes) and not any(
-            all(node.holds(digits, 0) is holds for node, holds in nodes) for digits in cells(nodes[0][0].rfm)
+            all(node.holds(digits, 0) is holds for node, holds in nodes) for digits in nodes[0][0].rfm.cells()
         ):
             yield group
-
-
-def cells(rfm: Rfm) -> Iterator[Digits]:
-    """Yield all combinations of digits of a grid."""
-    digits = (range(1, rfm.greatest(name) + 1) for name in ("recency", "frequency", "monetary"))
-    return (Digits(*cell) for cell in product(*digits))
 
 
 #: Search -> the node types that it compares; empty: all.

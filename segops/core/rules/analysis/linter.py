@@ -20,14 +20,16 @@ from segops.core.rules.figures import (
     AggregateFigure,
     CountFigure,
     DaysFigure,
+    DigitFigure,
     Figure,
     Number,
     RatioFigure,
+    TierFigure,
     figures_of,
 )
 from segops.core.rules.phrases import predicate_text
 from segops.core.rules.wording import label
-from segops.core.scoring.rfm import Rfm
+from segops.core.scoring.rfm import MEASURES, Rfm
 
 
 class LintFinding(NamedTuple):
@@ -237,6 +239,8 @@ def _of_figures(node: model.Compare | model.Ratio) -> Iterator[_Condition]:
 def _of_figure(prefix: str, figure: Figure | Number) -> Iterator[_Condition]:
     if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
         yield from _where(prefix, figure.select.where)
+    elif isinstance(figure, (DigitFigure, TierFigure)):
+        yield from _where(f"{prefix}.rfm", figure.rfm.selection[1])
     elif isinstance(figure, RatioFigure):
         yield from _of_figure(f"{prefix}.ratio.of", figure.upper)
         yield from _of_figure(f"{prefix}.ratio.to", figure.lower)
@@ -249,6 +253,7 @@ _CONDITIONS: dict[type, Callable[[Any], Iterator[_Condition]]] = {
     model.Changed: _of_sides,
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.SessionFigure, model.Regularly), _selected),
     model.LifecycleNode: lambda node: _where(".lifecycle", node.select.where),
+    model.RfmNode: lambda node: _where(".rfm", node.rfm.selection[1]),
     **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
     model.Frozen: lambda node: (
         _CONDITIONS[type(node.of)](node.of) if type(node.of) in _CONDITIONS else iter(())
@@ -330,5 +335,6 @@ def lint_rfm(rfm: Rfm) -> list[str]:
     """Return warnings about a grid: tiers that no digits reach, and digits that belong to no tier."""
     found = [f"{name} is unreachable: earlier tiers take all its cells" for name in rfm.dead_tiers()]
     if holes := rfm.holes():
-        found.append("digits in no tier: " + ", ".join(f"recency {r} frequency {f}" for r, f in holes))
+        cells = (" ".join(f"{name} {n}" for name, n in zip(MEASURES, cell, strict=False)) for cell in holes)
+        found.append("digits in no tier: " + ", ".join(cells))
     return found

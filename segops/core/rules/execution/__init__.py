@@ -2,6 +2,7 @@
 
 from segops.core.rules.execution.compiler import Rule, at_refresh, compile_rule, feature_of, features_of
 from segops.core.rules.execution.customer import changes_of
+from segops.core.rules.execution.figure_models import numbers_reading
 from segops.core.rules.execution.figures import figure_value, ratio_value, reading_of
 from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION
 from segops.core.rules.execution.leaves import VIEWS, held_since
@@ -30,6 +31,7 @@ __all__ = [
     "features_of",
     "figure_value",
     "held_since",
+    "numbers_reading",
     "ratio_value",
     "reading_of",
     "session_figure",

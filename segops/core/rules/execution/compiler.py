@@ -14,7 +14,7 @@ from segops.core.features import Feature
 from segops.core.features.scanning import LOOK_AHEAD_MS, MAX_STEPS
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import customer, figures, leaves, rhythm
+from segops.core.rules.execution import customer, figures, leaves, rhythm, scores
 from segops.core.rules.execution.distances import distance
 from segops.core.rules.execution.frozen import frozen, projection
 from segops.core.rules.execution.leaf import Leaf, never
@@ -329,7 +329,7 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.Bucket: leaves.bucket,
     model.SequenceNode: leaves.sequence,
     model.RfmNode: leaves.score,
-    model.ScoreNode: leaves.score,
+    model.ScoreNode: lambda node: scores.score(node, figures.reading_of),
     model.ActivePeriods: rhythm.active,
     model.Sessions: rhythm.sessions,
     model.SessionFigure: rhythm.session,

@@ -17,7 +17,13 @@ Days = Callable[[Any, bool], Iterable[Any]]
 
 
 def moves_of(left: Reading, right: Reading, days: Days, periodic: Callable[[int], bool]) -> Moves | None:
-    """Return when the verdict on a pair may change because figures in days rise; None without them."""
+    """Return when the verdict on a pair may change because a figure moves with time; None without one."""
+    if left.moving is not None:
+        return lambda pair, now_ms: _next_crossing(left, pair, now_ms, lambda number: days(number, True))
+    if right.moving is not None:
+        return lambda pair, now_ms: _next_crossing(
+            right, pair[::-1], now_ms, lambda number: days(number, False)
+        )
     if left.ages and right.ages:
         return lambda pair, now_ms: _next_of_both(pair, now_ms, periodic)
     if left.ages:
@@ -39,6 +45,14 @@ def _next_age(
     whole = {step for number in days(other) for step in (ceil(number), floor(number) + 1)}
     edges = (since_ms + number * DAY_MS for number in whole)
     return min((edge for edge in edges if now_ms < edge <= LATEST_MS), default=None)
+
+
+def _next_crossing(
+    moving: Reading, pair: tuple[Any, Any], now_ms: int, numbers: Callable[[Any], Iterable[Any]]
+) -> int | None:
+    """Return when a moving score next reaches, passes or leaves a number that the other value sets."""
+    read, other = pair
+    return None if kind(other) != "number" else moving.next_crossing(read, numbers(other), now_ms)
 
 
 def _next_of_both(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from fractions import Fraction
 from operator import attrgetter
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from segops.core.features import Feature, Reducer, reducer_of
 from segops.core.features.bands import Series, thresholds
 from segops.core.features.feature import Stepping, Unfolding
+from segops.core.features.sliding import SlidingCount, SlidingSum
 from segops.core.operators import OPERATORS
 from segops.core.profile import Profile
 from segops.core.rules.execution.days import LATEST_MS, Days, moves_of
@@ -18,6 +21,7 @@ from segops.core.rules.execution.frozen import projection, sampled
 from segops.core.rules.execution.leaf import FIRST, LATEST, Leaf, itself
 from segops.core.rules.execution.leaves import KINDS, VIEWS, exact_test
 from segops.core.rules.execution.readings import DAY_MS, Reading, exact_number
+from segops.core.rules.execution.scores import score_reading
 from segops.core.rules.execution.verdicts import Unfold, aging, evaluated
 from segops.core.rules.figures import (
     AggregateFigure,
@@ -29,6 +33,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     PublishedFigure,
     Ratio,
     RatioFigure,
@@ -175,10 +180,14 @@ _END: tuple[int, Any] = (_NEVER, None)
 
 
 def _of_feature(
-    feature: Feature, view: Callable[[Any], Any], *, unfold: Unfold | None = None, ages: bool = False
+    feature: Feature,
+    view: Callable[[Any], Any],
+    *,
+    ages: bool = False,
+    other_end: Callable[[Any], Any] | None = None,
 ) -> Reading:
     reducer, key = reducer_of(feature), feature.id
-    future = unfold or _unfold(reducer)
+    future = _unfold(reducer)
 
     def read(profile: Profile, now_ms: int) -> Any:
         return view(reducer.read(profile.features.get(key), now_ms))
@@ -186,7 +195,7 @@ def _of_feature(
     def series(profile: Profile, now_ms: int) -> Series:
         return ((at, view(found)) for at, found in future(profile.features.get(key), now_ms))
 
-    return Reading(read, series, ages, (feature,))
+    return Reading(read, series, ages, (feature,), other_end=other_end)
 
 
 def _unfold(reducer: Reducer) -> Unfold:
@@ -205,7 +214,12 @@ def _unfold(reducer: Reducer) -> Unfold:
 
 def _count(figure: CountFigure) -> Reading:
     feature = Feature("count", figure.select.names, figure.select.where, figure.window)
-    return _of_feature(feature, _number_of_events)
+    falls = isinstance(reducer_of(feature), SlidingCount | SlidingSum)
+    return _of_feature(feature, _number_of_events, other_end=_none_left if falls else None)
+
+
+def _none_left(_number: int) -> int:
+    return 0
 
 
 def _number_of_events(value: Any) -> int:
@@ -231,7 +245,7 @@ def _aggregate(figure: AggregateFigure) -> Reading:
 
 def _days(figure: DaysFigure) -> Reading:
     feature = Feature(figure.which, figure.select.names, figure.select.where, ALWAYS)
-    return _of_feature(feature, itself, ages=True)
+    return _of_feature(feature, itself, ages=True, other_end=itself)
 
 
 def _of_rfm(rfm: Rfm, view: Callable[[Digits], Any]) -> Reading:
@@ -299,6 +313,29 @@ def _next_day(since_ms: int | None, now_ms: int) -> int | None:
     return at if at <= LATEST_MS else None
 
 
+def _percentile(figure: PercentileFigure) -> Reading:
+    """Read the rank of a score among edges; it moves when the score reaches or passes one of them."""
+    inner, edges = reading_of(figure.score), tuple(map(exact_number, figure.edges or ()))
+    moves = moves_of(inner, _literal(Number(Decimal(0))), lambda _number, _at_left: edges, lambda _: False)
+
+    def rank(read: Any, now_ms: int) -> int | None:
+        value = inner.value(read, now_ms)
+        return bisect_left(edges, value) if edges and kind(value) == "number" else None
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        pairs = ((at, (read, 0)) for at, read in inner.series(profile, now_ms))
+        moving = pairs if moves is None else aging(pairs, moves)
+        return ((at, rank(read, at)) for at, (read, _) in moving)
+
+    return Reading(
+        lambda profile, now_ms: rank(inner.read(profile, now_ms), now_ms),
+        series,
+        features=inner.features,
+        traits=inner.traits,
+        reads=inner.reads,
+    )
+
+
 def _trait(figure: TraitFigure) -> Reading:
     path = figure.path
 
@@ -320,7 +357,7 @@ def _constant(
     def series(profile: Profile, now_ms: int) -> Series:
         yield now_ms, read(profile, now_ms)
 
-    return Reading(read, series, ages, (), traits, reads)
+    return Reading(read, series, ages, (), traits, reads, other_end=itself)
 
 
 def _literal(number: Number) -> Reading:
@@ -332,8 +369,10 @@ def _latest_ms(profile: Profile, _now_ms: int) -> int | None:
     return None if profile.first_ms is None else profile.latest_ms
 
 
-#: How to read a score that is declared and not fitted yet.
-_UNFITTED = _constant(lambda _profile, _now_ms: None)
+def _score(figure: ScoreFigure) -> Reading:
+    return SCORES.get(figure.name) or score_reading(figure, reading_of)
+
+
 #: Score -> how to read it.
 SCORES: dict[str, Reading] = {"recency_days": _constant(_latest_ms, ages=True, reads=(FIRST, LATEST))}
 
@@ -341,7 +380,8 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: _trait,
-    ScoreFigure: lambda figure: SCORES.get(figure.name, _UNFITTED),
+    ScoreFigure: _score,
+    PercentileFigure: _percentile,
     DigitFigure: lambda figure: _of_rfm(figure.rfm, attrgetter(figure.name)),
     TierFigure: lambda figure: _of_rfm(figure.rfm, figure.rfm.tier),
     DaysFigure: _days,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -14,6 +14,18 @@ from segops.core.profile import Profile
 from segops.core.values import exact, kind
 
 DAY_MS: Final = 86_400_000
+
+
+class Moving(Protocol):
+    """A score that moves with time alone."""
+
+    def value(self, read: Any, now_ms: int) -> Any:
+        """Return the score of what was read, at ``now_ms``; None if it is missing."""
+
+    def next_crossing(
+        self, read: Any, numbers: Sequence[Any], now_ms: int, view: Callable[[Any], Any]
+    ) -> int | None:
+        """Return when the ``view`` of the score next reaches, passes or leaves one of the sorted numbers."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -28,10 +40,23 @@ class Reading(msgspec.Struct, frozen=True):
     features: tuple[Feature, ...] = ()
     traits: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    #: From what is read at an instant to the other end of all that will be read without another event: values
+    #: stay between the two. None if the end is not known.
+    other_end: Callable[[Any], Any] | None = None
+    #: Of a score that moves with time: ``read`` is what it is computed from.
+    moving: Moving | None = None
 
     def value(self, read: Any, now_ms: int) -> Any:
         """Return the value at ``now_ms`` of what was read; None if it is missing. Numbers are exact."""
+        if self.moving is not None:
+            return exact_number(self.moving.value(read, now_ms))
         return (now_ms - read) // DAY_MS if self.ages and read is not None else read
+
+    def next_crossing(self, read: Any, numbers: Iterable[Any], now_ms: int) -> int | None:
+        """Return when the moving value next reaches, passes or leaves one of the numbers, or None."""
+        if self.moving is None:
+            return None
+        return self.moving.next_crossing(read, sorted(numbers), now_ms, exact_number)
 
 
 def exact_number(value: Any) -> Any:

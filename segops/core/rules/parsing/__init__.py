@@ -15,12 +15,13 @@ from segops.core.rules.parsing.indicators import (
     read_indicators,
     read_published,
 )
+from segops.core.rules.parsing.inputs import figure_names, read_input_figure
 from segops.core.rules.parsing.lookups import TABLE_PATTERN
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import HEADS, REFRESHED, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader, Reads
-from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
+from segops.core.rules.parsing.rfm import DIGITS, GRID_PATTERN, MAX_EDGES, RFM_MODEL, read_grids, read_rfm
 from segops.core.rules.parsing.rhythm import ACTIVE, DURATION_OPERATORS, MAX_PERIODS, NUMBERS, VALUES, WHICH
 from segops.core.rules.parsing.scores import SCORE_PATTERN, SIDES, read_scores
 from segops.core.rules.parsing.sequences import MAX_STEPS
@@ -36,6 +37,7 @@ __all__ = [
     "DISTANCE_OPERATORS",
     "DURATION_OPERATORS",
     "FIGURES",
+    "GRID_PATTERN",
     "HEADS",
     "INDICATOR_PATTERN",
     "MAX_ALERTS",
@@ -50,6 +52,7 @@ __all__ = [
     "PERCENTAGE",
     "PUBLISHING",
     "REFRESHED",
+    "RFM_MODEL",
     "SCORE_PATTERN",
     "SIDES",
     "TABLE_PATTERN",
@@ -64,10 +67,13 @@ __all__ = [
     "Reader",
     "Reads",
     "figure_form",
+    "figure_names",
     "path_of_element",
     "read_alerts",
     "read_areas",
+    "read_grids",
     "read_indicators",
+    "read_input_figure",
     "read_policy",
     "read_published",
     "read_rfm",

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from segops.core.areas import Area
 from segops.core.errors import DefinitionError, Issue
 from segops.core.lookups import LookupTable
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import ListInForce
+from segops.core.scoring.models import Model
+from segops.core.scoring.population import populations_in
 from segops.core.scoring.rfm import Rfm
 
 #: Limit on the nodes of a rule: to find its next flip, every leaf is evaluated at every edge.
 MAX_NODES = 1_000
 
 _DEFAULT_RFM = Rfm()
+#: Measure -> its edges.
+Edges = Mapping[str, tuple[Any, ...]]
 _NO_AREAS: Mapping[str, tuple[Area, ...]] = MappingProxyType({})
 
 
@@ -39,6 +44,8 @@ class Context:
     ) -> None:
         self.source = source
         self.rfm = rfm
+        #: The named grids. None if the block is invalid: any name is accepted.
+        self.grids: Mapping[str, Rfm] | None = {}
         self.areas = areas
         self.max_nodes = max_nodes
         self.published = published
@@ -52,8 +59,18 @@ class Context:
         self.lists: Mapping[str, ListInForce] = {}
         #: The scores that the file declares. None if the block is invalid: any name is accepted.
         self.scores: Collection[str] | None = ()
+        #: The models in force, by name: bound to the rules that read their scores.
+        self.models: Mapping[str, Model] = {}
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
+
+    def population_edges(self, model: str, groups: Mapping[str, int]) -> Edges | None:
+        """Return the edges of these measures, each into so many groups; None if they are not measured."""
+        known = populations_in(self.models).get(model, {})
+        found = {
+            name: known[name] for name, number in groups.items() if len(known.get(name, ())) == number - 1
+        }
+        return found if len(found) == len(groups) else None
 
     def begin(self, path: str) -> None:
         """Start counting the nodes of the rule at ``path``."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from segops.core.features.feature import Money
 from segops.core.rules import model
 from segops.core.rules.figures import (
+    PERCENTILE,
     AggregateFigure,
     Compare,
     CountFigure,
@@ -17,6 +18,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     Ratio,
     RatioFigure,
     ScoreFigure,
@@ -27,10 +29,12 @@ from segops.core.rules.parsing.distances import read_distance
 from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
-from segops.core.rules.parsing.rfm import DIGITS
-from segops.core.rules.parsing.scores import read_score_name
+from segops.core.rules.parsing.rfm import DIGITS, grid_of
+from segops.core.rules.parsing.scores import bound_model, read_score_name
 from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, only_keys, read_window
+from segops.core.scoring.models import STILL_SCORES
+from segops.core.scoring.population import PERCENTILES
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import kind
 
@@ -61,6 +65,7 @@ def read_compare(node: Reader) -> model.Node:
     (first, second), refresh = thawed(form, (first, second))
     if first == second:
         form.fail("expected two different figures, got the same one twice")
+    _check_moves(form, first, second)
     compare = Compare(first, relation, second)
     return compare if refresh is None else frozen(compare, refresh, form)
 
@@ -75,6 +80,7 @@ def read_ratio(node: Reader) -> model.Node:
         form.fail("expected two different figures, got the same one twice")
     if is_age(upper) and is_age(lower):
         form.fail("expected at most one figure in days: both of these rise with time")
+    _check_moves(form, upper, lower)
     ratio = Ratio(upper, lower, test)
     return ratio if refresh is None else frozen(ratio, refresh, form)
 
@@ -82,6 +88,19 @@ def read_ratio(node: Reader) -> model.Node:
 def is_age(figure: Figure | Number) -> bool:
     """Return whether a figure rises by one every day."""
     return isinstance(figure, DaysFigure) or figure == ScoreFigure("recency_days")
+
+
+def moves(figure: Figure | Number) -> bool:
+    """Return whether a figure is a score that may move with every millisecond."""
+    return isinstance(figure, ScoreFigure) and figure.name not in STILL_SCORES
+
+
+def _check_moves(form: Reader, one: Figure | Number, other: Figure | Number) -> None:
+    """Check that no score beside it moves with time where a figure does. Published rules were checked."""
+    if form.context.published:
+        return
+    if (moves(one) and (moves(other) or is_age(other))) or (moves(other) and is_age(one)):
+        form.fail("expected at most one score or figure in days: both of these move with time")
 
 
 def _figure_or_number(reader: Reader) -> Figure | Number:
@@ -147,11 +166,25 @@ def _trait(reader: Reader, head: str) -> TraitFigure:
 
 
 def _score(reader: Reader, head: str) -> ScoreFigure:
-    return ScoreFigure(read_score_name(reader.at(head)))
+    form = reader.at(head)
+    return ScoreFigure(read_score_name(form), bound_model(form))
+
+
+def read_percentile(reader: Reader, head: str) -> PercentileFigure:
+    """Parse the figure ``score_percentile``."""
+    score = _score(reader, head)
+    name, groups = f"{PERCENTILE}{score.name}", {"score": PERCENTILES}
+    edges = reader.context.population_edges(name, groups)
+    if edges is None and not reader.context.published:
+        reader.at(head).warn(
+            f"the population of the score is not measured yet, so no customer has a percentile; run "
+            f"`segops models refresh {name}`"
+        )
+    return PercentileFigure(score, None if edges is None else edges["score"])
 
 
 def _rfm(reader: Reader, head: str) -> DigitFigure | TierFigure:
-    rfm, name = reader.context.rfm or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
+    rfm, name = grid_of(reader) or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
     return TierFigure(rfm) if name == TIER else DigitFigure(rfm, name)
 
 
@@ -167,6 +200,8 @@ def _ratio(reader: Reader, head: str) -> Figure:
         form.fail("expected two different figures, got the same one twice")
     if is_age(upper) or is_age(lower):
         form.fail("expected no figure in days: only the node ratio divides days")
+    if moves(upper) or moves(lower):
+        form.fail("expected no score: only the node ratio divides what moves with time")
     figure = RatioFigure(upper, lower)
     return figure if refresh is None else FrozenFigure(figure, refresh)
 
@@ -199,7 +234,8 @@ FIGURES: dict[str, FigureHead] = {
     **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
     "trait": FigureHead((), _trait),
     "score": FigureHead((), _score),
-    "rfm": FigureHead(("refresh",), _rfm),
+    "score_percentile": FigureHead((), read_percentile),
+    "rfm": FigureHead(("grid", "refresh"), _rfm),
     **dict.fromkeys(
         ("days_since_first", "days_since_last"), FigureHead(("where", "time_of_day", "refresh"), _days)
     ),

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.figures import (
@@ -21,6 +22,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     PublishedFigure,
     RatioFigure,
     ScoreFigure,
@@ -29,10 +31,11 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.distances import read_lengths
-from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_figure
+from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_figure, read_percentile
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.refresh import frozen
 from segops.core.rules.parsing.rfm import named_tiers
+from segops.core.scoring.models import MOVING_SCORES
 from segops.core.values import exact
 
 INDICATOR_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -105,6 +108,9 @@ def _publication(form: Reader, figure: Figure) -> PublishedFigure | None:
         lambda: _change_by(written["change_by"], figure) if "change_by" in written else None,
         lambda: _period(form, written) if {"at_most", "per"} & written.keys() else None,
     )
+    moves = isinstance(figure, ScoreFigure) and figure.name in MOVING_SCORES
+    if moves and change_by is None and not form.context.published:
+        form.fail("missing change_by: this score moves with every millisecond, such as {change_by: 0.05}")
     return PublishedFigure(figure, change_by, per_ms)
 
 
@@ -149,27 +155,49 @@ def _digit(figure: DigitFigure, form: Reader) -> model.Node:
     return model.RfmNode(figure.rfm, (), ((figure.name, form.condition(COUNT_OPERATORS)),))
 
 
+def read_percentile_node(node: Reader) -> model.Node:
+    """Parse a ``score_percentile`` node."""
+    figure, test = node.gather(
+        partial(read_percentile, node, "score_percentile"),
+        partial(node.at("is").condition, COUNT_OPERATORS),
+    )
+    return _all_of(figure, test)
+
+
+def _compared_with(figure: PercentileFigure, form: Reader) -> model.Node:
+    """Return a comparison of a percentile with each number of the predicate."""
+    return _all_of(figure, form.condition(COUNT_OPERATORS))
+
+
 def _days(figure: DaysFigure, form: Reader) -> model.Node:
     """Return a comparison of the days with each number of the predicate."""
-    nodes = tuple(_COMPARED[name](figure, operand) for name, operand in form.count().ops)
+    return _all_of(figure, form.count())
+
+
+def _all_of(figure: _Whole, test: Predicate) -> model.Node:
+    nodes = tuple(_COMPARED[name](figure, operand) for name, operand in test.ops)
     return nodes[0] if len(nodes) == 1 else model.All(nodes)
 
 
-def _compared(operator: str) -> Callable[[DaysFigure, int], model.Node]:
+#: A figure whose values are whole numbers.
+_Whole = DaysFigure | PercentileFigure
+
+
+def _compared(operator: str) -> Callable[[_Whole, int], model.Node]:
     return lambda figure, number: Compare(figure, operator, Number(exact(number)))
 
 
-def _each(operator: str, group: type[model.All | model.Any]) -> Callable[[DaysFigure, Any], model.Node]:
+def _each(operator: str, group: type[model.All | model.Any]) -> Callable[[_Whole, Any], model.Node]:
     one = _compared(operator)
     return lambda figure, numbers: group(tuple(one(figure, number) for number in numbers))
 
 
-def _between(figure: DaysFigure, bounds: tuple[int, int]) -> model.Node:
+def _between(figure: _Whole, bounds: tuple[int, int]) -> model.Node:
     return model.All((_compared("gte")(figure, bounds[0]), _compared("lte")(figure, bounds[1])))
 
 
 #: Operator on a number of days -> the node that it stands for.
-_COMPARED: dict[str, Callable[[DaysFigure, Any], model.Node]] = {
+_COMPARED: dict[str, Callable[[_Whole, Any], model.Node]] = {
     **{operator: _compared(operator) for operator in ("eq", "ne", "lt", "lte", "gt", "gte")},
     "between": _between,
     "in": _each("eq", model.Any),
@@ -181,10 +209,13 @@ _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: lambda figure, form: model.Trait(figure.path, form.test()),
-    ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate()),
+    ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate(), figure.model),
     DigitFigure: _digit,
     DaysFigure: _days,
-    TierFigure: lambda figure, form: model.RfmNode(figure.rfm, named_tiers(form)),
+    PercentileFigure: _compared_with,
+    TierFigure: lambda figure, form: model.RfmNode(
+        figure.rfm, named_tiers(form, figure.rfm if form.context.rfm else None)
+    ),
     RatioFigure: lambda figure, form: model.Ratio(figure.upper, figure.lower, form.predicate()),
     DistanceFigure: lambda figure, form: Distance(figure, read_lengths(form)),
     FrozenFigure: lambda figure, form: frozen(_tested(figure.of, form), figure.refresh, form),

@@ -21,7 +21,7 @@ from segops.core.rules.parsing.figures import (
     read_ratio,
 )
 from segops.core.rules.parsing.figures import read_selection as _selection
-from segops.core.rules.parsing.indicators import read_indicator
+from segops.core.rules.parsing.indicators import read_indicator, read_percentile_node
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.refresh import read_frozen
@@ -243,6 +243,7 @@ HEADS: dict[str, Head] = {
     "sequence": Head(("within", "strict"), read_sequence),
     "rfm": Head((), read_rfm_or_hysteresis),
     "score": Head(("is", *SIDES), read_score),
+    "score_percentile": Head(("is",), read_percentile_node),
     "in_segment": Head((), _in_segment),
     **{
         head: Head(("where", "time_of_day", "zone", "is", *TIME_KEYS), partial(read_active, head))

@@ -13,6 +13,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     ScoreFigure,
     TraitFigure,
     leaf_figures,
@@ -23,7 +24,7 @@ from segops.core.time_of_day import DAY_MS
 
 _EXAMPLE = '{every: day, at: "03:00", zone: Europe/Paris}'
 _FROZEN = "the figure has a refresh of its own"
-_NO_EVENTS = (TraitFigure, ScoreFigure, DistanceFigure)
+_NO_EVENTS = (TraitFigure, ScoreFigure, PercentileFigure, DistanceFigure)
 _CONSTANT = "a trait, score or distance is not frozen: none is a figure over events"
 
 

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from segops.core.rules.analysis.contradictions import cells
 from segops.core.rules.analysis.satisfiability import Requirement, some_number
 from segops.core.rules.model import Hysteresis, RfmNode, ScoreNode
 from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.rfm import read_rfm_node
+from segops.core.rules.scores import is_ready, scored
 from segops.core.scoring import SCORERS
+from segops.core.scoring.models import STANDARD_SCORES, models_of
+from segops.core.scoring.scored import Scored
 
 SIDES = ("enter", "exit")
 _NEGATED = "enter and exit are not allowed under not: a customer could enter and exit at once"
@@ -46,7 +48,8 @@ def read_score(node: Reader) -> ScoreNode | Hysteresis:
     """Parse a ``score`` node."""
 
     def score(form: Reader) -> ScoreNode:
-        return ScoreNode(node.at("score").raw, form.predicate())
+        figure = node.at("score")
+        return ScoreNode(figure.raw, form.predicate(), bound_model(figure))
 
     def sides() -> ScoreNode | Hysteresis:
         return _hysteresis(node, score) if _has_sides(node) else score(node.at("is"))
@@ -61,9 +64,29 @@ def read_score(node: Reader) -> ScoreNode | Hysteresis:
 
 
 def read_score_name(form: Reader) -> str:
-    """Read the name of a score: of one that has a model, or that the file declares."""
-    declared = form.context.scores
-    return form.text() if declared is None else form.known("score", dict.fromkeys((*SCORERS, *declared)))
+    """Read the name of a score: of a standard one, of one that has a model, or that the file declares."""
+    context = form.context
+    if context.scores is None:
+        return form.text()
+    known = (*SCORERS, *STANDARD_SCORES, *context.scores, *context.models)
+    name = form.known("score", dict.fromkeys(known))
+    if name not in SCORERS and name not in context.scores and not context.published:
+        _warn_of_missing_model(form, name)
+    return name
+
+
+def _warn_of_missing_model(form: Reader, name: str) -> None:
+    found = scored(name, form.context.models)
+    if found is None:
+        form.warn(f"no model of {' and '.join(models_of(name))} yet: no customer has this score")
+    elif found.formula is None:
+        form.warn(f"the model is {found.status}: no customer has this score: {'; '.join(found.reasons)}")
+
+
+def bound_model(form: Reader) -> Scored | None:
+    """Return what a rule holds of the models in force of the score that a form names."""
+    name = form.raw
+    return None if not isinstance(name, str) or name in SCORERS else scored(name, form.context.models)
 
 
 def read_scores(raw: Any, path: str, context: Context) -> list[str]:
@@ -88,7 +111,7 @@ def _declared(block: Reader, name: Any) -> None:
     form.only("description")
     if "description" in form:
         _check_description(form.at("description"))
-    if name not in SCORERS:
+    if name not in SCORERS and not is_ready(scored(name, block.context.models)):
         form.warn("declared, not fitted yet: no customer has this score")
 
 
@@ -108,6 +131,8 @@ def _hysteresis(form: Reader, read: Callable[[Reader], Sided]) -> Hysteresis:
         partial(_check_complete, form),
         *(partial(read, form.at(side)) for side in present),
     )
+    if isinstance(enter, RfmNode) and isinstance(exit, RfmNode) and enter.rfm != exit.rfm:
+        form.fail("expected one grid in enter and exit, got two")
     common = _COMMON[type(enter)](enter, exit)
     if common is not None:
         form.fail(f"enter and exit both hold for {common}")
@@ -135,7 +160,7 @@ def _common_score(enter: ScoreNode, exit: ScoreNode) -> str | None:
 
 
 def _common_digits(enter: RfmNode, exit: RfmNode) -> str | None:
-    both = (digits for digits in cells(enter.rfm) if enter.holds(digits, 0) and exit.holds(digits, 0))
+    both = (each for each in enter.rfm.cells() if enter.fits(each) and exit.fits(each))
     texts = (f"recency {each.recency}, frequency {each.frequency}, monetary {each.monetary}" for each in both)
     return next(texts, None)
 

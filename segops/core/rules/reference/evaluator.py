@@ -11,7 +11,7 @@ from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.reference.areas import contains
 from segops.core.rules.reference.customer import has_changed, types_of_identifiers
-from segops.core.rules.reference.figures import aggregate, digits, in_window, score, value_of
+from segops.core.rules.reference.figures import aggregate, digits, in_window, score, tier_of, value_of
 from segops.core.rules.reference.history import History, counts, named
 from segops.core.rules.reference.instants import edges
 from segops.core.rules.reference.rhythm import active_periods, lifecycle, regularly, session_figure, sessions
@@ -64,7 +64,7 @@ def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: E
     if not member.inside:
         return holds(node.enter, history, now_ms, member)
     if isinstance(node.exit, model.ScoreNode):
-        missing = score(node.exit.name, history, now_ms) is None
+        missing = score(node.exit, history, now_ms) is None
     else:
         missing = digits(node.exit, history, now_ms) is None
     return not (missing or holds(node.exit, history, now_ms, member))
@@ -201,14 +201,11 @@ def _rfm(node: model.RfmNode, history: History, now_ms: int, _member: EvaluatedM
         return False
     if not node.tiers:
         return all(test.holds(found[name], now_ms) for name, test in node.tests)
-    for tier, r_low, r_high, f_low, f_high in node.rfm.tiers:  # the first match
-        if r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high:
-            return tier in node.tiers
-    return False
+    return tier_of(node.rfm.tiers, found) in node.tiers
 
 
 def _score_node(node: model.ScoreNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    return node.test.holds(score(node.name, history, now_ms), now_ms)
+    return node.test.holds(score(node, history, now_ms), now_ms)
 
 
 def _did(node: model.Did, history: History, now_ms: int, _member: EvaluatedMember) -> bool:

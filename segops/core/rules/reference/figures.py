@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
+
+from msgspec import UnsetType
 
 from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
@@ -18,13 +20,15 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
     TraitFigure,
 )
 from segops.core.rules.reference.history import History, counts
-from segops.core.rules.reference.orders import figures
+from segops.core.rules.reference.orders import action_figures, figures
+from segops.core.rules.reference.scores import model_score
 from segops.core.rules.reference.values import (
     different,
     distance_m,
@@ -102,7 +106,13 @@ def digits(
 ) -> dict[str, int] | None:
     """Return recency, frequency and monetary, each from 1, the worst; None without an order."""
     rfm = node.rfm
-    found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
+    purchases = rfm.purchases
+    if not isinstance(rfm.quantiles, UnsetType) and not rfm.quantiles.measured:
+        return None
+    if isinstance(rfm.actions, UnsetType):
+        found = figures(history, now_ms, period_ms=purchases.period_ms, currency=purchases.currency)
+    else:
+        found = action_figures(history, now_ms, rfm.actions, purchases)
     if found.last_ms is None:
         return None
     recency = 1 + len(rfm.recency_ms)
@@ -114,15 +124,24 @@ def digits(
     return {"recency": recency, "frequency": frequency, "monetary": monetary}
 
 
-def score(name: str, history: History, now_ms: int) -> Any:
-    """Return the score ``name``; None if it is missing."""
-    return _SCORES.get(name, _unfitted)(history, now_ms)
+def score(scored: model.ScoreNode | ScoreFigure, history: History, now_ms: int) -> Any:
+    """Return a score; None if it is missing."""
+    if scored.name in _SCORES:
+        return _SCORES[scored.name](history, now_ms)
+    return model_score(scored, history, now_ms, value_of)
 
 
 def _recency_days(history: History, now_ms: int) -> int | None:
     """Return whole days since the latest event; None without an event."""
     times = [event.time_ms for event in history.events]
     return (now_ms - max(times)) // _DAY_MS if times else None
+
+
+def _percentile(figure: PercentileFigure, history: History, now_ms: int) -> int | None:
+    found = value_of(figure.score, history, now_ms)
+    if figure.edges is None or not is_number(found):
+        return None
+    return len([edge for edge in figure.edges if exact(edge) < found])
 
 
 def _digit(figure: DigitFigure, history: History, now_ms: int) -> int | None:
@@ -132,11 +151,16 @@ def _digit(figure: DigitFigure, history: History, now_ms: int) -> int | None:
 
 def _tier(figure: TierFigure, history: History, now_ms: int) -> str | None:
     found = digits(figure, history, now_ms)
-    if found is None:
-        return None
-    for name, r_low, r_high, f_low, f_high in figure.rfm.tiers:
-        if r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high:
-            return name
+    return None if found is None else tier_of(figure.rfm.tiers, found)
+
+
+def tier_of(tiers: Iterable[tuple[Any, ...]], found: dict[str, int]) -> str | None:
+    """Return the first tier that contains the digits; None if there is none."""
+    for name, r_low, r_high, f_low, f_high, *more in tiers:
+        m_low, m_high = more or (1, found["monetary"])
+        inside = r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high
+        if inside and m_low <= found["monetary"] <= m_high:
+            return str(name)
     return None
 
 
@@ -168,11 +192,6 @@ def _frozen(figure: FrozenFigure, history: History, now_ms: int) -> Any:
     return value_of(figure.of, history.before(refreshed_ms), refreshed_ms)
 
 
-def _unfitted(_history: History, _now_ms: int) -> None:
-    """Return the value of a score that is declared and not fitted yet."""
-    return
-
-
 #: Score -> its value over all events.
 _SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
 
@@ -181,7 +200,8 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     CountFigure: lambda figure, history, now_ms: len(_events(figure, history, now_ms)),
     AggregateFigure: lambda figure, history, now_ms: aggregate(figure, _events(figure, history, now_ms)),
     TraitFigure: lambda figure, history, _now_ms: lookup(history.traits(), figure.path),
-    ScoreFigure: lambda figure, history, now_ms: score(figure.name, history, now_ms),
+    ScoreFigure: score,
+    PercentileFigure: _percentile,
     DigitFigure: _digit,
     TierFigure: _tier,
     DaysFigure: _days,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from math import ceil, floor
+from math import floor
 from typing import Any, NamedTuple
 
 from segops.core.conversions import CONVERSIONS
@@ -19,14 +19,19 @@ from segops.core.rules.figures import (
     DistanceFigure,
     FrozenFigure,
     Number,
+    PercentileFigure,
     RatioFigure,
     ScoreFigure,
     TierFigure,
     TraitFigure,
     figures_of,
+    leaf_figures,
 )
+from segops.core.rules.reference.figures import score, value_of
 from segops.core.rules.reference.history import History
+from segops.core.rules.reference.scores import moving_score, score_instants
 from segops.core.rules.reference.values import exact, is_number
+from segops.core.scoring.order_scores import OrderScore
 from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
@@ -43,7 +48,7 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
     walked = [below for node in nodes for below in _walk(node)]
     of_nodes = [_times(node) for node in walked]
     said = [(event.properties, event.traits, event.context) for event in history.events]
-    values = said, _looked_up(walked)
+    values = said, _looked_up(walked), _dates_of_scores(walked, history, now_ms)
     everything = [times for found in of_nodes for times in _each(found)]
     found = {
         time_ms + shift
@@ -65,7 +70,57 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
     if any(times.daily for times in everything):
         found.update(_days_later(history, now_ms, until_ms))
     found.update(_anniversaries(everything, values, now_ms, until_ms))
-    return sorted(at for at in found if now_ms < at <= until_ms)
+    coming = {at for at in found if now_ms < at <= until_ms}
+    return sorted({*coming, *_crossings(walked, history, {now_ms, *coming}, until_ms)})
+
+
+def _crossings(
+    nodes: Iterable[model.Node], history: History, instants: set[int], until_ms: int
+) -> Iterable[int]:
+    """Yield when scores pass numbers up to ``until_ms``; other figures change at these ``instants`` only."""
+    for node in nodes:
+        for scored, numbers in _numbers_of(node, history, instants):
+            moving = moving_score(scored, history)
+            if moving is not None:
+                yield from score_instants(moving, numbers, min(instants), until_ms)
+
+
+def _numbers_of(node: model.Node, history: History, instants: set[int]) -> Iterable[tuple[object, set[Any]]]:
+    """Yield the scores of a node, each with the numbers at which the verdict on it can change."""
+    for figure in leaf_figures(node):
+        if isinstance(figure, PercentileFigure):
+            yield figure.score, set(figure.edges or ())
+    match node:
+        case model.ScoreNode(test=test):
+            yield node, set(_operands(test))
+        case model.Compare(left=left, right=right):
+            yield left, _values(right, history, instants) if isinstance(left, ScoreFigure) else set()
+            yield right, _values(left, history, instants) if isinstance(right, ScoreFigure) else set()
+        case model.Ratio(upper=upper, lower=lower, test=test):
+            points = {exact(number) for number in _operands(test)}
+            if isinstance(upper, ScoreFigure):
+                yield upper, {point * one for point in points for one in _values(lower, history, instants)}
+            if isinstance(lower, ScoreFigure):
+                yield (
+                    lower,
+                    {one / point for point in points if point for one in _values(upper, history, instants)}
+                    | {0},
+                )
+
+
+def _operands(test: Predicate) -> Iterable[Any]:
+    for _, operand in test.ops:
+        yield from (one for one in (operand if isinstance(operand, tuple) else (operand,)) if is_number(one))
+
+
+def _values(figure: Any, history: History, instants: set[int]) -> set[Any]:
+    return {value for at in instants if is_number(value := value_of(figure, history, at))}
+
+
+def _dates_of_scores(nodes: Iterable[model.Node], history: History, now_ms: int) -> list[Any]:
+    """Return the scores of nodes that are dates."""
+    scores = [score(node, history, now_ms) for node in nodes if isinstance(node, model.ScoreNode)]
+    return [value for value in scores if isinstance(value, str)]
 
 
 def _each(found: _Times) -> Iterable[_Times]:
@@ -172,14 +227,6 @@ def _sequence(node: model.SequenceNode) -> _Times:
     return _Times(lengths_ms=[sequence.within_ms, *(step.within_ms for step in sequence.steps)])
 
 
-def _days(test: Predicate) -> Iterable[int]:
-    """Yield the integers around each number of a predicate."""
-    for _, operand in test.ops:
-        for number in operand if isinstance(operand, tuple) else (operand,):
-            if is_number(number):
-                yield from (floor(number), ceil(number), floor(number) + 1)
-
-
 def _window_durations(window: Window | None) -> Iterable[int]:
     match window:
         case Within(length_ms=length):
@@ -195,13 +242,23 @@ def _of_figures(
     return _Times(compared=[_FIGURES[type(figure)](figure) for figure in figures_of(node)])
 
 
+def _score(scored: model.ScoreNode | ScoreFigure) -> _Times:
+    """Return what moves a score: the days of ``recency_days``, or what moves the figures of its model."""
+    scorer = None if scored.model is None else scored.model.formula
+    inputs = () if scorer is None or isinstance(scorer, OrderScore) else scorer.inputs
+    tests = [scored.test] if isinstance(scored, model.ScoreNode) else []
+    compared = [_FIGURES[type(each.figure)](each.figure) for each in inputs]
+    return _Times(tests, daily=scored.name == "recency_days", compared=compared)
+
+
 #: Figure -> all that lets time alone change it.
 _FIGURES: dict[type, Callable[[Any], _Times]] = {
     **dict.fromkeys(
         (CountFigure, AggregateFigure), lambda figure: _Times(_where(figure), window=figure.window)
     ),
     DaysFigure: lambda figure: _Times(_where(figure), daily=True),
-    ScoreFigure: lambda _figure: _Times(daily=True),
+    ScoreFigure: _score,
+    PercentileFigure: lambda figure: _score(figure.score),
     **dict.fromkeys(
         (DigitFigure, TierFigure),
         lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
@@ -228,7 +285,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.Located: lambda node: _Times(lengths_ms=[node.within_ms]),
     model.SequenceNode: _sequence,
     model.RfmNode: lambda node: _Times(lengths_ms=[node.rfm.purchases.period_ms, *node.rfm.recency_ms]),
-    model.ScoreNode: lambda node: _Times(lengths_ms=[days * _DAY_MS for days in _days(node.test)]),
+    model.ScoreNode: _score,
     model.ActivePeriods: lambda node: _Times(_where(node), window=node.window),
     model.Sessions: lambda node: _Times(window=node.window),
     model.SessionFigure: lambda node: _Times([node.test], [node.gap_ms]),

@@ -10,8 +10,10 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from segops.core.events import Event
+from segops.core.features.orders import Purchases
 from segops.core.rules.reference.history import History
-from segops.core.rules.reference.values import exact, is_number
+from segops.core.rules.reference.values import exact, is_number, value_at
+from segops.core.scoring.rfm import Actions
 
 _AMOUNTS = {
     "Order Completed": ("revenue", "total"),
@@ -49,6 +51,21 @@ class _Book(NamedTuple):
 
 def figures(history: History, now_ms: int, *, period_ms: int, currency: str | None = None) -> Figures:
     """Return the figures at ``now_ms``."""
+    book, standing = _not_cancelled(history, period_ms, currency)
+    alive = [order for order in standing if order.time_ms > now_ms - period_ms]
+    net = sum((_worth(order, book.about) for order in alive), Fraction(0))
+    last_ms = max([*(order.time_ms for order in standing), *book.gone], default=None)
+    return Figures(last_ms, len(alive), net)
+
+
+def lifetime_orders(history: History, currency: str | None) -> list[tuple[int, Fraction]]:
+    """Return the time and the net amount of every order that was not cancelled."""
+    book, standing = _not_cancelled(history, 10**15, currency)
+    return [(order.time_ms, _worth(order, book.about)) for order in standing]
+
+
+def _not_cancelled(history: History, period_ms: int, currency: str | None) -> tuple[_Book, list[_Statement]]:
+    """Return all that is known of orders, and those that are not cancelled."""
     book = _Book([], [], [])
     for event, at_ms in history.arrivals():
         statement = _statement(event, currency)
@@ -56,11 +73,26 @@ def figures(history: History, now_ms: int, *, period_ms: int, currency: str | No
             book = _without_expired(book, at_ms, period_ms)
             book = _taken(book, statement, at_ms, period_ms)
             book = _without_expired(book, at_ms, period_ms)
-    standing = [order for order in book.orders if not _cancelled(order, book.about)]
-    alive = [order for order in standing if order.time_ms > now_ms - period_ms]
-    net = sum((_worth(order, book.about) for order in alive), Fraction(0))
-    last_ms = max([*(order.time_ms for order in standing), *book.gone], default=None)
-    return Figures(last_ms, len(alive), net)
+    return book, [order for order in book.orders if not _cancelled(order, book.about)]
+
+
+def action_figures(history: History, now_ms: int, actions: Actions, purchases: Purchases) -> Figures:
+    """Return the figures of the events that a named grid counts, at ``now_ms``."""
+    counted: list[tuple[int, Fraction]] = []
+    for event in history.events:
+        selected = event.name in actions.names
+        if not selected or not all(test.holds(value_at(event, path), now_ms) for path, test in actions.where):
+            continue
+        amount = None if actions.amount is None else value_at(event, actions.amount)
+        named = event.properties.get("currency")
+        foreign = purchases.currency is not None and named not in (None, purchases.currency)
+        if amount is None:
+            counted.append((event.time_ms, Fraction(0)))
+        elif is_number(amount) and not foreign:
+            counted.append((event.time_ms, exact(amount)))
+    inside = [amount for time_ms, amount in counted if time_ms > now_ms - purchases.period_ms]
+    last_ms = max((time_ms for time_ms, _ in counted), default=None)
+    return Figures(last_ms, len(inside), sum(inside, Fraction(0)))
 
 
 def _statement(event: Event, currency: str | None) -> _Statement | None:

@@ -122,7 +122,8 @@ class History:
 
     def wipe(self, profile_id: str, sources: Collection[str], offset: int) -> None:
         """Remove the rows of an erased profile up to ``offset``, and take none of earlier records."""
-        self._coverage.wiped[_hash_of(profile_id)] = offset + 1
+        until = max(self._wiped_at(profile_id), offset + 1)  # an earlier erasure may be read later
+        self._coverage.wiped[_hash_of(profile_id)] = until
         for source in (profile_id, *sources):
             self.rows.remove(owner_of(profile_id, source), offset + 1)
 

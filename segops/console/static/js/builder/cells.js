@@ -14,16 +14,31 @@ const COUNTS = {
   between: (digit, [low, high]) => Number(low) <= digit && digit <= Number(high),
 };
 
-/** The grid of a segment file: the numbers of digits and the tiers, those of its `rfm` block or the usual ones. */
+/** What may stand instead of edges -> the number of groups. */
+const QUANTILES = { terciles: 3, quartiles: 4, quintiles: 5, deciles: 10 };
+/** Presets whose tiers are the usual ones, and the groups of the others. */
+const USUAL = ["five_by_five"];
+const GROUPS = { klaviyo: 3 };
+
+function digits(edges, preset) {
+  if (Array.isArray(edges)) return edges.length + 1;
+  return QUANTILES[edges] ?? GROUPS[preset] ?? 5;
+}
+
+function boxesOf(tiers) {
+  return Object.entries(tiers).flatMap(([tier, cell]) => [cell].flat().map((each) => ({ tier, recency: each?.recency?.map?.(Number) ?? [1, 0], frequency: each?.frequency?.map?.(Number) ?? [1, 0], deep: isMap(each) && "monetary" in each })));
+}
+
+/**
+ * The unnamed grid of a segment file: the numbers of digits and the boxes of the tiers, those of its `rfm` block or the
+ * usual ones. It is not `flat` if its tiers depend on monetary, or are those of another preset: cells have no tiers then.
+ */
 export function gridOf(block, tiers) {
-  const own = isMap(block?.tiers) ? block.tiers : null;
+  const own = isMap(block?.tiers) ? boxesOf(block.tiers) : null;
+  const preset = block?.preset;
   const usual = tiers.map((each) => ({ tier: each.tier, recency: each.recency, frequency: each.frequency }));
-  const pairs = own ? Object.entries(own).map(([tier, cell]) => ({ tier, recency: cell.recency?.map?.(Number) ?? [1, 0], frequency: cell.frequency?.map?.(Number) ?? [1, 0] })) : usual;
-  return {
-    recency: Array.isArray(block?.recency) ? block.recency.length + 1 : 5,
-    frequency: Array.isArray(block?.frequency) ? block.frequency.length + 1 : 5,
-    tiers: pairs,
-  };
+  const flat = own ? !own.some((each) => each.deep) : preset === undefined || USUAL.includes(preset);
+  return { recency: digits(block?.recency, preset), frequency: digits(block?.frequency, preset), flat, tiers: flat ? (own ?? usual) : [] };
 }
 
 function within(digit, [low, high]) {
@@ -44,6 +59,9 @@ export function cellsOf(grid) {
   return found;
 }
 
+/** Keys of a node that say more than cells of the unnamed grid do. */
+const MORE = ["enter", "exit", "monetary", "grid", "tier"];
+
 function holds(test, digit) {
   if (isNumber(test)) return Number(test) === digit;
   return isMap(test) && Object.entries(test).every(([name, operand]) => COUNTS[name]?.(digit, operand) ?? false);
@@ -53,8 +71,8 @@ function holds(test, digit) {
 export function selected(value, grid) {
   const tiers = typeof value === "string" ? [value] : value;
   const chosen = (test) => new Set(cellsOf(grid).filter(([r, f]) => test(r, f)).map(String));
-  if (Array.isArray(tiers)) return chosen((r, f) => tiers.includes(tierOf(grid, r, f)));
-  if (!isMap(value) || "enter" in value || "exit" in value || "monetary" in value) return null;
+  if (Array.isArray(tiers)) return grid.flat ? chosen((r, f) => tiers.includes(tierOf(grid, r, f))) : null;
+  if (!isMap(value) || MORE.some((key) => key in value)) return null;
   return chosen((r, f) => (!("recency" in value) || holds(value.recency, r)) && (!("frequency" in value) || holds(value.frequency, f)));
 }
 
@@ -74,7 +92,7 @@ export function nodeOf(cells, grid) {
 }
 
 function tiersOf(cells, grid) {
-  const named = grid.tiers.map((each) => each.tier);
+  const named = [...new Set(grid.tiers.map((each) => each.tier))];
   const found = named.filter((tier) => cellsOf(grid).some(([r, f]) => tierOf(grid, r, f) === tier && cells.has(String([r, f]))));
   const covered = selected(found, grid);
   return found.length && covered.size === cells.size && [...cells].every((each) => covered.has(each)) ? found : null;

@@ -35,6 +35,13 @@ export class Editing {
     this.traits = new Map(catalogue.traits.map((each) => [each.name, each]));
   }
 
+  /** The scores that a rule may read, those that customers have first; those of the file's block last. */
+  get scores() {
+    const known = this.catalogue.scores ?? [];
+    const own = Object.keys(isMap(this.document.scores) ? this.document.scores : {}).filter((name) => !known.some((each) => each.name === name));
+    return [...known, ...own.map((name) => ({ name, meaning: "of this file", state: "no model", range: null }))];
+  }
+
   get document() {
     return this.history.present;
   }
@@ -125,7 +132,7 @@ export class Editing {
   /** Return the names of a block of the file, and those that published segments use. */
   namesIn(block) {
     const own = isMap(this.document[block]) ? Object.keys(this.document[block]) : [];
-    const known = { indicators: this.catalogue.indicators, lookups: Object.keys(this.catalogue.lookups ?? {}), scores: this.language.scores }[block] ?? [];
+    const known = { indicators: this.catalogue.indicators, lookups: Object.keys(this.catalogue.lookups ?? {}), scores: this.scores.map((each) => each.name) }[block] ?? [];
     return [...new Set([...own, ...known])];
   }
 }

@@ -170,12 +170,27 @@ function mapEditor(editing, schema, path, { label, skip = [] }) {
   const value = isMap(editing.value(path)) ? editing.value(path) : {};
   const keys = Object.keys(value).filter((key) => !skip.includes(key));
   const rows = keys.map((key) => {
+    if (!(key in schema.properties) && editing.schemas.named(schema)) return namedEntry(editing, editing.schemas.named(schema), [...path, key]);
     const own = schema.properties[key];
     const removable = !(schema.required ?? []).includes(key);
     return own ? entry(editing, own, [...path, key], { removable, hint: own.description }) : unknownEntry(editing, [...path, key]);
   });
   const more = editing.schemas.addable(schema, value).filter((key) => !skip.includes(key));
-  return h("div", { class: "map", role: "group", "aria-label": label }, rows, addMenu(editing, schema, path, more));
+  return h("div", { class: "map", role: "group", "aria-label": label }, rows, addMenu(editing, schema, path, more), namedButton(editing, schema, path, label));
+}
+
+/** Make the row of a key that a person has named. */
+function namedEntry(editing, schema, path) {
+  const key = path.at(-1);
+  return line(path, keyField(editing, path, "name"), editor(editing, schema, path, { label: key || "new" }), removeButton(editing, path, key || "new"));
+}
+
+/** Make a button that adds a value with a name of its own; null where a map has only known keys. */
+function namedButton(editing, schema, path, label) {
+  const named = editing.schemas.named(schema);
+  if (!named || "" in (editing.value(path) ?? {})) return null;
+  const next = [...path, ""];
+  return button("+ Named", { control: `${pathText(path)}named`, label: `Add a named one to ${label}`, class: "button small" }, () => editing.change((document) => editing.tree.set(document, next, editing.schemas.starter(named)), { focus: `${pathText(next)}key` }));
 }
 
 function unknownEntry(editing, path) {

@@ -6,6 +6,7 @@ import "./conditions.js";
 import "./names.js";
 import "./predicates.js";
 import "./rfm.js";
+import "./scores.js";
 import "./sequence.js";
 import { card } from "./cards.js";
 import { Suggestions } from "./controls.js";
@@ -23,10 +24,16 @@ import { showNames, showSegments, showSettings, showTemplates } from "./settings
 import { pathText } from "./tree.js";
 import { YamlPane } from "./yaml.js";
 
+// How often a size that could not be counted is asked for again by itself, and after which pause.
+const MOST_ATTEMPTS = 3;
+const AGAIN_MS = 3000;
+
 export class Builder {
   #scheduled = false;
   #pressed = false;
   #estimated = null;
+  #attempted = null;
+  #attempts = 0;
 
   constructor(root, data) {
     this.root = root;
@@ -162,13 +169,16 @@ export class Builder {
   #mark() {
     showMarks(this.root, this.editing);
     showCounts(this.at("rule"), this.editing, this.#estimated);
+    const focus = this.root.querySelector(".histogram :focus") ? keepFocus(this.root) : () => {};
     for (const leaf of this.at("rule").querySelectorAll(".leaf-node")) {
+      if (leaf.querySelector('[role="slider"]:active')) continue; // it is being dragged
       const path = JSON.parse(leaf.dataset.at);
       const values = this.editing.values.get(pathText(path.slice(2)));
       leaf.querySelector(":scope > .histogram")?.remove();
       const figure = values && histogram(this.editing, path, values);
       if (figure) leaf.append(figure);
     }
+    focus();
   }
 
   // -- the server ----------------------------------------------------------------------------------------
@@ -208,14 +218,23 @@ export class Builder {
       this.editing.values = new Map(found.values.map((each) => [pathText(each.at), each.values]));
       showEstimate(this.at("estimate"), found, { canAsk: true, ask: () => this.estimates.now(true) });
       showSamples(this.at("samples"), found);
-      if (!this.root.querySelector('[role="slider"]:active')) this.#mark();
+      this.#mark();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      showNoEstimate(this.at("estimate"), error.message);
+      showNoEstimate(this.at("estimate"), error.message, () => this.estimates.now(exact));
       fill(this.at("samples"));
+      this.#countLater(draft, exact);
     } finally {
       this.at("estimate").removeAttribute("aria-busy");
     }
+  }
+
+  /** Count once more in a while, unless the draft is another by then: workers that are busy do not stay so. */
+  #countLater(draft, exact) {
+    if (this.#attempted !== draft) [this.#attempted, this.#attempts] = [draft, 0];
+    this.#attempts += 1;
+    if (exact || this.#attempts > MOST_ATTEMPTS) return;
+    setTimeout(() => { if (this.history.present === draft) this.estimates.now(exact); }, AGAIN_MS);
   }
 
   async #useTemplate(key, values) {

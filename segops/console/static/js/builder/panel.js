@@ -61,9 +61,9 @@ function bound(value, profiles) {
   return profiles.estimate ? Math.min(1, value / profiles.estimate) : 0;
 }
 
-/** Show why there is no size. */
-export function showNoEstimate(element, text) {
-  fill(element, h("p", { class: "muted" }, text));
+/** Show why there is no size; `again`: asks for it once more. */
+export function showNoEstimate(element, text, again = null) {
+  fill(element, h("p", { class: "muted" }, text), again && h("p", {}, button("Count again", { class: "button small", control: "again" }, again)));
 }
 
 // -- samples -----------------------------------------------------------------------------------------------

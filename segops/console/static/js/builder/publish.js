@@ -1,6 +1,7 @@
 // Publication: what is refused is explained, with both sides if another person was faster; then the wait until it is in force.
 
 import { getJson } from "../forms.js";
+import { signInLink } from "../kept.js";
 import { button, fill, h } from "./dom.js";
 import { Refused, publish } from "./server.js";
 
@@ -17,12 +18,22 @@ export class Publisher {
   }
 
   async run(confirmed = false) {
+    if (this.running) return; // one click more, while the answer is on its way
+    this.running = true;
+    try {
+      await this.#publish(confirmed);
+    } finally {
+      this.running = false;
+    }
+  }
+
+  async #publish(confirmed) {
     const { document, key, seen } = this.draft();
     this.#say("info", h("p", {}, "Publishing: the workers compute what it changes…"));
     try {
       const done = await publish(document, key, { seen, confirmed });
       this.announce(done.message);
-      await this.#follow(done);
+      this.#follow(done);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       this.#refused(error);
@@ -39,7 +50,7 @@ export class Publisher {
     if (reason === "stale") this.#stale(error);
     else if (reason === "limits") this.#limits(error);
     else if (reason === "unknown") this.#say("warn", h("p", {}, error.message), this.#anyway());
-    else this.#say("bad", h("p", {}, error.message));
+    else this.#say("bad", h("p", {}, error.message), error.status === 401 ? h("p", {}, signInLink("Sign in")) : null);
   }
 
   #anyway() {

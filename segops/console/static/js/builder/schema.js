@@ -69,6 +69,16 @@ export class Schemas {
     return schema.prefixItems?.[number] ?? schema.items ?? {};
   }
 
+  /** Return the schema of a map's value: of a known key, else of the keys that a person names; null for an unknown key. */
+  property(schema, key) {
+    return schema.properties?.[key] ?? this.named(schema);
+  }
+
+  /** Return the schema of the values whose keys a person names beside the known ones; null if there are none. */
+  named(schema) {
+    return Object.values(schema.patternProperties ?? {})[0] ?? null;
+  }
+
   /** Return the keys that may be added to a map, those that exclude a present one left out. */
   addable(schema, value) {
     const present = Object.keys(value);
@@ -151,6 +161,8 @@ export class Schemas {
   #acceptsEntry(schema, key, value) {
     const own = schema.properties?.[key];
     if (own) return this.accepts(own, value);
+    const named = Object.entries(schema.patternProperties ?? {}).find(([pattern]) => new RegExp(pattern, "u").test(key));
+    if (named) return this.accepts(named[1], value);
     if (schema.additionalProperties === false) return false;
     return typeof schema.additionalProperties === "object" ? this.accepts(schema.additionalProperties, value) : true;
   }

@@ -1,0 +1,1 @@
+"""The trainer: it reads the stream as a rule does, learns what follows, and measures models."""
