@@ -8,13 +8,15 @@ advances the positions first, so that the next fetch is in flight while these re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.errors import CorruptRecordException
+
+from segops.kafka.native_batches import READER
 
 
 class Fetched:
@@ -24,13 +26,12 @@ class Fetched:
         self._partition = partition
         self._begin: Final[int] = records.next_fetch_offset
         self.next_offset = self._begin
+        self._memory = records._records  # noqa: SLF001
         self._batches = list(self._data_batches(records))
 
     def _data_batches(self, records: Any) -> Iterator[Any]:
         committed_only = records._isolation_level == READ_COMMITTED  # noqa: SLF001
-        memory = records._records  # noqa: SLF001
-        while memory.has_next():
-            batch = memory.next_batch()
+        for batch in READER.batches(self._memory):
             if not batch.validate_crc():
                 raise CorruptRecordException(
                     f"corrupt batch in {self._partition} at offset {batch.base_offset}"
@@ -42,26 +43,49 @@ class Fetched:
                 yield batch
 
     def __iter__(self) -> Iterator[Any]:
-        return chain.from_iterable(map(self._from_begin, self._batches))
+        return chain.from_iterable(map(self._records, self._batches))
 
-    def _from_begin(self, batch: Any) -> Iterator[Any]:
-        begin = self._begin
-        return batch if batch.base_offset >= begin else (each for each in batch if each.offset >= begin)
+    def _records(self, batch: Any) -> Any:
+        return READER.records(self._memory, batch, self._begin)
 
-    def slices(self, size: int) -> Iterator[list[Any]]:
-        """Yield the records in lists of at most ``size``, decoding them lazily."""
-        records = iter(self)
-        return iter(lambda: list(islice(records, size)), [])
+    def slices(self, size: int) -> Iterator[Sequence[Any]]:
+        """Yield the records in sequences of at most ``size``, decoding them lazily."""
+        for is_native, group in groupby(map(self._records, self._batches), READER.is_native):
+            divide: Any = _native_slices if is_native else _slices
+            yield from divide(group, size)
 
     def latest(self) -> tuple[int, dict[bytes, bytes | None]]:
         """Return the number of records and the latest value of each key."""
         count = 0
         values: dict[bytes, bytes | None] = {}
-        for record in self:
-            count += 1
-            if record.key is not None:
-                values[record.key] = record.value
+        for records in map(self._records, self._batches):
+            if READER.is_native(records):
+                count += records.latest(values)
+                continue
+            for record in records:
+                count += 1
+                if record.key is not None:
+                    values[record.key] = record.value
         return count, values
+
+
+def _slices(batches: Iterable[Iterable[Any]], size: int) -> Iterator[list[Any]]:
+    records = chain.from_iterable(batches)
+    return iter(lambda: list(islice(records, size)), [])
+
+
+def _native_slices(batches: Iterable[Any], size: int) -> Iterator[Any]:
+    waiting: Any = None
+    for records in batches:
+        if waiting is None:
+            waiting = records
+        else:
+            waiting.extend(records)
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+    if waiting:
+        yield waiting
 
 
 def _is_aborted(records: Any, batch: Any) -> bool:

@@ -16,6 +16,7 @@ from segops import kernel
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError, SegopsError, StateError
+from segops.kafka.native_batches import READER
 from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.metrics import Metrics
 from segops.schemas.events import route
@@ -23,13 +24,15 @@ from segops.schemas.identifying import limits_of
 from segops.schemas.in_force import split_in_force
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore, Write
-from segops.streaming.durability.channels import ProducerChannels, SharedProducer
+from segops.streaming.connections import BATCH_BYTES, TRANSACTION_BATCH_BYTES
+from segops.streaming.durability.channels import MakeOutputs, ProducerChannels, SharedProducer
 from segops.streaming.durability.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce
 from segops.streaming.durability.recovery import Recovery, StoreManager
 from segops.streaming.durability.transactions import Transactions
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.liveness.fence import LivenessFence, lease_s
+from segops.streaming.native_outputs import NativeBatchProducer, NativeKafkaOutput
 from segops.streaming.native_route import native_route
 from segops.streaming.ownership.fresh_start import FreshStart, Persist
 from segops.streaming.ownership.origin import OriginCheck, origin_of
@@ -38,9 +41,10 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.engines import engine_of, packed_of
 from segops.streaming.partition.marks import split_mark
+from segops.streaming.partition.native_resolve import NativeResolveProcessor
 from segops.streaming.partition.native_segment import NativeSegmentProcessor
 from segops.streaming.partition.population import take_census
-from segops.streaming.partition.resolve import ResolveProcessor, Route, read_watermark
+from segops.streaming.partition.resolve import ResolveProcessor, read_watermark
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import BACKFILL_META, IN_FORCE_META
 from segops.streaming.partition.start import Start
@@ -99,6 +103,8 @@ class AssignmentOpener:
         worker = settings.worker
         self._settings = settings
         self._limits = limits_of(settings)
+        self._native = kernel.chosen(settings.engine.kernel)
+        READER.use(self._native)
         self._dependencies = dependencies
         self._origin_check = OriginCheck(
             settings, dependencies.owner, dependencies.changelog_consumer, self._lost
@@ -113,26 +119,39 @@ class AssignmentOpener:
         self.channels: ProducerChannels
         if settings.exactly_once:
             self.channels = self._transactions = Transactions(
-                dependencies.transactional_producer, app_id=worker.app_id, failpoints=dependencies.failpoints
+                dependencies.transactional_producer,
+                app_id=worker.app_id,
+                failpoints=dependencies.failpoints,
+                make=self._make_outputs,
             )
             self.fence = LivenessFence(math.inf)  # Kafka fences stale producers itself
         else:
-            self.channels = self._shared = SharedProducer(dependencies.producer)
+            self.channels = self._shared = SharedProducer(dependencies.producer, self._make_outputs)
             self.fence = LivenessFence(lease_s(worker))
 
+    @property
+    def _make_outputs(self) -> MakeOutputs:
+        if self._native is None:
+            return BatchProducer
+        once = self._settings.exactly_once
+        limit = TRANSACTION_BATCH_BYTES if once else BATCH_BYTES
+        return partial(NativeBatchProducer, native=self._native, limit=limit, transactional=once)
+
     def _output(self, topic: str, number: int) -> KafkaOutput:
-        outputs = self.channels.of(number)
-        return KafkaOutput((topic, number), outputs, self._settings, self._dependencies.metrics)
+        make = KafkaOutput if self._native is None else NativeKafkaOutput
+        return make((topic, number), self.channels.of(number), self._settings, self._dependencies.metrics)
 
     @property
     def _processor_type(self) -> Callable[..., SegmentProcessor]:
-        native = kernel.chosen(self._settings.engine.kernel)
+        native = self._native
         return SegmentProcessor if native is None else partial(NativeSegmentProcessor, native=native)
 
     @property
-    def _route(self) -> Route:
-        native = kernel.chosen(self._settings.engine.kernel)
-        return partial(route, limits=self._limits) if native is None else native_route(native, self._limits)
+    def _source_type(self) -> Callable[..., ResolveProcessor]:
+        if self._native is None:
+            return partial(ResolveProcessor, route=partial(route, limits=self._limits))
+        native_of = partial(NativeResolveProcessor, native=self._native)
+        return partial(native_of, route=native_route(self._native, self._limits))
 
     @property
     def _by_events(self) -> bool:
@@ -214,7 +233,7 @@ class AssignmentOpener:
             self.fence.check()
             if positions:
                 await group.commit_positions(positions)
-            outputs = BatchProducer(self._dependencies.producer)
+            outputs = self._make_outputs(self._dependencies.producer)
             await log_states(outputs, changelog, writes)
             await outputs.settle()
             return outputs.acknowledged.get(changelog)
@@ -264,9 +283,8 @@ class AssignmentOpener:
         metadata, mark = split_mark(start.metadata)
         watermark_ms = read_watermark(metadata)
         output = self._output(self._settings.topics.events, number)
-        return ResolveProcessor(
+        return self._source_type(
             number,
-            route=self._route,
             output=output,
             event_clock=self._by_events,
             offset=start.offset,
@@ -306,7 +324,7 @@ class AssignmentOpener:
             controls=controls,
             failpoints=self._dependencies.failpoints,
             outputs=self._shared.outputs,
-            changelog=BatchProducer(self._dependencies.producer),
+            changelog=self._make_outputs(self._dependencies.producer),
             commit=group.commit_positions,
             fence=self.fence.check,
         )

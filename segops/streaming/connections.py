@@ -24,8 +24,9 @@ _FETCH_BYTES: Final = 4 << 20
 _FETCH_WAIT_MS: Final = 100
 _STANDBY_FETCH_BYTES: Final = 1 << 20
 _STANDBY_FETCH_WAIT_MS: Final = 1_000
-_BATCH_BYTES: Final = 512 << 10
-_TRANSACTION_BATCH_BYTES: Final = 128 << 10  # each partition has its own batches to all others
+#: The most bytes of a batch before compression.
+BATCH_BYTES: Final = 512 << 10
+TRANSACTION_BATCH_BYTES: Final = 128 << 10  # each partition has its own batches to all others
 _TRANSACTION_SLACK_MS: Final = 30_000
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -140,7 +141,7 @@ class Connections:
         ``fence`` raises when nothing more may be sent. It runs before every request, because a background
         task of the client sends buffered records as soon as a suspended process resumes.
         """
-        return self._producer(fence, max_batch_size=_BATCH_BYTES)
+        return self._producer(fence, max_batch_size=BATCH_BYTES)
 
     def transactional_producer(self, number: int) -> AIOKafkaProducer:
         """Create the transactional producer of partition ``number``. Starting it fences all earlier ones.
@@ -151,7 +152,7 @@ class Connections:
         settings = self._settings
         return self._producer(
             lambda: None,
-            max_batch_size=_TRANSACTION_BATCH_BYTES,
+            max_batch_size=TRANSACTION_BATCH_BYTES,
             transactional_id=f"{settings.worker.app_id}-{number}",
             transaction_timeout_ms=settings.checkpoint_interval_ms + _TRANSACTION_SLACK_MS,
         )

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from segops.config import Settings
@@ -169,7 +169,7 @@ class Pipeline:
 
     # -- records -------------------------------------------------------------------------------
 
-    def resolve(self, number: int, records: list[Record]) -> None:
+    def resolve(self, number: int, records: Sequence[Record]) -> None:
         """Process a batch of raw events."""
         source = self.sources.get(number)
         if source is not None and self.running:
@@ -179,7 +179,7 @@ class Pipeline:
             self.background.note_events()
             self.channels.wake()
 
-    async def control(self, number: int, records: list[Record], group: CommittedOffsets) -> None:
+    async def control(self, number: int, records: Sequence[Record], group: CommittedOffsets) -> None:
         """Process a batch of control records, after all events that the same partition holds now."""
         processor = self.controls.get(number)
         if processor is None:
@@ -207,7 +207,7 @@ class Pipeline:
         """Return whether ``processor`` is still the one of its partition, and may process."""
         return self.running and self.controls.get(number) is processor
 
-    def segment(self, number: int, records: list[Record]) -> None:
+    def segment(self, number: int, records: Sequence[Record]) -> None:
         """Process a batch of profile events."""
         processor = self.processors.get(number)
         if processor is not None and self.running:

@@ -178,12 +178,17 @@ class ChangePublisher:
         self._outputs = outputs
         self._topics = (topics.membership_changes, topics.membership_state)
         self._receipts = topics.receipts
-        source = f"segops/{app_id}".encode()
+        #: The source of CloudEvents.
+        self.source = f"segops/{app_id}".encode()
         self._common = [
             ("ce_specversion", b"1.0"),
-            ("ce_source", source),
+            ("ce_source", self.source),
             ("content-type", b"application/json"),
         ]
+
+    def targets(self, partition: int) -> tuple[LogPartition, LogPartition]:
+        """Return where the changes of a partition go: as changes, and as rows."""
+        return (self._topics[0], partition), (self._topics[1], partition)
 
     def publish(self, partition: int, changes: Sequence[Change], *, now_ms: int) -> None:
         """Append each change to both topics. ``now_ms``: the time of evaluation."""

@@ -10,17 +10,20 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from random import Random
 from typing import Any
 
 import msgspec
+from aiokafka.record.memory_records import MemoryRecords
 
+from segops.config import TopicSettings
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.kernel import found
-from segops.schemas.changes import encode_change
+from segops.schemas.changes import decode_change, encode_change
 from segops.schemas.events import route
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.records import partition_of
@@ -30,8 +33,10 @@ from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.native_segment import NativeSegmentProcessor
+from segops.streaming.partition.output import Encoded
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
+from segops.streaming.publishers import ChangePublisher
 from segops.testing import RecordingOutput
 
 PARTITIONS = 2
@@ -46,6 +51,42 @@ class Record(msgspec.Struct):
     value: bytes | None
     headers: list[tuple[str, bytes]]
     timestamp: int
+
+
+class OutboxRecording(RecordingOutput):
+    """A recording output that takes changes as the kernel has encoded them, and decodes them."""
+
+    forward_outboxes = ()
+
+    def publish_from(self, native: Any) -> Encoded | None:
+        outboxes = [found()[0].Outbox(2_000, False) for _ in range(2)]
+        published = native.publish(*outboxes, b"segops/app", 1_000)
+        if published is None:
+            return None
+        changes, rows = ([*chain.from_iterable(map(_records_of, outbox.take(False)))] for outbox in outboxes)
+        decoded = [decode_change(value) for _, value, _ in changes]
+        expected = _Appended()
+        ChangePublisher(expected, TopicSettings(), app_id="app").publish(0, decoded, now_ms=1_000)  # type: ignore[arg-type]
+        assert [*chain.from_iterable(zip(changes, rows, strict=True))] == expected.records
+        self.changes += decoded
+        counts, moves, _ = published
+        return Encoded(counts, moves)
+
+
+class _Appended:
+    """Keeps what a publisher appends."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes, Any]] = []
+
+    def append(self, _: object, *, key: bytes, value: bytes, headers: Any) -> None:
+        self.records.append((key, value, headers))
+
+
+def _records_of(batch: Any) -> list[tuple[Any, Any, Any]]:
+    return [
+        (each.key, each.value, [*each.headers]) for each in MemoryRecords(bytes(batch._build())).next_batch()
+    ]
 
 
 @dataclass
@@ -70,7 +111,7 @@ class Side:
         self.engine = Engine(segments)
         self.logs: list[list[Record]] = [[] for _ in range(PARTITIONS)]
         self.stores = MemoryStores()
-        self.outputs = [RecordingOutput() for _ in range(PARTITIONS)]
+        self.outputs = [OutboxRecording() if native else RecordingOutput() for _ in range(PARTITIONS)]
         self.committed = [Committed() for _ in range(PARTITIONS)]
         self.processors = [self.open(number) for number in range(PARTITIONS)]
         self.left: dict[str, int] = {}
@@ -199,9 +240,16 @@ class Side:
                 seen[f"output.{name}"] = [*value]
                 value.clear()
         output.changes.clear()
+        for name in ("output.dead_letters", "output.rejected"):
+            seen[name] = [(_fields(record), *rest) for record, *rest in seen[name]]
         if not self.keeps:
             seen["output.sent"] = [_without_offset(message) for message in seen["output.sent"]]
         return seen
+
+
+def _fields(record: Any) -> tuple[Any, ...]:
+    """Return the parts of a record, of whichever client."""
+    return record.offset, record.timestamp, record.key, record.value, [*record.headers]
 
 
 def _without_offset(message: Any) -> Any:

@@ -89,7 +89,8 @@ fn number(value: f64, out: &mut String) {
     }
 }
 
-fn text(value: &str, out: &mut String) {
+/// Append a text as JSON.
+pub fn text(value: &str, out: &mut String) {
     out.push('"');
     let mut begin = 0;
     for (at, byte) in value.bytes().enumerate() {

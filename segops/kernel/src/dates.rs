@@ -93,9 +93,42 @@ pub fn instant(text: &str) -> Read {
     }
 }
 
+/// An instant in milliseconds as ISO 8601 in UTC with milliseconds; None outside of the years 1 to 9999.
+pub fn written(at: i64) -> Option<String> {
+    let (days, rest) = (at.div_euclid(DAY_MS), at.rem_euclid(DAY_MS));
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second, ms) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1_000 % 60, rest % 1_000);
+    let fits = (1..=9_999).contains(&year);
+    fits.then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_are_written_as_they_are_read() {
+        for day in (-700_000..2_900_000).step_by(997) {
+            let at = day * DAY_MS + 3_723_004;
+            let text = written(at).unwrap_or_default();
+            assert!(
+                days_of(
+                    text[..4].parse().unwrap_or(0),
+                    text[5..7].parse().unwrap_or(0),
+                    text[8..10].parse().unwrap_or(0)
+                ) == day
+            );
+            assert_eq!(&text[10..], "T01:02:03.004Z");
+        }
+        assert_eq!((written(-62_135_596_800_001), written(253_402_300_800_000)), (None, None));
+    }
 
     #[test]
     fn common_forms() {

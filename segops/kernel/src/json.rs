@@ -1,7 +1,7 @@
 //! A validating scan of JSON. What is unusual is not an error here: the whole event is then Python's.
 
-use std::borrow::Cow;
-
+use crate::json_text::{each_once, hex4};
+pub use crate::json_text::{find, Str};
 use crate::msgpack::Writer;
 use crate::values::{Num, Scalar};
 
@@ -13,67 +13,6 @@ const MAX_DIGITS: usize = 18;
 /// The text is unusual or invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Odd;
-
-/// A text between its quotes.
-#[derive(Clone, Copy, Debug)]
-pub struct Str<'a> {
-    raw: &'a str,
-    escaped: bool,
-}
-
-impl<'a> Str<'a> {
-    /// The text itself.
-    pub fn get(&self) -> Cow<'a, str> {
-        if self.escaped {
-            Cow::Owned(unescaped(self.raw))
-        } else {
-            Cow::Borrowed(self.raw)
-        }
-    }
-
-    /// The text of a name without escapes.
-    fn plain(&self) -> Result<&'a str, Odd> {
-        if self.escaped {
-            return Err(Odd);
-        }
-        Ok(self.raw)
-    }
-}
-
-fn hex4(text: &str, at: usize) -> u32 {
-    text.get(at..at + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0xfffd)
-}
-
-/// Resolve the escapes of a text that `Scanner::string` has accepted.
-fn unescaped(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        let code = rest.as_bytes()[at + 1];
-        let mut used = at + 2;
-        match code {
-            b'n' => out.push('\n'),
-            b't' => out.push('\t'),
-            b'r' => out.push('\r'),
-            b'b' => out.push('\u{8}'),
-            b'f' => out.push('\u{c}'),
-            b'u' => {
-                let mut point = hex4(rest, used);
-                used += 4;
-                if (0xd800..0xdc00).contains(&point) {
-                    point = 0x10000 + ((point - 0xd800) << 10) + (hex4(rest, used + 2) - 0xdc00);
-                    used += 6;
-                }
-                out.push(char::from_u32(point).unwrap_or('\u{fffd}'));
-            }
-            other => out.push(char::from(other)),
-        }
-        rest = &rest[used..];
-    }
-    out.push_str(rest);
-    out
-}
 
 /// A value; lists and objects keep their text.
 #[derive(Clone, Copy, Debug)]
@@ -134,25 +73,6 @@ impl<'a> Val<'a> {
 
 /// The members of an object, each name once and without escapes.
 pub type Pairs<'a> = Vec<(&'a str, Val<'a>)>;
-
-/// Return the value of a name.
-pub fn find<'a>(pairs: &[(&str, Val<'a>)], name: &str) -> Option<Val<'a>> {
-    pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1)
-}
-
-fn each_once(pairs: &Pairs<'_>) -> Result<(), Odd> {
-    if pairs.len() > 64 {
-        let mut names: Vec<&str> = pairs.iter().map(|pair| pair.0).collect();
-        names.sort_unstable();
-        return if names.windows(2).any(|two| two[0] == two[1]) { Err(Odd) } else { Ok(()) };
-    }
-    for (number, pair) in pairs.iter().enumerate() {
-        if pairs[..number].iter().any(|other| other.0.len() == pair.0.len() && other.0 == pair.0) {
-            return Err(Odd);
-        }
-    }
-    Ok(())
-}
 
 /// A position in a text.
 pub struct Scanner<'a> {

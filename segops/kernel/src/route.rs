@@ -3,6 +3,8 @@
 use crate::dates::microseconds;
 use crate::event::{Event, Limits};
 use crate::json::{Odd, Val};
+use crate::outbox::{Header, Outbox};
+use crate::record_batch::View;
 
 /// The rules of routing. Lengths are in milliseconds.
 #[derive(Debug)]
@@ -54,6 +56,23 @@ impl Rules {
             return Ok(Routed { profile, time: now, clamped: true });
         }
         Ok(Routed { profile, time, clamped })
+    }
+
+    /// Append a raw event of partition `source` to the partition of its profile; None: Python has to.
+    pub fn forward(&self, view: &View<'_>, now: i64, source: usize, outboxes: &mut [&mut Outbox]) -> Option<Routed> {
+        if view.headers.into_iter().any(|(name, _)| name == b"segops-type") {
+            return None;
+        }
+        let value = view.value?;
+        let routed = self.route(value, now, Some(view.timestamp)).ok()?;
+        let (origin, time) = (format!("{source}:{}", view.offset), routed.time.to_string());
+        let mut headers: Vec<Header<'_>> =
+            vec![(b"segops-source", Some(origin.as_bytes())), (b"segops-time", Some(time.as_bytes()))];
+        // Of an event that was mapped: where its record is.
+        headers.extend(view.headers.into_iter().filter(|(name, _)| *name == b"segops-from"));
+        let number = (crc32fast::hash(routed.profile.as_bytes()) as usize).checked_rem(outboxes.len())?;
+        outboxes.get_mut(number)?.append(view.timestamp, Some(routed.profile.as_bytes()), Some(value), &headers);
+        Some(routed)
     }
 
     fn profile(&self, event: &Event<'_>) -> Result<String, Odd> {

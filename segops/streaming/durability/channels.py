@@ -8,6 +8,9 @@ from typing import Protocol
 
 from segops.streaming.publishers import BatchProducer, Producer
 
+#: Makes the batches of a producer.
+MakeOutputs = Callable[[Callable[[], Producer]], BatchProducer]
+
 
 class ProducerChannels(Protocol):
     """The producers of a worker's partitions, by partition number."""
@@ -39,8 +42,8 @@ class ProducerChannels(Protocol):
 class SharedProducer:
     """One producer for all partitions, which sends records as they come (at least once)."""
 
-    def __init__(self, producer: Callable[[], Producer]) -> None:
-        self.outputs = BatchProducer(producer)
+    def __init__(self, producer: Callable[[], Producer], make: MakeOutputs = BatchProducer) -> None:
+        self.outputs = make(producer)
         self._work = asyncio.Event()
 
     @property

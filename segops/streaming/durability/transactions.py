@@ -27,6 +27,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from segops.kafka.outages import OutOfTouch
 from segops.kafka.positions import LogPartition, Positions
 from segops.stores.base import Write
+from segops.streaming.durability.channels import MakeOutputs
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.publishers import BatchProducer, log_states
 
@@ -36,11 +37,18 @@ _MAX_WAITING_BYTES = 16 << 20
 class Transaction:
     """The transactions of one partition number. ``client`` is its own; ``Transactions`` starts it."""
 
-    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, failpoints: Failpoints) -> None:
+    def __init__(
+        self,
+        number: int,
+        client: AIOKafkaProducer,
+        *,
+        app_id: str,
+        failpoints: Failpoints,
+        make: MakeOutputs = BatchProducer,
+    ) -> None:
         self.number = number
         self.client = client
-        self.outputs = BatchProducer(lambda: self)
-        self._states = BatchProducer(lambda: self)
+        self.outputs, self._states = make(lambda: self), make(lambda: self)
         self._group = app_id
         self._failpoints = failpoints
         self._begun = False
@@ -125,8 +133,14 @@ class Transactions:
     """The transactions of all partitions that this worker owns."""
 
     def __init__(
-        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, failpoints: Failpoints
+        self,
+        producer: Callable[[int], AIOKafkaProducer],
+        *,
+        app_id: str,
+        failpoints: Failpoints,
+        make: MakeOutputs = BatchProducer,
     ) -> None:
+        self._make = make
         self.owned: dict[int, Transaction] = {}
         self._producer = producer
         self._app_id = app_id
@@ -156,7 +170,9 @@ class Transactions:
         await self.close()
         for number in numbers:
             client = self._producer(number)
-            self.owned[number] = Transaction(number, client, app_id=self._app_id, failpoints=self._failpoints)
+            self.owned[number] = Transaction(
+                number, client, app_id=self._app_id, failpoints=self._failpoints, make=self._make
+            )
         await asyncio.gather(*(one.client.start() for one in self.owned.values()))
 
     async def close(self) -> None:

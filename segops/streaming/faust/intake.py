@@ -8,7 +8,7 @@ with a busy agent would delay all others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -26,7 +26,7 @@ class Intake:
 
     def __init__(self) -> None:
         #: The next batch of each partition, and the batches after it.
-        self._waiting: dict[TopicPartition, tuple[list[Record], Iterator[list[Record]]]] = {}
+        self._waiting: dict[TopicPartition, tuple[Sequence[Record], Iterator[Sequence[Record]]]] = {}
         self._topic_in_flight: Counter[str] = Counter()
         self._in_flight: Counter[TopicPartition] = Counter()
 
@@ -38,12 +38,12 @@ class Intake:
         """Add the records of one fetch of an accepting partition."""
         self._queue(partition, fetched.slices(BATCH_RECORDS))
 
-    def _queue(self, partition: TopicPartition, slices: Iterator[list[Record]]) -> None:
+    def _queue(self, partition: TopicPartition, slices: Iterator[Sequence[Record]]) -> None:
         records = next(slices, None)
         if records:
             self._waiting[partition] = (records, slices)  # behind the others
 
-    def hand_out(self) -> Iterator[tuple[TopicPartition, list[Record]]]:
+    def hand_out(self) -> Iterator[tuple[TopicPartition, Sequence[Record]]]:
         """Yield batches for agents below their limit, one per partition, counting each as in flight."""
         for partition in list(self._waiting):
             if self._topic_in_flight[partition.topic] < MAX_IN_FLIGHT:

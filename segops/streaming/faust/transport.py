@@ -11,7 +11,7 @@ hundreds of records. Differences from Faust's aiokafka driver:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, cast
 
 import aiokafka
@@ -37,7 +37,7 @@ class Batch:
 
     __slots__ = ("epoch", "partition", "records", "topic")
 
-    def __init__(self, topic: str, partition: int, records: list[Record], epoch: int) -> None:
+    def __init__(self, topic: str, partition: int, records: Sequence[Record], epoch: int) -> None:
         self.topic = topic
         self.partition = partition
         self.records = records

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 from segops.core.events import Change, withdrawn
 from segops.core.links import is_blank
 from segops.core.profile import Profile
 from segops.core.step import StepResult
 from segops.schemas.records import Record
-from segops.streaming.partition.output import Counts, Output
+from segops.streaming.partition.output import Counts, OutboxOutput, Output
 from segops.streaming.partition.tallies import Tallies
 
 INTERNAL: Final = "internal"
@@ -29,6 +29,7 @@ class Effects:
         self.base = base
         self.counts = Counts()
         self._output = output
+        self._outboxes = output if isinstance(output, OutboxOutput) else None
         self._tallies = tallies
         #: (profile, segment) of every change since the sweep began; None without a sweep.
         self._changed: set[tuple[str, str]] | None = None
@@ -71,6 +72,18 @@ class Effects:
         for change in changes:
             self.sizes[change.segment_key] += 1 if change.member else -1
         self.publish_corrections(changes, arrived_ms)
+
+    def publish_from(self, native: Any) -> bool:
+        """Publish the changes of the kernel's part of a partition; False: as objects by ``publish``."""
+        if self._changed is not None or self._outboxes is None:
+            return False
+        found = self._outboxes.publish_from(native)
+        if found is None:
+            return False
+        for segment, _, _, member, number in found.counts:
+            self.sizes[segment] += number if member else -number
+        self._tallies.note_moves(found.moves)
+        return True
 
     def publish_corrections(self, changes: Sequence[Change], arrived_ms: int | None) -> None:
         """Publish changes that the sizes already include."""

@@ -119,12 +119,12 @@ class NativeProfiles(ProfileCache):
             if profile_id in entries:
                 self._take(profile_id)
 
-    def load_batch(self, profile_ids: Iterable[str]) -> None:
-        """Load these profiles into the kernel, or decoded if it cannot hold them. Unknown ones are absent."""
-        self._absent = self._load_natives(profile_ids, used=True)
+    def load_records(self, records: Any, start: int) -> None:
+        """Load their profiles into the kernel, or decoded if it cannot hold them. Unknown ones are absent."""
+        self._absent = self._load_natives(self.native.missing(records, start), used=True)
 
     def load_due(self, profile_ids: Iterable[str]) -> None:
-        """Load due profiles as ``load_batch`` does, without marking them as used."""
+        """Load due profiles as ``load_records`` does, without marking them as used."""
         self._load_natives(profile_ids, used=False)
 
     def _load_natives(self, profile_ids: Iterable[str], *, used: bool) -> set[str]:

@@ -54,12 +54,17 @@ class NativeSegmentProcessor(SegmentProcessor):
             return native.Partition(native_engine(native, engine, limits, max_state_bytes))
 
         self._reasons: list[str] = native.REASONS
+        self._records_type: Any = native.Records
         profiles = partial(NativeProfiles, make_native=make_native)
         kwargs |= {"limits": limits, "max_state_bytes": max_state_bytes, "profiles": profiles}
         super().__init__(*args, **kwargs)
 
-    def _apply(self, records: Sequence[Record]) -> None:
-        rows, at = records if isinstance(records, list) else list(records), 0
+    def process(self, records: Sequence[Record]) -> None:
+        is_native = isinstance(records, self._records_type)
+        super().process(records if is_native else self._records_type.of(records))
+
+    def _apply(self, records: Any) -> None:
+        rows, at = records, 0
         while at < len(rows):
             if not self.backfill.collects:
                 at, reason = self._feed(rows, at)
@@ -74,7 +79,7 @@ class NativeSegmentProcessor(SegmentProcessor):
         if not self.backfill.collects:
             self._profiles.give_back()
 
-    def _feed(self, rows: list[Record], at: int) -> tuple[int, str]:
+    def _feed(self, rows: Any, at: int) -> tuple[int, str]:
         """Give records to the kernel; return the index of the first one that it left, and why ("": none)."""
         native = self._profiles.native
         native.set_clock(self.clock.observed)
@@ -88,9 +93,10 @@ class NativeSegmentProcessor(SegmentProcessor):
     def _publish_native(self, native: Any) -> None:
         """Publish the kernel's changes, each by the clock at which it happened."""
         counts = self._effects.counts
-        for arrived_ms, clock_ms, changes in native.take_changes(Change):
-            self.clock.now_ms = clock_ms
-            self._effects.publish(changes, arrived_ms)
+        if not self._effects.publish_from(native):
+            for arrived_ms, clock_ms, changes in native.take_changes(Change):
+                self.clock.now_ms = clock_ms
+                self._effects.publish(changes, arrived_ms)
         duplicates, late = native.take_counts()
         counts.duplicates += duplicates
         counts.late += late

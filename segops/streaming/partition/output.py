@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from segops.core.events import Change, IndicatorValue
 from segops.core.messages import Message, Rows
@@ -86,6 +86,28 @@ class Output(Protocol):
 
     def wait_ended(self, profile_id: str, identifiers: int) -> None:
         """Note that a profile no longer waits, and how many identifiers it has."""
+
+
+class Encoded(NamedTuple):
+    """What the kernel has published: changes by (segment, action, reason, member), and moves by profile.
+
+    A move is a minute of the clock (ms), a segment, a reason, and whether the profile entered it.
+    """
+
+    counts: Sequence[tuple[str, str, str, bool, int]]
+    moves: Sequence[tuple[str, tuple[int, str, str, bool]]]
+
+
+@runtime_checkable
+class OutboxOutput(Output, Protocol):
+    """An output with outboxes, which take records from the kernel in order with those from Python."""
+
+    @property
+    def forward_outboxes(self) -> Sequence[Any]:
+        """The outboxes of the partitions of profile events."""
+
+    def publish_from(self, native: Any) -> Encoded | None:
+        """Publish the changes of the kernel's part of a partition; None: they must be emitted as objects."""
 
 
 @dataclass

@@ -27,6 +27,7 @@ from segops.schemas.quarantine import (
     decode_quarantined,
     due_in,
 )
+from segops.schemas.records import Record, profile_ids
 from segops.schemas.state import decode_profile, salvaged
 from segops.stores.base import ProfileStore
 from segops.streaming.partition.cached_profile import PENDING, CachedProfile, ProfileSnapshot
@@ -192,10 +193,10 @@ class ProfileCache:
             entry.quarantine(quarantined)
             entry.encode()
 
-    def load_batch(self, profile_ids: Iterable[str]) -> None:
-        """Load these profiles and create the unknown ones, so that ``get`` finds all in memory."""
+    def load_records(self, records: Sequence[Record], start: int) -> None:
+        """Load the profiles of the records from an offset on, and create the unknown ones, for ``get``."""
         entries = self._entries
-        ids = {profile_id for profile_id in profile_ids if profile_id not in entries}
+        ids = {profile_id for profile_id in profile_ids(records, start) if profile_id not in entries}
         self.load(ids)
         for profile_id in ids:
             if profile_id not in entries:

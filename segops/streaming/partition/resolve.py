@@ -73,21 +73,26 @@ class ResolveProcessor:
 
         ``now_ms`` is the wall clock: an event too far ahead of it is clamped.
         """
-        for record in records:
-            if record.offset < self.offset:
-                continue
-            if record.headers and is_tick(record.headers):
-                self._control(record)
-            elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in _KINDS:
-                self._misplaced(record, kind)
-            else:
-                self._event(record, now_ms)
-            self.offset = record.offset + 1
-            self.forwarded_ms = record.timestamp
+        self._process(records, now_ms)
         if records and records[-1].offset == self.offset - 1:
             self._last.read(records[-1])
         self.counts.records += len(records)
         self._quiet_since_ms = None
+
+    def _process(self, records: Sequence[Record], now_ms: int) -> None:
+        for record in records:
+            if record.offset >= self.offset:
+                self._one(record, now_ms)
+
+    def _one(self, record: Record, now_ms: int) -> None:
+        if record.headers and is_tick(record.headers):
+            self._control(record)
+        elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in _KINDS:
+            self._misplaced(record, kind)
+        else:
+            self._event(record, now_ms)
+        self.offset = record.offset + 1
+        self.forwarded_ms = record.timestamp
 
     def _event(self, record: Record, now_ms: int) -> None:
         try:

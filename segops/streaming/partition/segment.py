@@ -15,7 +15,7 @@ from segops.core.events import Change
 from segops.core.identity.erasure import is_erased
 from segops.core.links import is_blank, timer_of
 from segops.schemas.identifying import DEFAULT, IdentityLimits
-from segops.schemas.records import Record, profile_ids
+from segops.schemas.records import Record
 from segops.schemas.sizes import PopulationFigures
 from segops.schemas.ticks import watermark_tick
 from segops.stores.base import ProfileStore
@@ -250,7 +250,7 @@ class SegmentProcessor:
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
-        self._profiles.load_batch(profile_ids(records, self.offset))
+        self._profiles.load_records(records, self.offset)
         self._apply(records)
         if records and records[-1].offset == self.offset - 1:
             self._last.read(records[-1])

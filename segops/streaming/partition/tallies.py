@@ -97,6 +97,11 @@ class Tallies:
             move = minute_ms, change.segment_key, change.reason, change.member
             self._noted[change.profile_id].append(move)
 
+    def note_moves(self, moves: Iterable[tuple[str, Move]]) -> None:
+        """Note published changes, each as the profile and its move."""
+        for profile_id, move in moves:
+            self._noted[profile_id].append(move)
+
     def cut(self) -> dict[str, bytes]:
         """Count what was noted; return it by profile, to be stored with the profiles of this cut."""
         self._cut += 1

@@ -1,0 +1,57 @@
+//! The Python module `segops.kernel._native`.
+
+mod changes;
+mod outboxes;
+mod partition;
+mod records;
+mod route;
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::engine::REASONS;
+use crate::stored;
+use crate::tables::{Tables, TABLES};
+
+/// Compiled definitions: what `segops.kernel.tables` has written. Raises ValueError if it is of another version.
+#[pyclass(frozen, name = "Engine", module = "segops.kernel._native")]
+pub struct PyEngine {
+    tables: Arc<Tables>,
+}
+
+#[pymethods]
+impl PyEngine {
+    #[new]
+    fn new(tables: &[u8]) -> PyResult<PyEngine> {
+        let tables =
+            Tables::read(tables).ok_or_else(|| PyValueError::new_err("tables of another version of segops"))?;
+        Ok(PyEngine { tables: Arc::new(tables) })
+    }
+
+    /// The keys of the segments and indicators that Python evaluates.
+    #[getter]
+    fn left_to_python(&self) -> Vec<String> {
+        let left = self.tables.segments.iter().filter(|segment| segment.rule.is_none());
+        left.map(|segment| segment.key.to_string()).collect()
+    }
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("TABLES", TABLES)?;
+    module.add("STATE_FORMAT", stored::FORMAT)?;
+    module.add("STATE_FIELDS", stored::FIELDS)?;
+    module.add("REASONS", REASONS.to_vec())?;
+    module.add_class::<PyEngine>()?;
+    module.add_class::<partition::PyPartition>()?;
+    module.add_class::<route::PyRoute>()?;
+    module.add_class::<records::PyBatch>()?;
+    module.add_class::<records::PyRecord>()?;
+    module.add_class::<records::PyRecords>()?;
+    module.add_class::<outboxes::PyOutbox>()?;
+    module.add_class::<outboxes::PyReady>()?;
+    module.add_function(wrap_pyfunction!(records::batches_of, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! The profiles of a partition, for `segops.streaming.partition`.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use super::outboxes::PyOutbox;
+use super::records::{profile_event, PyRecords};
+use super::PyEngine;
+use crate::partition::{Fired, Meta, Partition};
+
+/// What is known of a profile beside its state, in the order of `Meta`. Times are in milliseconds.
+type MetaTuple = (bool, bool, bool, Option<i64>, Option<i64>, u64, Option<i64>);
+
+fn meta_tuple(meta: &Meta) -> MetaTuple {
+    (meta.dirty, meta.dated, meta.used, meta.stored_due, meta.overlay_due, meta.size, meta.activity)
+}
+
+fn meta_of(tuple: MetaTuple) -> Meta {
+    let (dirty, dated, used, stored_due, overlay_due, size, activity) = tuple;
+    Meta { dirty, dated, used, stored_due, overlay_due, size, activity, moves: vec![] }
+}
+
+/// The marks, the idle sources, the least mark, the time, whether events are observed and move the time.
+type ClockTuple = (Vec<i64>, Vec<bool>, i64, i64, bool, bool);
+
+/// The profiles of one partition. Instants are in milliseconds. Ids are texts.
+#[pyclass(name = "Partition", module = "segops.kernel._native")]
+pub struct PyPartition {
+    pub inner: Partition,
+}
+
+#[pymethods]
+impl PyPartition {
+    #[new]
+    fn new(engine: &PyEngine) -> PyPartition {
+        PyPartition { inner: Partition::new(Arc::clone(&engine.tables)) }
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// The number of profiles changed since the last snapshot.
+    #[getter]
+    fn dirty(&self) -> usize {
+        self.inner.dirty()
+    }
+
+    /// The number of profiles in flight.
+    #[getter]
+    fn in_flight(&self) -> usize {
+        self.inner.in_flight()
+    }
+
+    /// Whether a profile is here or away.
+    fn knows(&self, id: &str) -> bool {
+        self.inner.knows(id)
+    }
+
+    /// Whether a profile is here.
+    fn has(&self, id: &str) -> bool {
+        self.inner.has(id)
+    }
+
+    /// The ids of the profiles here.
+    fn ids(&self) -> Vec<&str> {
+        self.inner.ids().collect()
+    }
+
+    /// The ids of those that the store does not have as they are.
+    fn unstored(&self) -> Vec<String> {
+        self.inner.unstored().into_iter().map(String::from).collect()
+    }
+
+    /// Note that Python has a profile.
+    fn note_away(&mut self, id: &str) {
+        self.inner.note_away(id);
+    }
+
+    /// Note that Python has a profile no more.
+    fn forget(&mut self, id: &str) {
+        self.inner.forget(id);
+    }
+
+    /// Take a profile from the store; False for one that is Python's to read.
+    fn load(&mut self, id: &str, state: &[u8], used: bool) -> bool {
+        self.inner.load(id, state, used)
+    }
+
+    /// Give a profile to Python: its stored form, and what is known of it; None if it is not here.
+    fn check_out<'py>(&mut self, py: Python<'py>, id: &str) -> Option<(Bound<'py, PyBytes>, MetaTuple)> {
+        let (state, meta) = self.inner.check_out(id)?;
+        Some((PyBytes::new(py, &state), meta_tuple(&meta)))
+    }
+
+    /// Take a profile back; False for one that the kernel cannot hold.
+    fn check_in(&mut self, id: &str, state: &[u8], meta: MetaTuple) -> bool {
+        self.inner.check_in(id, state, meta_of(meta))
+    }
+
+    /// The current stored form of a profile; None if it is not here.
+    fn state<'py>(&self, py: Python<'py>, id: &str) -> Option<Bound<'py, PyBytes>> {
+        self.inner.state(id).map(|state| PyBytes::new(py, &state))
+    }
+
+    /// Take the clock from Python.
+    fn set_clock(&mut self, clock: ClockTuple) {
+        let (marks, idle, least, now, by_events, moves) = clock;
+        self.inner.clock = crate::clock::Clock { marks, idle, least, now, by_events, moves };
+    }
+
+    /// The marks, the idle sources, the least mark and the time.
+    fn clock(&self) -> (Vec<i64>, Vec<bool>, i64, i64) {
+        let clock = &self.inner.clock;
+        (clock.marks.clone(), clock.idle.clone(), clock.least, clock.now)
+    }
+
+    /// The profiles of records from the offset `start` on that are neither here nor away, each once.
+    fn missing(&self, records: &PyRecords, start: i64) -> Vec<String> {
+        let keys = records.views(0).filter(|view| view.offset >= start).filter_map(|view| view.key);
+        let texts = keys.map(String::from_utf8_lossy).filter(|key| !self.inner.knows(key));
+        texts.map(String::from).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Apply records from index `at` and offset `start` on; `base`: the first sequence of a new profile.
+    ///
+    /// Returns the index of the first record that was not applied, the offset after those that were, their number, and why
+    /// the record is Python's: a number of `REASONS`, or -1 after the last one. Other threads may run meanwhile.
+    fn feed(
+        &mut self,
+        py: Python<'_>,
+        records: &PyRecords,
+        at: usize,
+        start: i64,
+        base: i64,
+    ) -> (usize, i64, usize, i32) {
+        let inner = &mut self.inner;
+        py.allow_threads(|| {
+            let (mut number, mut next, mut applied) = (at, start, 0);
+            for view in records.views(at) {
+                if view.offset >= next {
+                    if let Err(why) = profile_event(&view).and_then(|record| inner.apply(&record, base)) {
+                        return (number, next, applied, why as i32);
+                    }
+                    (next, applied) = (view.offset + 1, applied + 1);
+                }
+                number += 1;
+            }
+            (number, next, applied, -1)
+        })
+    }
+
+    /// Fire what is due of a profile by `now`.
+    ///
+    /// Returns how late it was; -1: the profile is not here, -2: it is not due; -10 and below: Python has to
+    /// fire it, for reason -10 - n.
+    fn fire(&mut self, id: &str, now: i64) -> i64 {
+        match self.inner.fire(id, now) {
+            Fired::Late(late) => late,
+            Fired::Absent => -1,
+            Fired::Early => -2,
+            Fired::Python(why) => -10 - why as i64,
+        }
+    }
+
+    /// The due time and id of the earliest changed profile that may be due by `until`; None: there is none.
+    fn next_due(&self, until: i64) -> Option<(i64, &str)> {
+        self.inner.next_due(until)
+    }
+
+    /// Take it from the index.
+    fn pop_due(&mut self) {
+        self.inner.pop_due();
+    }
+
+    /// Take the changes: lists of `make(*fields)` by record, each with the record's timestamp and the clock.
+    fn take_changes<'py>(&mut self, py: Python<'py>, make: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        self.changes_of(py, make)
+    }
+
+    /// Append the changes to the two membership topics, `changes` and `states`, with the wall clock in ms.
+    ///
+    /// `source` is that of CloudEvents. Returns counts by segment, action, reason and member; the moves by profile
+    /// for the tallies; and the timestamps of records that caused changes. None: they are to be taken as objects.
+    fn publish<'py>(
+        &mut self,
+        py: Python<'py>,
+        changes: &mut PyOutbox,
+        states: &mut PyOutbox,
+        source: &[u8],
+        wall_ms: i64,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        self.publish_to(py, (changes, states), source, wall_ms)
+    }
+
+    /// Take the number of duplicates and of late events.
+    fn take_counts(&mut self) -> (u64, u64) {
+        let counts = std::mem::take(&mut self.inner.counts);
+        (counts.duplicates, counts.late)
+    }
+
+    /// The activities that changed since the last call: as counted, and as they are.
+    fn take_activities(&mut self) -> Vec<(Option<i64>, Option<i64>)> {
+        self.inner.take_activities()
+    }
+
+    /// Store encoded moves with the next write of a profile; False if it is not here.
+    fn carry(&mut self, id: &str, moves: &[u8]) -> bool {
+        self.inner.carry(id, moves)
+    }
+
+    /// Begin a snapshot of the changed profiles; return their number.
+    fn collect(&mut self) -> usize {
+        self.inner.collect()
+    }
+
+    /// Encode the next few profiles of the snapshot; return whether there may be more.
+    fn encode(&mut self, few: usize) -> bool {
+        self.inner.encode(few)
+    }
+
+    /// What the snapshot writes: `make(id, state, old due, new due)` of each profile.
+    fn writes<'py>(&mut self, py: Python<'py>, make: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let found = PyList::empty(py);
+        for written in self.inner.writes() {
+            let state = PyBytes::new(py, &written.state);
+            found.append(make.call1((&*written.id, state, written.old_due, written.new_due))?)?;
+        }
+        Ok(found)
+    }
+
+    /// Note that the store has the snapshot.
+    fn written(&mut self) {
+        self.inner.written();
+    }
+
+    /// Evict so many clean profiles.
+    fn evict(&mut self, over: usize) {
+        self.inner.evict(over);
+    }
+}
