@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::msgpack::Writer;
-use crate::values::{Num, Scalar};
+use crate::values::{scalar_of, Num, Scalar};
 
 /// Deeper nesting is Python's.
 const MAX_DEPTH: u32 = 60;
@@ -22,6 +22,11 @@ pub struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
+    /// A text without escapes.
+    pub fn of(text: &'a str) -> Self {
+        Str { raw: text, escaped: false }
+    }
+
     /// The text itself.
     pub fn get(&self) -> Cow<'a, str> {
         if self.escaped {
@@ -90,6 +95,8 @@ pub enum Val<'a> {
     List(&'a str),
     /// an object
     Obj(&'a str),
+    /// a list or an object as msgpack
+    Packed(&'a [u8]),
 }
 
 impl<'a> Val<'a> {
@@ -102,6 +109,7 @@ impl<'a> Val<'a> {
             Val::Str(text) => Scalar::Text(text.get()),
             Val::List(_) => Scalar::List,
             Val::Obj(_) => Scalar::Object,
+            Val::Packed(bytes) => scalar_of(bytes),
         }
     }
 
@@ -127,6 +135,7 @@ impl<'a> Val<'a> {
                     value.write(out)?;
                 }
             }
+            Val::Packed(bytes) => out.raw(bytes),
         }
         Ok(())
     }
@@ -182,6 +191,16 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         Ok(())
+    }
+
+    /// The position in bytes.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text from a former position to this one.
+    pub fn since(&self, begin: usize) -> &'a str {
+        &self.text[begin..self.at]
     }
 
     /// Whether only blanks are left.

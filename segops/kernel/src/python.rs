@@ -8,10 +8,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyString, PyTuple};
 
 use crate::change::change_id;
+use crate::deliver::Letter;
 use crate::engine::{Why, REASONS};
-use crate::event::Limits;
-use crate::partition::{Fired, Group, Meta, Partition, Record};
+use crate::limits::Limits;
+use crate::partition::{Fired, Group, Partition, Record};
 use crate::route::Rules;
+use crate::slots::Meta;
 use crate::stored;
 use crate::tables::{Tables, TABLES};
 
@@ -62,6 +64,7 @@ struct PyPartition {
 enum Read<'r> {
     Python(Why),
     Event(Record<'r>),
+    Message(Letter<'r>),
 }
 
 /// Digits as Python's `int` reads them, without its blanks and underscores.
@@ -84,6 +87,7 @@ struct Parts<'py> {
     time: Bound<'py, PyAny>,
     offset: i64,
     timestamp: i64,
+    is_message: bool,
 }
 
 impl<'py> Parts<'py> {
@@ -100,8 +104,11 @@ impl<'py> Parts<'py> {
             return Ok(Err(Why::Origin));
         }
         let (first, source) = header(&headers, 0)?;
+        let value = record.getattr(intern!(py, "value"))?;
+        let timestamp = record.getattr(intern!(py, "timestamp"))?.extract()?;
         if first.to_str()? == "segops-type" {
-            return Ok(Err(Why::Message));
+            let time = source.clone();
+            return Ok(Ok(Parts { key, value, source, time, offset, timestamp, is_message: true }));
         }
         if !(2..=3).contains(&length) || first.to_str()? != "segops-source" {
             return Ok(Err(Why::Origin));
@@ -110,9 +117,7 @@ impl<'py> Parts<'py> {
         if second.to_str()? != "segops-time" || (length == 3 && header(&headers, 2)?.0.to_str()? != "segops-from") {
             return Ok(Err(Why::Origin));
         }
-        let value = record.getattr(intern!(py, "value"))?;
-        let timestamp = record.getattr(intern!(py, "timestamp"))?.extract()?;
-        Ok(Ok(Parts { key, value, source, time, offset, timestamp }))
+        Ok(Ok(Parts { key, value, source, time, offset, timestamp, is_message: false }))
     }
 
     fn record(&self) -> Read<'_> {
@@ -122,6 +127,10 @@ impl<'py> Parts<'py> {
         let Ok(value) = self.value.downcast::<PyBytes>() else {
             return Read::Python(Why::Event);
         };
+        if self.is_message {
+            let (offset, timestamp) = (self.offset, self.timestamp);
+            return Read::Message(Letter { offset, timestamp, key, value: value.as_bytes() });
+        }
         let (partition, time) = (source.split(':').next().unwrap_or(""), number::<i64>(time));
         let (Some(source_number), Some(time)) = (number::<usize>(partition.as_bytes()), time) else {
             return Read::Python(Why::Origin);
@@ -254,6 +263,7 @@ impl PyPartition {
                 Ok(parts) => match parts.record() {
                     Read::Python(why) => Some(why),
                     Read::Event(record) => self.inner.apply(&record, base).err(),
+                    Read::Message(letter) => self.inner.deliver(letter, base).err(),
                 },
             };
             if let Some(why) = why {
@@ -299,10 +309,26 @@ impl PyPartition {
         Ok(found)
     }
 
-    /// Take the number of duplicates and of late events.
-    fn take_counts(&mut self) -> (u64, u64) {
+    /// Take the numbers of duplicates, of late events, and of relayed and stale messages.
+    fn take_counts(&mut self) -> (u64, u64, u64, u64) {
         let counts = std::mem::take(&mut self.inner.counts);
-        (counts.duplicates, counts.late)
+        (counts.duplicates, counts.late, counts.relayed, counts.stale)
+    }
+
+    /// Take the messages to other profiles: receiver, type, message, and the timestamp of the cause.
+    fn take_messages<'py>(&mut self, py: Python<'py>) -> Vec<(String, &'static str, Bound<'py, PyBytes>, i64)> {
+        let sent = std::mem::take(&mut self.inner.sent).into_iter();
+        sent.map(|each| (each.to.into(), each.kind, PyBytes::new(py, &each.value), each.arrived)).collect()
+    }
+
+    /// Take the profiles that wait now (None), or no longer, with so many identifiers.
+    fn take_waits(&mut self) -> Vec<(String, Option<usize>)> {
+        std::mem::take(&mut self.inner.waits).into_iter().map(|(id, owned)| (id.into(), owned)).collect()
+    }
+
+    /// Take the profiles that did not exist before.
+    fn take_created(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.inner.created).into_iter().map(String::from).collect()
     }
 
     /// The activities that changed since the last call: as counted, and as they are.
@@ -361,7 +387,7 @@ impl PyPartition {
                     .into_any()
                     .unbind(),
                 change.member.into_pyobject(py)?.to_owned().into_any().unbind(),
-                (if change.by_time { intern!(py, "time") } else { intern!(py, "event") }).clone().into_any().unbind(),
+                change.reason.into_pyobject(py)?.into_any().unbind(),
                 change.at.into_pyobject(py)?.into_any().unbind(),
                 0_i64.into_pyobject(py)?.into_any().unbind(),
                 change.sequence.into_pyobject(py)?.into_any().unbind(),
@@ -400,7 +426,7 @@ impl PyRoute {
     fn new(limits: RouteLimits, fallback: Py<PyAny>, make: Py<PyAny>) -> PyRoute {
         let (blocked, email_sources, order, max_bytes, max_ahead, min_skew) = limits;
         let blocked = blocked.into_iter().map(String::into_boxed_str).collect();
-        let limits = Limits { blocked, email_sources, counts: [true; 3] };
+        let limits = Limits { blocked, email_sources, ..Limits::default() };
         PyRoute { rules: Rules { limits, order, max_bytes, max_ahead, min_skew }, fallback, make }
     }
 
