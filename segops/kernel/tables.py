@@ -13,17 +13,18 @@ from typing import Any, Final
 import msgspec
 
 from segops.core.features import Feature
+from segops.core.identifiers import Rules
 from segops.core.index import IndexedFeature, Watch
 from segops.core.operators import EDGES, Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import boundaries
-from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION, Rule, feature_of
+from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule, feature_of
 from segops.core.segments import SegmentSet
 from segops.core.values import exact, kind
 from segops.core.windows import Fixed, Within
 
 #: The version of the tables; the kernel was built for one.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Further ahead, Python ends its search for a flip after so many steps; the kernel counts them otherwise.
 _LOOK_AHEAD_MS: Final = 3_653 * 86_400_000
 
@@ -33,6 +34,8 @@ _TEXTS: Final = frozenset(("contains", "starts_with", "ends_with"))
 _DATES: Final = frozenset(("before", "after", "in_last", "in_next", "older_than", "newer_than"))
 #: Where an address may be -> its number in the kernel.
 EMAIL_SOURCES: Final = {"traits": 0, "context.traits": 1, "properties": 2}
+#: The types of identifiers that the kernel reads -> their numbers there.
+_TYPES: Final = {"user_id:": 0, "email:": 1, "anonymous_id:": 2}
 _KINDS: Final = frozenset(("count", "sum", "min", "max", "distinct", "latest", "earliest", "first", "last"))
 
 
@@ -41,15 +44,19 @@ class LeftToPythonError(Exception):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The rules for identifiers, and the size in bytes from which a profile is Python's.
-
-    ``counts``: whether user_id, email and anonymous_id are used.
-    """
+    """The rules for identifiers, and the size in bytes from which a profile is Python's."""
 
     blocked: tuple[str, ...]
     email_sources: tuple[str, ...]
-    counts: tuple[bool, bool, bool]
+    rules: Rules
     max_bytes: int
+
+
+def _limits(limits: Limits, context_keys: Iterable[str]) -> list[Any]:
+    rules, sources = limits.rules, [EMAIL_SOURCES[each] for each in limits.email_sources]
+    order = [_TYPES[each] for each in rules.ordered(_TYPES)]
+    most = [list(each) for each in rules.limits]
+    return [limits.blocked, sources, order, rules.priority, most, rules.default_limit, sorted(context_keys)]
 
 
 def tables_of(segments: SegmentSet, limits: Limits) -> bytes:
@@ -84,8 +91,8 @@ class _Export:
             list(of.histories),
             list(self._dates),
             [sorted(of.by_part[part]) for part in (FIRST, LATEST, LOCATION, IDENTIFIERS)]
-            + [sorted(of.blank_members)],
-            [limits.blocked, [EMAIL_SOURCES[each] for each in limits.email_sources], limits.counts],
+            + [sorted(of.blank_members), sorted(of.by_part[LISTS])],
+            _limits(limits, of.context_keys),
             limits.max_bytes,
         ]
 

@@ -200,7 +200,7 @@ def decode(
 def _context(value: bytes, keys: Collection[str] | None) -> dict[str, Any] | None:
     """Return these parts of the context; None if the event has none of them."""
     found = _read(_of_context, value, None).context or {}
-    kept = found if keys is None else {key: found[key] for key in keys if key in found}
+    kept = found if keys is None else {key: value for key, value in found.items() if key in keys}
     return kept or None
 
 

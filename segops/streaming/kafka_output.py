@@ -122,6 +122,10 @@ class KafkaOutput(Output):
         for message in messages:
             self._sender.send(message, timestamp=arrived_ms)
 
+    def send_encoded(self, to: str, kind: str, value: bytes, *, arrived_ms: int) -> None:
+        """Send an encoded message to the partition of its receiver."""
+        self._sender.send_encoded(to, kind, value, timestamp=arrived_ms)
+
     def erased(self, erased: Sequence[Erased], segments: Collection[str], *, offset: int) -> None:
         """Delete the rows of the state topic, and publish receipts."""
         self._publisher.forget(self._partition, erased, segments, offset=offset, now_ms=wall_ms())

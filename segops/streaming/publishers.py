@@ -259,12 +259,16 @@ class MessageSender:
 
     def send(self, message: Message, *, timestamp: int) -> None:
         """Append a message with the Kafka timestamp of the record that caused it."""
-        key = message.to.encode()
+        self.send_encoded(message.to, name_of(message), encode_message(message), timestamp=timestamp)
+
+    def send_encoded(self, to: str, kind: str, value: bytes, *, timestamp: int) -> None:
+        """Append an encoded message of a type."""
+        key = to.encode()
         self._outputs.append(
             (self._topic, partition_of(key, self._partitions)),
             key=key,
-            value=encode_message(message),
-            headers=[(TYPE_HEADER, name_of(message).encode())],
+            value=value,
+            headers=[(TYPE_HEADER, kind.encode())],
             timestamp=timestamp,
         )
         self._outputs.has_waiters = True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
 from segops.core.events import Change, IndicatorValue
 from segops.core.messages import Message, Rows
 from segops.core.step import Erased
+from segops.schemas.messages import decode_message
 from segops.schemas.records import Headers, Record
 from segops.schemas.scans import Answer
 from segops.schemas.sizes import Published, RecordKey, decode_published, encode_published, key_of, parse_key
@@ -84,6 +85,9 @@ class RecordingOutput:
 
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
         self.sent.extend(messages)
+
+    def send_encoded(self, to: str, kind: str, value: bytes, *, arrived_ms: int) -> None:
+        self.sent.append(cast("Message", decode_message(value)))
 
     def erased(self, erased: Sequence[Erased], segments: Collection[str], *, offset: int) -> None:
         self.erasures.extend(erased)

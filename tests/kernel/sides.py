@@ -19,12 +19,15 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from segops.config import TopicSettings
 from segops.core.engine import Engine
+from segops.core.errors import RejectedEvent
 from segops.core.events import Event
+from segops.core.identifiers import Rules
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.kernel import found
 from segops.schemas.changes import decode_change, encode_change
 from segops.schemas.events import route
+from segops.schemas.identifying import IdentityLimits
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.records import partition_of
 from segops.schemas.state import decode_profile, encode_profile, redirect_of
@@ -101,8 +104,17 @@ class Side:
     """Two partitions by one implementation."""
 
     def __init__(
-        self, segments: SegmentSet, *, native: bool, by_events: bool, cache: int, keeps: bool, mixed: bool
+        self,
+        segments: SegmentSet,
+        *,
+        native: bool,
+        by_events: bool,
+        cache: int,
+        keeps: bool,
+        mixed: bool,
+        limits: IdentityLimits,
     ) -> None:
+        self.limits = limits
         self.native, self.by_events, self.cache = native, by_events, cache
         #: Whether profiles stay in memory, in which a duplicate changes the offset, but not in the store.
         self.keeps = keeps
@@ -127,6 +139,7 @@ class Side:
             "output": self.outputs[number],
             "cache_profiles": self.cache,
             "figures_interval_ms": 0,
+            "limits": self.limits,
         }
         store = self.stores.open(number)
         if self.native:
@@ -142,7 +155,10 @@ class Side:
 
     def post(self, value: bytes, source: str) -> None:
         """Forward an event as the resolve step does."""
-        routed = route(value, now_ms=_FAR_MS, default_time_ms=0)
+        try:
+            routed = route(value, now_ms=_FAR_MS, default_time_ms=0, limits=self.limits)
+        except RejectedEvent:  # it has no identifier that is used
+            return
         key = routed.profile_id.encode()
         headers = [("segops-source", source.encode()), ("segops-time", b"%d" % routed.time_ms)]
         self.append(partition_of(key, PARTITIONS), key, value, headers, routed.time_ms)
@@ -287,9 +303,26 @@ IDS = (
 _CALLS = ("track", "track", "track", "track", "track", "track", "identify", "page", "screen", "group")
 
 
-def event_json(event: Event, rng: Random, number: int) -> bytes:
-    """Write a drawn event as the JSON of a call of a random person."""
-    call, ids = rng.choice(_CALLS), rng.choice(IDS if rng.random() < 0.3 else IDS[:4])
+#: Customers with two devices each, one of which two of them share, and a customer with many.
+DEVICES: tuple[dict[str, Any], ...] = (
+    *({"userId": f"u{n}", "anonymousId": f"a{n}{each}"} for n in range(4) for each in range(2)),
+    *({"anonymousId": f"a{n}0"} for n in range(4)),
+    {"userId": "u1", "anonymousId": "a00"},
+    *({"userId": "u9", "anonymousId": f"b{each}"} for each in range(7)),
+)
+LIMITS = (
+    *[IdentityLimits()] * 5,
+    IdentityLimits(rules=Rules(default_limit=1)),
+    IdentityLimits(rules=Rules(("user_id", "anonymous_id", "*"))),
+    IdentityLimits(rules=Rules(("anonymous_id", "email"))),
+)
+
+
+def event_json(
+    event: Event, rng: Random, number: int, known: tuple[dict[str, Any], ...] | None = None
+) -> bytes:
+    """Write a drawn event as the JSON of a call of a random person (one of ``known``, if given)."""
+    call, ids = rng.choice(_CALLS), rng.choice(known or (IDS if rng.random() < 0.3 else IDS[:4]))
     found: dict[str, Any] = {
         "type": call,
         "timestamp": format_instant(event.time_ms + rng.choice((0, 0, number))),
@@ -315,7 +348,8 @@ def assert_sides_agree(
     """Take a script of these steps on both sides, and assert that they agree; return what Python did."""
     rng = Random(zlib.crc32(repr(steps).encode()))
     cache = rng.choice((3, 1_000, 1_000))
-    options = {"by_events": watermark, "cache": cache, "keeps": cache > 3 and later is None}
+    options: dict[str, Any] = {"by_events": watermark, "cache": cache, "keeps": cache > 3 and later is None}
+    options["limits"] = rng.choice(LIMITS)
     mixed = rng.random() < 0.3
     sides = [Side(segments, native=native, mixed=native and mixed, **options) for native in (False, True)]
     script = _script(steps, rng, later)
@@ -340,14 +374,14 @@ def assert_sides_agree(
 
 def _script(steps: list[tuple[str, Any]], rng: Random, later: SegmentSet | None) -> list[tuple[Any, ...]]:
     script: list[tuple[Any, ...]] = []
-    rounds = rng.choice((1, 3, 6))
+    rounds, ids = rng.choice((1, 3, 6)), rng.choice((None, DEVICES))
     for number in range(rounds):
         for kind, arg in steps:
             if kind == "clock":
                 script.append(("tick", arg))
             else:
                 script.append(
-                    ("post", event_json(arg, rng, number), f"{rng.randrange(PARTITIONS)}:{len(script)}")
+                    ("post", event_json(arg, rng, number, ids), f"{rng.randrange(PARTITIONS)}:{len(script)}")
                 )
             script += _between(rng)
         if later is not None and number == rounds // 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import Any
 
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 
 from segops.core.events import Event
 from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
 from segops.kernel import found
+from segops.schemas.identifying import IdentityLimits
 from segops.testing import definition
 from tests.core.strategies import BASE_MS, streams
 from tests.core.test_equivalence import segment_sets
 from tests.fuzz_kernel import plain_case
-from tests.kernel.sides import assert_sides_agree
+from tests.kernel.sides import DEVICES, Side, assert_sides_agree
 
 pytestmark = pytest.mark.skipif(found()[0] is None, reason="the kernel is not built")
 
@@ -38,6 +41,50 @@ def test_the_kernel_applies_what_it_can() -> None:
     of = SegmentSet([definition("s", {"did": "A", "count": {"gte": 3}, "within": "1s", "where": {"p": "x"}})])
     left = assert_sides_agree(of, events, watermark=True)
     assert 2 * sum(left.get(each, 0) for each in ("identity", "held", "message")) < left["records"]
+
+
+def _side(*, native: bool) -> Side:
+    of = SegmentSet([definition("s", {"did": "A", "count": {"gte": 2}})])
+    limits = IdentityLimits()
+    return Side(of, native=native, by_events=True, cache=1_000, keeps=True, mixed=False, limits=limits)
+
+
+def _visit(side: Side, number: int, ids: dict[str, Any]) -> None:
+    event = {"type": "track", "event": "A", "messageId": f"m{number}", **ids}
+    event["timestamp"] = format_instant(BASE_MS + number)
+    side.post(json.dumps(event).encode(), f"{number % 2}:{number}")
+
+
+def test_two_devices_of_each_customer_leave_nothing_to_python() -> None:
+    side = _side(native=True)
+    for number in range(40):
+        _visit(side, number, DEVICES[number % 8])
+        if number >= 8:
+            _visit(side, 40 + number, DEVICES[8 + number % 4])  # a redirect relays it
+        for partition in (0, 1, 0, 1, 0, 1):
+            side.read(partition, 100)
+            side.taken(partition)
+    for partition in (0, 1):
+        side.checkpoint(partition, 0)
+    assert side.left.pop("records") > 100
+    assert not any(side.left.values())
+    stores = side.stores._by_partition.values()
+    assert sum(len(each.states) for each in stores) == 12
+
+
+def test_ids_of_profiles_that_the_kernel_creates_are_held_for_samples() -> None:
+    side = _side(native=True)
+    caches = [processor._profiles for processor in side.processors]
+    for cache in caches:
+        assert not any(cache.each_once(10, 0.99999))
+    for number, ids in enumerate(DEVICES[:8]):
+        _visit(side, number, ids)
+    for partition in (0, 1, 0, 1, 0, 1):
+        side.read(partition, 100)
+        side.taken(partition)
+    found = [each for cache in caches for ids in cache.each_once(10, 0.99999) for each in ids]
+    assert len(found) == 12
+    assert {f"user_id:u{n}" for n in range(4)} < {*found}
 
 
 def test_rules_that_need_more_or_less_of_one_feature() -> None:

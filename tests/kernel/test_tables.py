@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from segops.core.identifiers import Rules
 from segops.core.segments import SegmentSet
 from segops.kernel.tables import Limits, tables_of
 from segops.testing import definition
 from tests.bench.workload import segments as workload
 
-LIMITS = Limits(("null",), ("traits",), (True, True, True), 1_000)
+LIMITS = Limits(("null",), ("traits",), Rules(), 1_000)
 
 NATIVE: list[dict[str, Any]] = [
     {"did": "A", "count": {"gte": 3}, "within": "2d", "where": {"p": "x", "o.r": {"gt": 1}}},

@@ -60,8 +60,8 @@ pub struct Change {
     pub segment: u32,
     /// Whether the profile entered it.
     pub member: bool,
-    /// Whether time caused it, and no event.
-    pub by_time: bool,
+    /// Why: `event`, `time` or `merge`.
+    pub reason: &'static str,
     /// When.
     pub at: i64,
     /// Its number among the changes of the profile.
@@ -90,7 +90,7 @@ struct Plan<'a> {
 #[derive(Clone, Copy)]
 struct Cause<'a> {
     now: i64,
-    by_time: bool,
+    reason: &'static str,
     event: Option<&'a str>,
 }
 
@@ -101,36 +101,6 @@ pub enum Outcome {
     Applied,
     /// Its message was applied before.
     Duplicate,
-}
-
-/// Whether the engine alone can apply an event: no identifier in it is new to the profile.
-fn knows(tables: &Tables, profile: &Profile, event: &Event<'_>) -> bool {
-    let names: [(&str, Option<&str>); 3] = [
-        ("user_id", event.user.as_deref()),
-        ("email", event.email.as_deref()),
-        ("anonymous_id", event.anonymous.as_deref()),
-    ];
-    let mut found = 0;
-    for (number, (kind, value)) in names.into_iter().enumerate() {
-        let (Some(value), true) = (value, tables.limits.counts[number]) else {
-            continue;
-        };
-        found += 1;
-        let is_it = |id: &str| {
-            id.len() == kind.len() + 1 + value.len()
-                && id.starts_with(kind)
-                && id.ends_with(value)
-                && id.as_bytes()[kind.len()] == b':'
-        };
-        let known = match &profile.links {
-            None => is_it(&profile.id),
-            Some(links) => links.owned.iter().chain(&links.refused).any(|id| is_it(id)),
-        };
-        if !known {
-            return false;
-        }
-    }
-    profile.links.is_some() || found == 1
 }
 
 /// Whether an event gives a name to a profile that has none of its type, or removes its e-mail address.
@@ -173,7 +143,24 @@ impl<'t> Engine<'t> {
         Ok(())
     }
 
-    /// Apply an event; Err, without a change, if Python has to.
+    /// Evaluate, at an instant, the segments that read identifiers, after a profile has got some.
+    pub fn on_joined(&self, profile: &mut Profile, clock: i64, changes: &mut Changes) -> Result<(), Why> {
+        let [identifiers, lists] = [Reads::Identifiers, Reads::Lists].map(|part| self.tables.part(part));
+        let touched: Vec<u32> = identifiers.segments.iter().chain(&lists.segments).copied().collect();
+        if touched.is_empty() || profile.first.is_none() {
+            return Ok(());
+        }
+        foreign(identifiers)?;
+        foreign(lists)?;
+        self.may_pass(profile, clock)?;
+        self.pass_time(profile, clock, changes);
+        let cause = Cause { now: clock.max(profile.latest), reason: "merge", event: None };
+        self.evaluate(profile, &ordered(touched), cause, changes);
+        profile.set_due();
+        Ok(())
+    }
+
+    /// Apply an event without unknown identifiers; Err, without a change, if Python has to.
     ///
     /// `source` stands in for the id of a message without one.
     pub fn on_event(
@@ -183,9 +170,6 @@ impl<'t> Engine<'t> {
         (time, clock, source): (i64, i64, &str),
         changes: &mut Changes,
     ) -> Result<Outcome, Why> {
-        if !knows(self.tables, profile, event) {
-            return Err(Why::Identity);
-        }
         let message = event.message.clone().unwrap_or(Cow::Borrowed(source));
         let hash = xxh3_64(message.as_bytes());
         if profile.has_seen(hash) {
@@ -198,7 +182,7 @@ impl<'t> Engine<'t> {
         profile.remember(plan.message, time, now);
         let touched = self.apply(profile, event, (time, now), plan);
         if !touched.is_empty() {
-            let cause = Cause { now, by_time: false, event: event.message.as_deref() };
+            let cause = Cause { now, reason: "event", event: event.message.as_deref() };
             self.evaluate(profile, &ordered(touched), cause, changes);
             profile.set_due();
         }
@@ -298,7 +282,7 @@ impl<'t> Engine<'t> {
     fn pass_time(&self, profile: &mut Profile, until: i64, changes: &mut Changes) {
         while let Some(at) = profile.due.filter(|due| *due <= until) {
             let due = profile.flips.iter().filter(|(_, flips)| *flips == at).map(|(segment, _)| *segment).collect();
-            self.evaluate(profile, &ordered(due), Cause { now: at, by_time: true, event: None }, changes);
+            self.evaluate(profile, &ordered(due), Cause { now: at, reason: "time", event: None }, changes);
             profile.set_due();
         }
     }
@@ -404,7 +388,7 @@ impl<'t> Engine<'t> {
             changes.push(Change {
                 segment: *number,
                 member,
-                by_time: cause.by_time,
+                reason: cause.reason,
                 at: cause.now,
                 sequence: profile.sequence,
                 flips_at,
@@ -417,8 +401,7 @@ impl<'t> Engine<'t> {
 }
 
 fn membership(segment: u32, version: i64, cause: Cause<'_>) -> Member {
-    let reason = if cause.by_time { "time" } else { "event" };
-    let reason = cause.event.is_none().then(|| reason.into());
+    let reason = cause.event.is_none().then(|| cause.reason.into());
     Member { segment, since: cause.now, version, event: cause.event.map(Box::from), reason }
 }
 

@@ -3,7 +3,7 @@
 use crate::json_text::{each_once, hex4};
 pub use crate::json_text::{find, Str};
 use crate::msgpack::Writer;
-use crate::values::{Num, Scalar};
+use crate::values::{scalar_of, Num, Scalar};
 
 /// Deeper nesting is Python's.
 const MAX_DEPTH: u32 = 60;
@@ -29,6 +29,8 @@ pub enum Val<'a> {
     List(&'a str),
     /// an object
     Obj(&'a str),
+    /// a list or an object as msgpack
+    Packed(&'a [u8]),
 }
 
 impl<'a> Val<'a> {
@@ -41,6 +43,7 @@ impl<'a> Val<'a> {
             Val::Str(text) => Scalar::Text(text.get()),
             Val::List(_) => Scalar::List,
             Val::Obj(_) => Scalar::Object,
+            Val::Packed(bytes) => scalar_of(bytes),
         }
     }
 
@@ -66,6 +69,7 @@ impl<'a> Val<'a> {
                     value.write(out)?;
                 }
             }
+            Val::Packed(bytes) => out.raw(bytes),
         }
         Ok(())
     }
@@ -102,6 +106,16 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         Ok(())
+    }
+
+    /// The position in bytes.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text from a former position to this one.
+    pub fn since(&self, begin: usize) -> &'a str {
+        &self.text[begin..self.at]
     }
 
     /// Whether only blanks are left.

@@ -14,6 +14,11 @@ pub struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
+    /// A text without escapes.
+    pub fn of(text: &'a str) -> Self {
+        Str { raw: text, escaped: false }
+    }
+
     /// The text itself.
     pub fn get(&self) -> Cow<'a, str> {
         if self.escaped {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::decimal::Dec;
+use crate::links::Links;
 use crate::state::{Blob, State};
 
 /// Stands for "never" in times, in milliseconds.
@@ -37,17 +38,6 @@ pub struct Counted {
     pub tallies: Vec<u64>,
     /// Ids of features, with the number that was added.
     pub totals: Vec<(u64, Dec)>,
-}
-
-/// The links of a profile without a pending claim.
-#[derive(Clone, Debug)]
-pub struct Links {
-    /// The identifiers that lead to the profile.
-    pub owned: Vec<Box<str>>,
-    /// Identifiers of others.
-    pub refused: Vec<Box<str>>,
-    /// All of them as stored: the kernel does not change links.
-    pub stored: Blob,
 }
 
 /// A customer's latest name of a type, with the time of its event in milliseconds.
@@ -113,7 +103,7 @@ pub struct Profile {
     /// What messages added, in order.
     pub counted: VecDeque<(u64, Counted)>,
     /// The links.
-    pub links: Option<Links>,
+    pub links: Option<Box<Links>>,
     /// The last active day before that of `latest`.
     pub former_day: Option<i64>,
     /// `complete_since`, `lists` and `published` as stored.
@@ -223,10 +213,33 @@ impl Profile {
         Some(day << 2 | kind)
     }
 
+    /// Whether a claim is pending, which stops its clock.
+    pub fn waits(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| !links.pending.is_empty())
+    }
+
+    /// When its timer is due; None while it waits.
+    pub fn timer(&self) -> Option<i64> {
+        self.due.filter(|_| !self.waits())
+    }
+
     /// Set when its memberships change next.
     pub fn set_due(&mut self) {
         self.due = self.flips.iter().map(|(_, at)| *at).min();
     }
+}
+
+/// An identifier that leads to another profile. The offset is that of the last applied record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redirect {
+    /// The profile.
+    pub into: Box<str>,
+    /// The number of changes before.
+    pub sequence: i64,
+    /// The offset.
+    pub applied: i64,
+    /// The definitions by which it was evaluated last, if they are former ones.
+    pub version: Option<Box<str>>,
 }
 
 /// Whether an event of a time may change an activity: it is not of its last day.

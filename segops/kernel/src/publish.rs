@@ -21,15 +21,15 @@ pub struct Move {
     pub segment: u32,
     /// Whether the profile entered it.
     pub member: bool,
-    /// Whether time caused it.
-    pub by_time: bool,
+    /// Why it changed.
+    pub reason: &'static str,
 }
 
 /// What was published.
 #[derive(Default)]
 pub struct Published {
-    /// The number of changes by segment, member, and whether time caused them.
-    pub counts: BTreeMap<(u32, bool, bool), usize>,
+    /// The number of changes by segment, member and reason.
+    pub counts: BTreeMap<(u32, bool, &'static str), usize>,
     /// The changes of each profile in order.
     pub moves: Vec<Move>,
     /// The timestamps (ms) of the records that caused some.
@@ -55,10 +55,10 @@ pub fn publish(
             let headers = record.headers(source);
             changes.append(wall, Some(group.profile.as_bytes()), Some(record.value.as_bytes()), &headers);
             states.append(wall, Some(record.state_key.as_bytes()), Some(record.value.as_bytes()), &headers);
-            let (segment, member, by_time) = (change.segment, change.member, change.by_time);
-            *found.counts.entry((segment, member, by_time)).or_default() += 1;
+            let (segment, member, reason) = (change.segment, change.member, change.reason);
+            *found.counts.entry((segment, member, reason)).or_default() += 1;
             let minute = group.clock.div_euclid(MINUTE_MS) * MINUTE_MS;
-            found.moves.push(Move { profile: group.profile.clone(), minute, segment, member, by_time });
+            found.moves.push(Move { profile: group.profile.clone(), minute, segment, member, reason });
         }
         found.arrived.extend(group.arrived);
     }
@@ -110,7 +110,7 @@ fn value(group: &Group, change: &Change, (segment, version): (&str, i64), id: &s
     out.push_str(",\"segment_key\":");
     text(segment, &mut out);
     let action = if member { "entered" } else { "exited" };
-    let reason = if change.by_time { "time" } else { "event" };
+    let reason = change.reason;
     let (at, sequence) = (change.at, change.sequence);
     // Writing to a String does not fail.
     let _ = write!(

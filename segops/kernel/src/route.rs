@@ -1,8 +1,9 @@
 //! The resolve step of an event: its profile and its time (`segops.schemas.events.route`).
 
 use crate::dates::microseconds;
-use crate::event::{Event, Limits};
+use crate::event::Event;
 use crate::json::{Odd, Val};
+use crate::limits::Limits;
 use crate::outbox::{Header, Outbox};
 use crate::record_batch::View;
 
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        let limits = Limits { blocked: vec![], email_sources: vec![0], counts: [true; 3] };
+        let limits = Limits { blocked: vec![], email_sources: vec![0], ..Limits::default() };
         Rules { limits, order: vec![1, 2], max_bytes: 1_000, max_ahead: 300_000, min_skew: 10_000 }
     }
 

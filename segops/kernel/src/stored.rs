@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use crate::dates::{instant, Read};
 use crate::decimal::Dec;
 use crate::feature::is_bounded;
+use crate::links::Links;
 use crate::msgpack::{Reader, Writer};
-use crate::profile::{Counted, Links, Member, Name, Profile};
+use crate::profile::{Counted, Member, Name, Profile, Redirect, NEVER};
 use crate::rule::trait_of;
 use crate::state::{Blob, State};
 use crate::tables::Tables;
@@ -47,7 +48,7 @@ pub fn write(profile: &Profile, tables: &Tables, moves: &[u8], activity: Option<
     write_counted(profile, &mut out);
     out.nil(); // no redirect
     match &profile.links {
-        Some(links) => out.raw(&links.stored),
+        Some(links) => links.write(&mut out),
         None => out.nil(),
     }
     for name in &profile.names {
@@ -64,7 +65,7 @@ fn write_head(profile: &Profile, tables: &Tables, moves: &[u8], activity: Option
     let keys: Vec<&str> = profile.members.iter().map(|member| &*tables.segments[member.segment as usize].key).collect();
     let keys = keys.join("\n");
     out.push(FORMAT);
-    out.extend_from_slice(&profile.due.unwrap_or(i64::MIN).to_be_bytes());
+    out.extend_from_slice(&profile.timer().unwrap_or(i64::MIN).to_be_bytes());
     out.extend_from_slice(&(keys.len() as u32).to_be_bytes());
     out.extend_from_slice(&(moves.len() as u32).to_be_bytes());
     out.extend_from_slice(&activity.map_or(i32::MIN, |activity| activity as i32).to_be_bytes());
@@ -125,8 +126,51 @@ fn write_counted(profile: &Profile, out: &mut Writer) {
     }
 }
 
-/// Read a stored profile; None for one that the kernel leaves to Python.
-pub fn read(bytes: &[u8], tables: &Tables) -> Option<Profile> {
+/// Append the stored form of a redirect: that of a profile without a content.
+pub fn write_redirect(id: &str, redirect: &Redirect, tables: &Tables, moves: &[u8]) -> Vec<u8> {
+    let mut out = Writer(Vec::with_capacity(192));
+    out.0.push(FORMAT);
+    out.0.extend_from_slice(&i64::MIN.to_be_bytes());
+    out.0.extend_from_slice(&0_u32.to_be_bytes());
+    out.0.extend_from_slice(&(moves.len() as u32).to_be_bytes());
+    out.0.extend_from_slice(&i32::MIN.to_be_bytes());
+    out.0.extend_from_slice(moves);
+    out.array(FIELDS);
+    out.str(id);
+    out.int(redirect.sequence);
+    out.int(redirect.applied);
+    out.str(redirect.version.as_deref().unwrap_or(&tables.version));
+    write_blank(&redirect.into, &mut out);
+    out.0
+}
+
+/// The fields of a redirect that follow the version of its definitions.
+fn write_blank(into: &str, out: &mut Writer) {
+    out.nil();
+    out.nil();
+    out.int(NEVER);
+    (0..3).for_each(|_| out.nil());
+    (0..6).for_each(|_| out.map(0));
+    out.nil();
+    out.int(NEVER);
+    (0..2).for_each(|_| out.map(0));
+    out.str(into);
+    out.nil();
+    (0..3).for_each(|_| out.int(NEVER));
+    out.nil();
+    (0..3).for_each(|_| out.map(0));
+}
+
+/// What is stored under an identifier.
+pub enum Stored {
+    /// A profile.
+    Profile(Box<Profile>),
+    /// A redirect.
+    Redirect(Redirect),
+}
+
+/// Read what is stored under an identifier; None for what the kernel leaves to Python.
+pub fn read(bytes: &[u8], id: &str, tables: &Tables) -> Option<Stored> {
     if bytes.first() != Some(&FORMAT) {
         return None;
     }
@@ -134,29 +178,62 @@ pub fn read(bytes: &[u8], tables: &Tables) -> Option<Profile> {
     let begin = HEAD + length(9)? as usize + length(13)? as usize;
     let mut reader = Reader::new(bytes.get(begin..)?);
     reader.array().filter(|fields| *fields == FIELDS)?;
-    let mut profile = Profile::new(reader.str()?);
-    profile.sequence = reader.int()?;
-    profile.applied = reader.int()?;
-    if reader.str()? != &*tables.version {
+    reader.str().filter(|found| *found == id)?;
+    let (sequence, applied, version) = (reader.int()?, reader.int()?, reader.str()?);
+    let is_former = version != &*tables.version;
+    if let Some(into) = read_blank(&mut reader.clone()) {
+        let version = is_former.then(|| version.into());
+        return Some(Stored::Redirect(Redirect { into: into.into(), sequence, applied, version }));
+    }
+    if is_former {
         return None;
     }
+    let mut profile = Profile::new(id);
+    (profile.sequence, profile.applied) = (sequence, applied);
+    read_rest(&mut profile, tables, &mut reader)?;
+    Some(Stored::Profile(Box::new(profile)))
+}
+
+/// Where a redirect leads; None if the fields are not those of `write_blank`.
+fn read_blank<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
+    let nil = |reader: &mut Reader<'_>| reader.nil().then_some(());
+    let never = |reader: &mut Reader<'_>| reader.int().filter(|at| *at == NEVER).map(|_| ());
+    let empty = |reader: &mut Reader<'_>| reader.map().filter(|length| *length == 0).map(|_| ());
+    nil(reader)?;
+    nil(reader)?;
+    never(reader)?;
+    (0..3).try_for_each(|_| nil(reader))?;
+    (0..6).try_for_each(|_| empty(reader))?;
+    nil(reader)?;
+    never(reader)?;
+    (0..2).try_for_each(|_| empty(reader))?;
+    let into = reader.str()?;
+    nil(reader)?;
+    (0..3).try_for_each(|_| never(reader))?;
+    nil(reader)?;
+    (0..3).try_for_each(|_| empty(reader))?;
+    reader.is_done().then_some(into)
+}
+
+fn read_rest(profile: &mut Profile, tables: &Tables, reader: &mut Reader<'_>) -> Option<()> {
     profile.due = reader.opt_int()?;
-    profile.first = Some(reader.opt_int()??); // one without events is Python's: new, a redirect, erased
+    profile.first = reader.opt_int()?;
     profile.latest = reader.int()?;
     let names = [reader.opt_str()?, reader.opt_str()?, reader.opt_str()?];
-    read_contents(&mut profile, tables, &mut reader)?;
-    profile.location = read_location(&mut reader)?;
+    read_contents(profile, tables, reader)?;
+    profile.location = read_location(reader)?;
     profile.location_ms = reader.int()?;
     profile.past = reader.raw()?.into();
-    profile.counted = read_counted(&mut reader)?;
+    profile.counted = read_counted(reader)?;
     reader.nil().then_some(())?;
-    profile.links = read_links(&mut reader)?;
+    profile.links = if reader.nil() { None } else { Some(Box::new(Links::read(reader.raw()?)?)) };
     for (number, value) in names.into_iter().enumerate() {
         profile.names[number] = Name { value: value.map(Box::from), time: reader.int()? };
     }
     profile.former_day = reader.opt_int()?;
     profile.rest = [reader.raw()?.into(), reader.raw()?.into(), reader.raw()?.into()];
-    (reader.is_done() && reads_its_dates(&profile, tables)).then_some(profile)
+    // One without events that waits for nothing is Python's: it is new, erased, or only on static lists.
+    (reader.is_done() && (profile.first.is_some() || profile.waits()) && reads_its_dates(profile, tables)).then_some(())
 }
 
 /// Whether the kernel can read each trait that a rule reads as a date.
@@ -222,17 +299,4 @@ fn read_counted(reader: &mut Reader<'_>) -> Option<VecDeque<(u64, Counted)>> {
         Some((message, Counted { time, tallies, totals }))
     });
     Some(found?.into())
-}
-
-fn read_links(reader: &mut Reader<'_>) -> Option<Option<Links>> {
-    if reader.nil() {
-        return Some(None);
-    }
-    let stored = reader.raw()?;
-    let mut inner = Reader::new(stored);
-    inner.array().filter(|fields| *fields == 12)?;
-    let owned = inner.list(|reader| reader.str().map(Box::from))?;
-    inner.map().filter(|pending| *pending == 0)?; // with a pending claim, events wait
-    let refused = inner.list(|reader| reader.str().map(Box::from))?;
-    Some(Some(Links { owned, refused, stored: stored.into() }))
 }

@@ -5,9 +5,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::event::{Event, Limits};
+use crate::event::Event;
 use crate::feature::{read_indexes, read_path, Feature, Path, Reducer, Watched};
 use crate::json::{Odd, Val};
+use crate::limits::Limits;
 use crate::msgpack::Reader;
 use crate::rule::Node;
 use crate::values::Scalar;
@@ -30,7 +31,7 @@ impl Hasher for FastHasher {
 pub type TextMap<V> = HashMap<Box<str>, V, BuildHasherDefault<FastHasher>>;
 
 /// The version of these tables; both sides must agree on it.
-pub const TABLES: i64 = 1;
+pub const TABLES: i64 = 2;
 
 /// A segment, or an indicator, which only Python evaluates.
 pub struct Segment {
@@ -135,6 +136,8 @@ pub enum Reads {
     Identifiers,
     /// Segments that contain a profile without events.
     Blank,
+    /// Static lists.
+    Lists,
 }
 
 /// The compiled definitions.
@@ -157,7 +160,7 @@ pub struct Tables {
     histories: Vec<Box<str>>,
     /// Paths of traits that rules read as dates.
     pub dates: Vec<Path>,
-    parts: [Part; 5],
+    parts: [Part; 6],
     /// The rules for identifiers.
     pub limits: Limits,
     /// An event that makes a profile larger than so many bytes is Python's.
@@ -274,7 +277,7 @@ fn read_part(reader: &mut Reader<'_>) -> Option<Part> {
     Some(Part { segments: read_indexes(reader)?, is_foreign: false })
 }
 
-fn read_parts(reader: &mut Reader<'_>) -> Option<[Part; 5]> {
+fn read_parts(reader: &mut Reader<'_>) -> Option<[Part; 6]> {
     reader.list(read_part)?.try_into().ok()
 }
 
@@ -284,10 +287,18 @@ fn read_reading(reader: &mut Reader<'_>) -> Option<Reading> {
 }
 
 fn read_limits(reader: &mut Reader<'_>) -> Option<Limits> {
-    reader.array().filter(|fields| *fields == 3)?;
+    reader.array().filter(|fields| *fields == 7)?;
+    let numbers = |reader: &mut Reader<'_>| reader.list(|reader| u8::try_from(reader.wide()?).ok());
     Some(Limits {
         blocked: read_path(reader)?,
-        email_sources: reader.list(|reader| u8::try_from(reader.wide()?).ok())?,
-        counts: reader.list(Reader::bool)?.try_into().ok()?,
+        email_sources: numbers(reader)?,
+        order: numbers(reader)?,
+        priority: read_path(reader)?,
+        most: reader.list(|reader| {
+            reader.array().filter(|fields| *fields == 2)?;
+            Some((reader.str()?.into(), reader.size()?))
+        })?,
+        default_most: reader.size()?,
+        context: read_path(reader)?,
     })
 }

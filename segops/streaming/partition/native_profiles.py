@@ -139,6 +139,13 @@ class NativeProfiles(ProfileCache):
                 self._take(profile_id)
         return absent
 
+    def note_created(self) -> None:
+        """Hold the ids of the profiles that the kernel has created, if ids are held (``HeldIds``)."""
+        created, held = self.native.take_created(), self._held
+        if held is not None:
+            for profile_id in created:
+                held.add(profile_id)
+
     def _insert_new(self, profile_id: str) -> CachedProfile:
         self._take(profile_id)
         return super()._insert_new(profile_id)
@@ -190,11 +197,15 @@ class NativeProfiles(ProfileCache):
         return entry is not None and self._is_plain(entry) and self._check_in(profile_id, entry)
 
     def _is_plain(self, entry: CachedProfile) -> bool:
-        """Whether it is worth trying: the kernel holds no profile without events, and none that waits."""
-        profile = entry.profile
-        if entry.quarantined is not None or entry.is_new or profile.first_ms is None:
+        """Whether it is worth trying: the kernel holds redirects, and profiles with nothing to merge."""
+        profile, links = entry.profile, entry.profile.links
+        if entry.quarantined is not None or entry.is_new:
             return False
-        return profile.evaluated_by == self.engine.version and not is_waiting(profile)
+        if profile.merged_into is not None:
+            return True
+        if profile.evaluated_by != self.engine.version or (links is not None and links.sources):
+            return False
+        return profile.first_ms is not None or is_waiting(profile)
 
     def _check_in(self, profile_id: str, entry: CachedProfile) -> bool:
         if entry.write is PENDING:

@@ -24,11 +24,10 @@ _ABSENT, _EARLY, _PYTHON = -1, -2, -10
 @lru_cache(maxsize=_COMPILED)
 def native_engine(native: Any, engine: Engine, limits: IdentityLimits, max_state_bytes: int) -> Any:
     """Return the kernel's engine for the segments of an engine; the same one for all partitions."""
-    counts = limits.rules.counts
     of_kernel = Limits(
         blocked=tuple(sorted(limits.blocked)),
         email_sources=limits.email_sources,
-        counts=(counts("user_id"), counts("email"), counts("anonymous_id")),
+        rules=limits.rules,
         max_bytes=max_state_bytes // 2,
     )
     return native.Engine(tables_of(engine.segments, of_kernel))
@@ -97,9 +96,18 @@ class NativeSegmentProcessor(SegmentProcessor):
             for arrived_ms, clock_ms, changes in native.take_changes(Change):
                 self.clock.now_ms = clock_ms
                 self._effects.publish(changes, arrived_ms)
-        duplicates, late = native.take_counts()
+        for to, kind, value, arrived_ms in native.take_messages():
+            self._output.send_encoded(to, kind, value, arrived_ms=arrived_ms)
+        for profile_id, identifiers in native.take_waits():
+            if identifiers is None:
+                self._output.wait_started(profile_id)
+            else:
+                self._output.wait_ended(profile_id, identifiers)
+        self._profiles.note_created()
+        duplicates, late, relayed, stale = native.take_counts()
         counts.duplicates += duplicates
         counts.late += late
+        counts.identities.update({k: n for k, n in (("relayed", relayed), ("stale", stale)) if n})
 
     def fire_due(self, limit: int) -> int:
         if self.backfill.is_blocked:

@@ -63,6 +63,9 @@ class Output(Protocol):
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
         """Send messages to other profiles, in order."""
 
+    def send_encoded(self, to: str, kind: str, value: bytes, *, arrived_ms: int) -> None:
+        """Send a message of this type (``name_of``) that is encoded already."""
+
     def erased(self, erased: Sequence[Erased], segments: Collection[str], *, offset: int) -> None:
         """Delete the rows of profiles that the record at ``offset`` erased, and publish receipts."""
 

@@ -55,7 +55,7 @@ impl PyPartition {
                     .into_any()
                     .unbind(),
                 change.member.into_pyobject(py)?.to_owned().into_any().unbind(),
-                (if change.by_time { intern!(py, "time") } else { intern!(py, "event") }).clone().into_any().unbind(),
+                change.reason.into_pyobject(py)?.into_any().unbind(),
                 change.at.into_pyobject(py)?.into_any().unbind(),
                 0_i64.into_pyobject(py)?.into_any().unbind(),
                 change.sequence.into_pyobject(py)?.into_any().unbind(),
@@ -75,15 +75,15 @@ impl PyPartition {
 
     fn summary<'py>(&self, py: Python<'py>, found: &Published) -> PyResult<Bound<'py, PyTuple>> {
         let (counts, moves) = (PyList::empty(py), PyList::empty(py));
-        let (entered, time, event) = (intern!(py, "entered"), intern!(py, "time"), intern!(py, "event"));
+        let entered = intern!(py, "entered");
         let action = |member: bool| if member { entered } else { intern!(py, "exited") };
-        for ((segment, member, by_time), number) in &found.counts {
+        for ((segment, member, reason), number) in &found.counts {
             let key = &*self.inner.segment(*segment).key;
-            counts.append((key, action(*member), if *by_time { time } else { event }, *member, number))?;
+            counts.append((key, action(*member), *reason, *member, number))?;
         }
         for each in &found.moves {
             let key = &*self.inner.segment(each.segment).key;
-            let moved = (each.minute, key, if each.by_time { time } else { event }, each.member);
+            let moved = (each.minute, key, each.reason, each.member);
             moves.append((&*each.profile, moved))?;
         }
         (counts, moves, &found.arrived).into_pyobject(py)

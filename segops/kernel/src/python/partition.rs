@@ -6,9 +6,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::outboxes::PyOutbox;
-use super::records::{profile_event, PyRecords};
+use super::records::{profile_event, Profiled, PyRecords};
 use super::PyEngine;
-use crate::partition::{Fired, Meta, Partition};
+use crate::partition::{Fired, Partition};
+use crate::slots::Meta;
 
 /// What is known of a profile beside its state, in the order of `Meta`. Times are in milliseconds.
 type MetaTuple = (bool, bool, bool, Option<i64>, Option<i64>, u64, Option<i64>);
@@ -141,7 +142,11 @@ impl PyPartition {
             let (mut number, mut next, mut applied) = (at, start, 0);
             for view in records.views(at) {
                 if view.offset >= next {
-                    if let Err(why) = profile_event(&view).and_then(|record| inner.apply(&record, base)) {
+                    let done = profile_event(&view).and_then(|record| match record {
+                        Profiled::Event(event) => inner.apply(&event, base),
+                        Profiled::Message(letter) => inner.deliver(letter, base),
+                    });
+                    if let Err(why) = done {
                         return (number, next, applied, why as i32);
                     }
                     (next, applied) = (view.offset + 1, applied + 1);
@@ -195,10 +200,26 @@ impl PyPartition {
         self.publish_to(py, (changes, states), source, wall_ms)
     }
 
-    /// Take the number of duplicates and of late events.
-    fn take_counts(&mut self) -> (u64, u64) {
+    /// Take the numbers of duplicates, of late events, and of relayed and stale messages.
+    fn take_counts(&mut self) -> (u64, u64, u64, u64) {
         let counts = std::mem::take(&mut self.inner.counts);
-        (counts.duplicates, counts.late)
+        (counts.duplicates, counts.late, counts.relayed, counts.stale)
+    }
+
+    /// Take the messages to other profiles: receiver, type, message, and the timestamp of the cause.
+    fn take_messages<'py>(&mut self, py: Python<'py>) -> Vec<(String, &'static str, Bound<'py, PyBytes>, i64)> {
+        let sent = std::mem::take(&mut self.inner.sent).into_iter();
+        sent.map(|each| (each.to.into(), each.kind, PyBytes::new(py, &each.value), each.arrived)).collect()
+    }
+
+    /// Take the profiles that wait now (None), or no longer, with so many identifiers.
+    fn take_waits(&mut self) -> Vec<(String, Option<usize>)> {
+        std::mem::take(&mut self.inner.waits).into_iter().map(|(id, owned)| (id.into(), owned)).collect()
+    }
+
+    /// Take the profiles that did not exist before.
+    fn take_created(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.inner.created).into_iter().map(String::from).collect()
     }
 
     /// The activities that changed since the last call: as counted, and as they are.

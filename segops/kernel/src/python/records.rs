@@ -7,6 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PySequence, PySlice, PyString};
 
+use crate::deliver::Letter;
 use crate::engine::Why;
 use crate::partition::Record;
 use crate::record_batch::{heads, is_whole, Batch, Head, View};
@@ -238,24 +239,34 @@ fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     plain.then(|| std::str::from_utf8(text).ok()).flatten()?.parse().ok()
 }
 
+/// A record of profile events.
+pub enum Profiled<'r> {
+    /// An event.
+    Event(Record<'r>),
+    /// A message from another profile.
+    Message(Letter<'r>),
+}
+
 /// Read the headers of a record of profile events; Err: why Python has to apply it.
-pub fn profile_event<'r>(view: &View<'r>) -> Result<Record<'r>, Why> {
+pub fn profile_event<'r>(view: &View<'r>) -> Result<Profiled<'r>, Why> {
     let key = view.key.ok_or(Why::Keyless)?;
     let mut headers = view.headers;
     let (count, (first, source)) = (headers.count(), headers.next().ok_or(Why::Origin)?);
+    let text = |bytes: &'r [u8]| std::str::from_utf8(bytes).map_err(|_| Why::Origin);
     if first == b"segops-type" {
-        return Err(Why::Message);
+        let (key, value) = (text(key)?, view.value.ok_or(Why::Event)?);
+        return Ok(Profiled::Message(Letter { offset: view.offset, timestamp: view.timestamp, key, value }));
     }
     let (second, time) = headers.next().ok_or(Why::Origin)?;
     let is_plain = first == b"segops-source" && second == b"segops-time" && count <= 3;
     if !is_plain || headers.next().is_some_and(|(third, _)| third != b"segops-from") {
         return Err(Why::Origin);
     }
-    let text = |bytes: &'r [u8]| std::str::from_utf8(bytes).map_err(|_| Why::Origin);
     let (key, source) = (text(key)?, text(source.ok_or(Why::Origin)?)?);
     let time = time.and_then(number).ok_or(Why::Origin)?;
     let value = view.value.ok_or(Why::Event)?;
     let partition = source.split(':').next().unwrap_or("");
     let source_number = number(partition.as_bytes()).ok_or(Why::Origin)?;
-    Ok(Record { offset: view.offset, timestamp: view.timestamp, key, value, source, source_number, time })
+    let (offset, timestamp) = (view.offset, view.timestamp);
+    Ok(Profiled::Event(Record { offset, timestamp, key, value, source, source_number, time }))
 }

@@ -6,7 +6,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::outboxes::PyOutbox;
 use super::records::PyRecords;
-use crate::event::Limits;
+use crate::limits::Limits;
 use crate::outbox::Outbox;
 use crate::route::Rules;
 
@@ -30,7 +30,7 @@ impl PyRoute {
     fn new(limits: RouteLimits, fallback: Py<PyAny>, make: Py<PyAny>) -> PyRoute {
         let (blocked, email_sources, order, max_bytes, max_ahead, min_skew) = limits;
         let blocked = blocked.into_iter().map(String::into_boxed_str).collect();
-        let limits = Limits { blocked, email_sources, counts: [true; 3] };
+        let limits = Limits { blocked, email_sources, ..Limits::default() };
         PyRoute { rules: Rules { limits, order, max_bytes, max_ahead, min_skew }, fallback, make }
     }
 

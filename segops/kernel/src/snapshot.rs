@@ -1,0 +1,160 @@
+//! What a partition has to write: changed profiles, those in flight, and the index of their due times.
+
+use std::cmp::Reverse;
+
+use crate::partition::Partition;
+
+/// A profile to write: its id, state, and the due time in the store before and after, in milliseconds.
+pub struct Written {
+    /// The profile.
+    pub id: Box<str>,
+    /// Its stored form.
+    pub state: Vec<u8>,
+    /// The due time before.
+    pub old_due: Option<i64>,
+    /// The due time after.
+    pub new_due: Option<i64>,
+}
+
+impl Partition {
+    /// The number of profiles changed since the last snapshot.
+    pub fn dirty(&self) -> usize {
+        self.changed
+    }
+
+    /// The number of profiles in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Encode a profile whose write is in flight and not encoded yet.
+    pub(crate) fn settle(&mut self, number: usize) {
+        let slot = &mut self.slots[number];
+        let Some(at) = slot.pending.take() else {
+            return;
+        };
+        let Some(state) = slot.content.encode(&slot.id, &self.tables, &slot.meta.moves, slot.meta.activity) else {
+            return;
+        };
+        let new_due = slot.content.timer();
+        let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due);
+        slot.meta.size = state.len() as u64;
+        slot.meta.moves.clear();
+        self.in_flight[at].1 = Some(Written { id: slot.id.clone(), state, old_due, new_due });
+    }
+
+    pub(crate) fn list(&mut self, number: usize) {
+        self.changed += 1;
+        if !std::mem::replace(&mut self.slots[number].listed, true) {
+            self.dirty.push(number as u32);
+        }
+    }
+
+    /// Mark a profile as changed, and index its due time. `dated`: its activity may have changed.
+    pub(crate) fn touch(&mut self, number: usize, dated: bool) {
+        let slot = &mut self.slots[number];
+        if dated && !slot.meta.dated {
+            slot.meta.dated = true;
+            self.dated.push(number as u32);
+        }
+        let due = slot.content.timer();
+        if !slot.meta.dirty {
+            slot.meta.dirty = true;
+            self.list(number);
+        }
+        let slot = &mut self.slots[number];
+        if let Some(due) = due.filter(|due| slot.meta.overlay_due != Some(*due)) {
+            slot.meta.overlay_due = Some(due);
+            self.overlay.push(Reverse((due, slot.id.clone())));
+        }
+    }
+
+    /// The earliest changed profile that may be due by an instant in milliseconds.
+    pub fn next_due(&self, until: i64) -> Option<(i64, &str)> {
+        let Reverse((due, id)) = self.overlay.peek()?;
+        (*due <= until).then_some((*due, id))
+    }
+
+    /// Take it from the index.
+    pub fn pop_due(&mut self) {
+        self.overlay.pop();
+    }
+
+    /// The activities that changed since the last call, as counted before and as they are.
+    pub fn take_activities(&mut self) -> Vec<(Option<i64>, Option<i64>)> {
+        let mut found = vec![];
+        for number in std::mem::take(&mut self.dated) {
+            let slot = &mut self.slots[number as usize];
+            if slot.content.is_here() && slot.meta.dated {
+                let activity = slot.content.activity();
+                let former = std::mem::replace(&mut slot.meta.activity, activity);
+                if former != activity {
+                    found.push((former, activity));
+                }
+            }
+        }
+        found
+    }
+
+    /// Store encoded moves with the next write of a profile; false if it is not here.
+    pub fn carry(&mut self, id: &str, moves: &[u8]) -> bool {
+        let Some(number) = self.found(id).filter(|number| self.slots[*number].content.is_here()) else {
+            return false;
+        };
+        self.slots[number].meta.moves = moves.to_vec();
+        true
+    }
+
+    /// Begin a snapshot of the changed profiles; `written` must follow.
+    pub fn collect(&mut self) -> usize {
+        self.dated.clear();
+        (self.encoded, self.changed) = (0, 0);
+        self.in_flight.clear();
+        for number in std::mem::take(&mut self.dirty) {
+            let slot = &mut self.slots[number as usize];
+            slot.listed = false;
+            if std::mem::take(&mut slot.meta.dirty) {
+                slot.meta.dated = false;
+                slot.pending = Some(self.in_flight.len());
+                self.in_flight.push((number, None));
+            }
+        }
+        self.in_flight.len()
+    }
+
+    /// Encode the next few profiles of the snapshot; whether there may be more.
+    pub fn encode(&mut self, few: usize) -> bool {
+        let end = self.in_flight.len().min(self.encoded + few);
+        for at in self.encoded..end {
+            let number = self.in_flight[at].0 as usize;
+            if self.slots[number].pending == Some(at) {
+                self.settle(number);
+            }
+        }
+        self.encoded = end;
+        end < self.in_flight.len()
+    }
+
+    /// What the snapshot writes; all of it is encoded.
+    pub fn writes(&mut self) -> impl Iterator<Item = &Written> {
+        self.encode(usize::MAX - self.encoded);
+        self.in_flight.iter().filter_map(|(_, written)| written.as_ref())
+    }
+
+    /// Note that the store has the snapshot.
+    pub fn written(&mut self) {
+        for (number, _) in std::mem::take(&mut self.in_flight) {
+            self.slots[number as usize].meta.overlay_due = None;
+        }
+        self.overlay.clear();
+        for number in &self.dirty {
+            let slot = &mut self.slots[*number as usize];
+            if slot.content.is_here() && slot.meta.dirty {
+                slot.meta.overlay_due = slot.content.timer();
+                if let Some(due) = slot.meta.overlay_due {
+                    self.overlay.push(Reverse((due, slot.id.clone())));
+                }
+            }
+        }
+    }
+}
