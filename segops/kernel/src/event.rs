@@ -212,6 +212,8 @@ pub struct Event<'a> {
     traits: Pairs<'a>,
     context_traits: Pairs<'a>,
     extras: [Option<Val<'a>>; 4],
+    /// The record that it was decoded from.
+    pub raw: &'a [u8],
     /// timestamp, originalTimestamp, sentAt and receivedAt, as written.
     pub times: [Option<Val<'a>>; 4],
 }
@@ -241,6 +243,7 @@ impl<'a> Event<'a> {
             traits: found.traits,
             context_traits: found.context_traits,
             extras: found.extras,
+            raw: value,
             times: found.times,
         })
     }

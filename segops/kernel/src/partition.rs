@@ -8,11 +8,13 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::engine::{Changes, Engine, Outcome, Why};
+use crate::engine::{Engine, Outcome, Why};
+use crate::evaluate::Changes;
 use crate::event::Event;
 use crate::profile::{is_another_day, Profile};
+use crate::segment::Segment;
 use crate::stored;
-use crate::tables::{Segment, Tables, TextMap};
+use crate::tables::{Tables, TextMap};
 
 /// A record of a partition, its headers read. `source` is `<partition>:<offset>`, `time` in milliseconds.
 pub struct Record<'r> {

@@ -11,7 +11,9 @@ use crate::change::change_id;
 use crate::engine::{Why, REASONS};
 use crate::event::Limits;
 use crate::partition::{Fired, Group, Meta, Partition, Record};
+use crate::python_ask::PyAsk;
 use crate::route::Rules;
+use crate::segment::Rule;
 use crate::stored;
 use crate::tables::{Tables, TABLES};
 
@@ -24,16 +26,16 @@ struct PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    fn new(tables: &[u8]) -> PyResult<PyEngine> {
-        let tables =
-            Tables::read(tables).ok_or_else(|| PyValueError::new_err("tables of another version of segops"))?;
+    fn new(tables: &[u8], python: Py<PyAny>) -> PyResult<PyEngine> {
+        let tables = Tables::read_with(tables, Box::new(PyAsk::new(python)))
+            .ok_or_else(|| PyValueError::new_err("tables of another version of segops"))?;
         Ok(PyEngine { tables: Arc::new(tables) })
     }
 
     /// The keys of the segments and indicators that Python evaluates.
     #[getter]
     fn left_to_python(&self) -> Vec<String> {
-        let left = self.tables.segments.iter().filter(|segment| segment.rule.is_none());
+        let left = self.tables.segments.iter().filter(|segment| matches!(segment.rule, Rule::Python));
         left.map(|segment| segment.key.to_string()).collect()
     }
 }

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use crate::dates::{instant, Read};
 use crate::decimal::Dec;
 use crate::feature::is_bounded;
+use crate::leaves::trait_of;
 use crate::msgpack::{Reader, Writer};
 use crate::profile::{Counted, Links, Member, Name, Profile};
-use crate::rule::trait_of;
 use crate::state::{Blob, State};
 use crate::tables::Tables;
 use crate::values::Scalar;
@@ -200,7 +200,7 @@ fn read_feature(tables: &Tables, reader: &mut Reader<'_>) -> Option<(u32, State)
     let bytes = reader.raw()?;
     let reducer = tables.features[number as usize].reducer;
     let state =
-        if reducer == crate::feature::Reducer::Python { State::Raw(Blob::from(bytes)) } else { State::read(bytes)? };
+        if reducer == crate::reduce::Reducer::Python { State::Raw(Blob::from(bytes)) } else { State::read(bytes)? };
     (reducer.fits(&state) && is_bounded(&state)).then_some((number, state))
 }
 
