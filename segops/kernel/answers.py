@@ -47,10 +47,10 @@ class Answers:
         self._exported = exported
         self._decode = decode
 
-    def judge(self, segment: int, parts: bytes, now_ms: int) -> tuple[bool, int | None] | None:
+    def verdict(self, segment: int, stored: bytes, now_ms: int) -> tuple[bool, int | None] | None:
         """Return whether a profile is a member, and when that changes; None if the rule fails."""
         self.asked["asked_rule"] += 1
-        unit, profile = self._segments.segments[segment], _profile.decode(parts)
+        unit, profile = self._segments.segments[segment], _profile.decode(stored)
         try:
             member = unit.rule.holds(profile, now_ms)
             return bool(member), unit.rule.next_flip(profile, now_ms, member)

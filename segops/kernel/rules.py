@@ -32,7 +32,7 @@ class LeftToPythonError(Exception):
     """A node, a predicate or a feature that the kernel does not evaluate."""
 
 
-class Place:
+class LocationTest:
     """A predicate of a location: its latitude and longitude in degrees."""
 
     timed = False
@@ -53,10 +53,10 @@ class Asked:
 
     def __init__(self) -> None:
         #: In order; not united, since 1 and true are equal.
-        self.tests: list[Predicate | Place] = []
+        self.tests: list[Predicate | LocationTest] = []
         self.calendars: dict[Calendar, int] = {}
 
-    def test(self, test: Predicate | Place) -> int:
+    def test(self, test: Predicate | LocationTest) -> int:
         """Return the number of a predicate."""
         self.tests.append(test)
         return len(self.tests) - 1
@@ -253,20 +253,20 @@ class Leaves:
     def near(self, node: model.Near) -> list[Any]:
         """Return a leaf about the distance to the last known location."""
         center, radius_m = (node.lat, node.lon), node.radius_m
-        return self._place(node, lambda at: distance_m(at, center) <= radius_m)
+        return self._location(node, lambda at: distance_m(at, center) <= radius_m)
 
     def located(self, node: model.Located) -> list[Any]:
         """Return a leaf about the areas of the last known location."""
         areas = node.areas
-        return self._place(node, lambda at: contains_any(areas, at))
+        return self._location(node, lambda at: contains_any(areas, at))
 
-    def _place(
+    def _location(
         self, node: model.Near | model.Located, fits: Callable[[tuple[float, float]], bool]
     ) -> list[Any]:
         if node.by is not None:
             raise LeftToPythonError(node)  # it reads events
         self.is_far |= (node.within_ms or 0) > _LOOK_AHEAD_MS
-        return ["place", self._asked.test(Place(fits)), node.within_ms]
+        return ["place", self._asked.test(LocationTest(fits)), node.within_ms]
 
     def has_been(self, node: model.HasBeen) -> list[Any]:
         """Return a leaf about how long a trait has satisfied a condition."""

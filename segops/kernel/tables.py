@@ -26,7 +26,7 @@ from segops.core.rules.policy import Policy
 from segops.core.segments import Segment, SegmentSet, references
 from segops.core.windows import Calendar, Fixed, SinceLast, Within, reach_ms
 from segops.kernel.reducers import reducer_name
-from segops.kernel.rules import Asked, Leaves, LeftToPythonError, Place, condition, plain_path
+from segops.kernel.rules import Asked, Leaves, LeftToPythonError, LocationTest, condition, plain_path
 
 #: The version of the tables; the kernel was built for one.
 VERSION: Final = 2
@@ -50,7 +50,7 @@ class Exported(NamedTuple):
     """Tables, and what their numbers stand for: the predicates and calendars that Python is asked about."""
 
     tables: bytes
-    tests: tuple[Predicate | Place, ...]
+    tests: tuple[Predicate | LocationTest, ...]
     calendars: tuple[Calendar, ...]
 
 
@@ -107,9 +107,9 @@ class _Export:
             node = self._rule(unit)
         except LeftToPythonError:
             node = None
-        return [unit.key, unit.version, unit.remembers, paused, node, self._parts(unit)]
+        return [unit.key, unit.version, unit.remembers, paused, node, self._dependencies(unit)]
 
-    def _parts(self, unit: Segment) -> list[Any]:
+    def _dependencies(self, unit: Segment) -> list[Any]:
         """Return the parts of a profile that the rule of a segment reads."""
         reads, features = unit.referred.reads, (use.feature.id for use in unit.referred.features)
         return [

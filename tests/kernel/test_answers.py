@@ -25,8 +25,8 @@ def answers(form: dict[str, Any], event: Event | None = None) -> Answers:
 
 def test_a_rule_is_judged_on_the_parts_that_it_reads() -> None:
     asked = answers({"known_for": "10ms"})
-    parts = _pack(Profile("user_id:u", first_ms=100))
-    assert asked.judge(0, parts, 105) == (False, 110)
+    stored = _pack(Profile("user_id:u", first_ms=100))
+    assert asked.verdict(0, stored, 105) == (False, 110)
     assert asked.take()[0] == {"asked_rule": 1}
 
 
@@ -37,7 +37,7 @@ def test_a_rule_that_fails_is_counted() -> None:
 
     asked = answers({"known_for": "10ms"})
     asked._segments = SimpleNamespace(segments=[SimpleNamespace(key="s", rule=Failing())])  # type: ignore[assignment]
-    assert asked.judge(0, _pack(Profile("user_id:u")), 5) is None
+    assert asked.verdict(0, _pack(Profile("user_id:u")), 5) is None
     assert asked.take()[1] == {"s": 1}
     assert not any(asked.take())
 

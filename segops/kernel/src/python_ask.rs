@@ -44,7 +44,7 @@ fn fed(found: Option<FedTuple<'_>>) -> Result<Option<Fed>, Odd> {
 impl Ask for PyAsk {
     fn judge(&self, segment: u32, profile: &[u8], now: i64) -> Option<(bool, Option<i64>)> {
         Python::with_gil(|py| {
-            let answer = self.object.bind(py).call_method1("judge", (segment, PyBytes::new(py, profile), now));
+            let answer = self.object.bind(py).call_method1("verdict", (segment, PyBytes::new(py, profile), now));
             sound(py, answer.and_then(|answer| answer.extract()))
         })
     }
