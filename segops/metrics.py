@@ -41,7 +41,7 @@ class Metrics(AuxiliaryMetrics):
         self.kernel = Info("segops_kernel", "Whether the kernel runs, or why not.", registry=registry)
         self.left_to_python = Counter(
             "segops_kernel_left_total",
-            "Records and timers that the kernel left to Python, by reason.",
+            "Records and timers that the kernel left to Python, and questions that it asked, by reason.",
             ["reason"],
             registry=registry,
         )

@@ -1,46 +1,40 @@
 """Tables: compiled definitions in the form that the kernel reads (``src/tables.rs``).
 
-What the kernel cannot evaluate is left out: a segment without a rule is Python's, and so is each event that
-may change it. A feature that it cannot change is Python's, and so is each event that the feature selects.
+What the kernel cannot evaluate is a question to Python (``answers.py``): a rule with the parts of the profile
+that it reads, a feature with its state, a condition with the value. An indicator is left out: each event that
+may change it is Python's.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from segops.core.features import Feature
+from segops.core.features import ANY_NAME, Feature
+from segops.core.features.orders import ACTIONS
+from segops.core.features.sequence import Sequence
+from segops.core.features.since import since_reducer
 from segops.core.identifiers import Rules
 from segops.core.index import IndexedFeature, Watch
-from segops.core.operators import EDGES, Predicate
+from segops.core.indicators import Indicator
+from segops.core.memberships import PausedMembership
+from segops.core.operators import Predicate
 from segops.core.rules import model
-from segops.core.rules.counts import boundaries
-from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule, feature_of
-from segops.core.segments import SegmentSet
-from segops.core.values import exact, kind
-from segops.core.windows import Fixed, Within
+from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule
+from segops.core.rules.policy import Policy
+from segops.core.segments import Segment, SegmentSet, references
+from segops.core.windows import Calendar, Fixed, SinceLast, Within, reach_ms
+from segops.kernel.reducers import reducer_name
+from segops.kernel.rules import Asked, Leaves, LeftToPythonError, LocationTest, condition, plain_path
 
 #: The version of the tables; the kernel was built for one.
-VERSION: Final = 2
-#: Further ahead, Python ends its search for a flip after so many steps; the kernel counts them otherwise.
-_LOOK_AHEAD_MS: Final = 3_653 * 86_400_000
-
-_ORDERED: Final = frozenset(("eq", "ne", "lt", "lte", "gt", "gte"))
-_SEVERAL: Final = frozenset(("in", "not_in", "between"))
-_TEXTS: Final = frozenset(("contains", "starts_with", "ends_with"))
-_DATES: Final = frozenset(("before", "after", "in_last", "in_next", "older_than", "newer_than"))
+VERSION: Final = 3
 #: Where an address may be -> its number in the kernel.
 EMAIL_SOURCES: Final = {"traits": 0, "context.traits": 1, "properties": 2}
 #: The types of identifiers that the kernel reads -> their numbers there.
 _TYPES: Final = {"user_id:": 0, "email:": 1, "anonymous_id:": 2}
-_KINDS: Final = frozenset(("count", "sum", "min", "max", "distinct", "latest", "earliest", "first", "last"))
-
-
-class LeftToPythonError(Exception):
-    """A node, a predicate or a feature that the kernel does not evaluate."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -59,16 +53,27 @@ def _limits(limits: Limits, context_keys: Iterable[str]) -> list[Any]:
     return [limits.blocked, sources, order, rules.priority, most, rules.default_limit, sorted(context_keys)]
 
 
-def tables_of(segments: SegmentSet, limits: Limits) -> bytes:
+class Exported(NamedTuple):
+    """Tables, and what their numbers stand for: the predicates and calendars that Python is asked about."""
+
+    tables: bytes
+    tests: tuple[Predicate | LocationTest, ...]
+    calendars: tuple[Calendar, ...]
+
+
+def exported(segments: SegmentSet, limits: Limits) -> Exported:
     """Return the tables of compiled definitions."""
-    return msgspec.msgpack.encode(_Export(segments).tables(limits))
+    export = _Export(segments)
+    tables = msgspec.msgpack.encode(export.tables(limits))
+    return Exported(tables, tuple(export.asked.tests), tuple(export.asked.calendars))
 
 
 class _Export:
     def __init__(self, segments: SegmentSet) -> None:
+        self.asked = Asked()
         self._segments = segments
         self._numbers = {key: number for number, key in enumerate(segments.features)}
-        self._nodes = {each.key: each.when for each in segments.definitions}
+        self._definitions = {each.key: each for each in segments.definitions}
         self._dates: dict[tuple[str, ...], None] = {}
 
     def tables(self, limits: Limits) -> list[Any]:
@@ -79,8 +84,8 @@ class _Export:
         return [
             VERSION,
             of.version,
+            [_feature(key, feature, indexed[key], self.asked) for key, feature in of.features.items()],
             rows,
-            [_feature(key, feature, indexed[key]) for key, feature in of.features.items()],
             {name: self._watch(watch) for name, watch in of.watches.items()},
             None if of.watch_of_any is None else self._watch(of.watch_of_any),
             _listed(of.by_trait),
@@ -88,35 +93,74 @@ class _Export:
                 name: [(path, sorted(kinds)) for path, kinds in each]
                 for name, each in of.trait_readings.items()
             },
-            list(of.histories),
+            {
+                name: [(path, self._numbers[each.id]) for path, each in pairs]
+                for name, pairs in of.histories.items()
+            },
             list(self._dates),
             [sorted(of.by_part[part]) for part in (FIRST, LATEST, LOCATION, IDENTIFIERS)]
             + [sorted(of.blank_members), sorted(of.by_part[LISTS])],
             _limits(limits, of.context_keys),
             limits.max_bytes,
+            bool(self.asked.calendars),
         ]
 
-    def _segment(self, unit: Any) -> list[Any]:
+    def _segment(self, unit: Segment | Indicator) -> list[Any]:
+        """Return a segment with its rule, for the kernel and for Python; an indicator with neither."""
+        if isinstance(unit, Indicator):
+            return [unit.key, unit.version, False, False, None, None]
+        paused = isinstance(unit.rule, PausedMembership)
         try:
             node = self._rule(unit)
         except LeftToPythonError:
             node = None
-        return [unit.key, unit.version, node]
+        return [unit.key, unit.version, unit.remembers, paused, node, self._dependencies(unit)]
 
-    def _rule(self, unit: Any) -> list[Any]:
-        if unit.key not in self._nodes or not isinstance(unit.rule, Rule):
-            raise LeftToPythonError(unit.key)  # an indicator, a policy, hysteresis, a paused segment
-        found = _Leaves(self._numbers, self._inlined)
-        node = found.node(self._nodes[unit.key])
-        if found.unfolds and found.is_far:
-            raise LeftToPythonError(unit.key)
+    def _dependencies(self, unit: Segment) -> list[Any]:
+        """Return the parts of a profile that the rule of a segment reads."""
+        reads, features = unit.referred.reads, (use.feature.id for use in unit.referred.features)
+        return [
+            sorted({self._numbers[each] for each in features}),
+            sorted(unit.referred.traits),
+            sorted(self._segments.index_of[key] for key in self._referred(unit.key)),
+            IDENTIFIERS in reads,
+            LISTS in reads,
+        ]
+
+    def _referred(self, key: str) -> set[str]:
+        """Return the segments whose memberships a rule may read: its own, and those that it refers to."""
+        found = {key}
+        for each in references(self._definitions[key].when):
+            found |= self._referred(each)
+        return found
+
+    def _rule(self, unit: Segment) -> list[Any]:
+        definition = self._definitions[unit.key]
+        if isinstance(unit.rule, Rule):
+            return self._node(definition.when)
+        if isinstance(unit.rule, PausedMembership):
+            raise LeftToPythonError(unit.key)  # no rule decides
+        outside, inside = (model.side(definition.when, inside=each) for each in (False, True))
+        of = definition.policy or Policy()
+        limits = [of.min_stay_ms or 0, of.cool_down_ms or 0, of.max_entries]
+        return ["membership", *limits, self._node(outside), self._node(inside)]
+
+    def _node(self, written: model.Node) -> list[Any]:
+        found = Leaves(self._numbers, self._inlined, self.asked)
+        node = found.node(written)
+        if found.is_far and (found.unfolds or found.recurs):
+            raise LeftToPythonError(written)
         self._dates |= found.dates
         return node
 
-    def _inlined(self, key: str) -> model.Node:
-        if not isinstance(self._segments.by_key[key].rule, Rule):
+    def _inlined(self, key: str) -> model.Node | int:
+        """Return the rule of a segment; of a paused one its number, by which its membership is read."""
+        unit = self._segments.by_key[key]
+        if isinstance(unit.rule, PausedMembership):
+            return unit.index
+        if not isinstance(unit.rule, Rule):
             raise LeftToPythonError(key)
-        return self._nodes[key]
+        return self._definitions[key].when
 
     def _watch(self, watch: Watch) -> list[Any]:
         by_value = [
@@ -127,7 +171,8 @@ class _Export:
 
     def _watched(self, feature: IndexedFeature) -> list[Any]:
         """Return the conditions that the kernel tests; all of those of a feature that it changes."""
-        return [self._numbers[feature.id], [found for each in feature.where if (found := _condition(*each))]]
+        tested = (_condition(*each, self.asked) for each in feature.where)
+        return [self._numbers[feature.id], [found for found in tested if found is not None]]
 
 
 def _indexed(of: SegmentSet) -> dict[int, IndexedFeature]:
@@ -144,196 +189,73 @@ def _listed(found: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
     return {name: sorted(indexes) for name, indexes in found.items()}
 
 
-def _condition(path: tuple[str, ...], test: Predicate) -> tuple[tuple[str, ...], list[Any]] | None:
-    """Return a condition on an event; None for one that the kernel cannot test."""
+def _condition(
+    path: tuple[str, ...], test: Predicate, asked: Asked
+) -> tuple[tuple[str, ...], list[Any] | int] | None:
+    """Return a condition on an event; None for one on a value that the kernel does not read."""
     try:
-        return (_plain_path(path), _predicate(test)) if test.__class__ is Predicate else None
+        return plain_path(path), condition(test, asked)
     except LeftToPythonError:
         return None
-
-
-def _plain_path(path: tuple[str, ...]) -> tuple[str, ...]:
-    if not path or not path[0]:
-        raise LeftToPythonError(path)  # of the context, of a look-up, or the time
-    return path
 
 
 # -- features ----------------------------------------------------------------------------------------------
 
 
-def _feature(key: int, feature: Feature, indexed: IndexedFeature) -> list[Any]:
-    name, window = _reducer(feature), feature.window
+def _feature(key: int, feature: Feature, indexed: IndexedFeature, asked: Asked) -> list[Any]:
+    name, window = reducer_name(feature), feature.window
     since, until = (window.since_ms, window.until_ms) if isinstance(window, Fixed) else (None, None)
     by_size = None if indexed.by_size is None else [sorted(each) for each in indexed.by_size]
     length = window.length_ms if isinstance(window, Within) else None
-    path = None if name == "python" else feature.path
-    return [key, name, since, until, length, feature.capacity, path, sorted(indexed.segments), by_size]
+    if name == "history":
+        length = reach_ms(window)
+    is_run = name.startswith("run_") and isinstance(window, Calendar)
+    calendar = asked.calendar(window) if is_run and isinstance(window, Calendar) else None
+    anchor = _anchor(feature, feature.window, asked) if isinstance(feature.window, SinceLast) else None
+    sequence = None
+    if name == "sequence" and feature.sequence is not None:
+        sequence = _sequence(feature.sequence, asked)
+    path = None if name in ("python", "history", "orders") else feature.path
+    statements = None
+    if name == "orders" and feature.purchases is not None:
+        length = feature.purchases.period_ms
+        statements = [feature.kind == ACTIONS, feature.purchases.currency, feature.path]
+    sizes = [sorted(indexed.segments), by_size]
+    return [
+        key,
+        name,
+        since,
+        until,
+        calendar,
+        length,
+        feature.capacity,
+        anchor,
+        sequence,
+        statements,
+        path,
+        *sizes,
+    ]
 
 
-def _reducer(feature: Feature) -> str:
-    """Return the name of the kernel's reducer; ``python`` for a feature that it does not change."""
-    if _is_special(feature) or not isinstance(feature.window, Fixed | Within) or feature.kind not in _KINDS:
-        return "python"
-    if feature.path is not None and not feature.path[0]:
-        return "python"
-    if any(_condition(*each) is None for each in feature.where):
-        return "python"
-    if isinstance(feature.window, Fixed):
-        return f"run_{feature.kind}"
-    return "slide_sum" if feature.kind == "count" and feature.capacity is None else f"slide_{feature.kind}"
+def _anchor(feature: Feature, window: SinceLast, asked: Asked) -> list[Any] | None:
+    """Return what begins the window of a feature that the kernel changes."""
+    if reducer_name(feature) == "python":
+        return None
+    conditions = [(plain_path(path), condition(test, asked)) for path, test in feature.static_where]
+    return [window.names, window.same, conditions, since_reducer(feature, window).limit]
 
 
-def _is_special(feature: Feature) -> bool:
-    more = (
-        feature.sequence,
-        feature.purchases,
-        feature.convert,
-        feature.money,
-        feature.located,
-        feature.days,
-    )
-    timed = (feature.length_ms, feature.refresh)
-    return feature.keeps_events or any(each is not None for each in (*more, *timed))
-
-
-# -- predicates --------------------------------------------------------------------------------------------
-
-
-def _predicate(test: Predicate, *, dates: bool = False) -> list[Any]:
-    if test.__class__ is not Predicate:
-        raise LeftToPythonError(test)  # of a converted value
-    return [[name, _operand(name, operand, dates=dates)] for name, operand in test.ops]
-
-
-def _operand(name: str, operand: Any, *, dates: bool) -> Any:
-    if name in _ORDERED:
-        return _literal(operand)
-    if name in _SEVERAL:
-        return [_literal(each) for each in operand]
-    if name in _TEXTS or name == "exists" or (dates and name in _DATES):
-        return operand
-    raise LeftToPythonError(name)
-
-
-def _literal(value: Any) -> Any:
-    of = kind(value)
-    if of in ("string", "boolean"):
-        return value
-    if of != "number" or not isinstance(value, int | float) or not math.isfinite(value):
-        raise LeftToPythonError(value)
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        raise LeftToPythonError(value)
-    return value
-
-
-def _exact(test: Predicate) -> list[Any]:
-    """Return a predicate of a sum, its numbers as texts of the decimals that were written."""
-    found = []
-    for name, operand in test.ops:
-        if name == "exists":
-            found.append([name, operand])
-        elif name in _ORDERED:
-            found.append([name, _decimal(operand)])
-        elif name in _SEVERAL:
-            found.append([name, [_decimal(each) for each in operand]])
-        else:
-            raise LeftToPythonError(name)
-    return found
-
-
-def _decimal(value: Any) -> str:
-    if kind(value) != "number":
-        raise LeftToPythonError(value)
-    return str(exact(value))
-
-
-# -- nodes -------------------------------------------------------------------------------------------------
-
-
-class _Leaves:
-    """The export of one rule. ``unfolds``: a leaf changes with time as often as it has entries.
-
-    ``is_far``: a leaf may change beyond the time in which Python searches without counting steps.
-    ``dates``: the paths of traits that are read as dates.
-    """
-
-    def __init__(self, numbers: Mapping[int, int], inlined: Callable[[str], model.Node]) -> None:
-        self.unfolds = self.is_far = False
-        self.dates: dict[tuple[str, ...], None] = {}
-        self._numbers = numbers
-        self._inlined = inlined
-
-    def node(self, node: model.Node) -> list[Any]:
-        """Return a node. Raises LeftToPythonError."""
-        make = _NODES.get(type(node))
-        if make is None:
-            raise LeftToPythonError(node)
-        return make(self, node)
-
-    def feature(self, node: model.Node) -> tuple[int, str, int | None]:
-        """Return the number of a leaf's feature, its reducer, and the length of its sliding window."""
-        feature = feature_of(node)
-        name = "python" if feature is None else _reducer(feature)
-        if feature is None or name == "python":
-            raise LeftToPythonError(node)
-        length = feature.window.length_ms if isinstance(feature.window, Within) else None
-        if length is not None and length > _LOOK_AHEAD_MS:
-            raise LeftToPythonError(node)
-        return self._numbers[feature.id], name, length
-
-    def count(self, node: model.Node, test: Predicate) -> list[Any]:
-        """Return a leaf that counts events or distinct values."""
-        number, name, length = self.feature(node)
-        if name == "slide_sum":
-            self.unfolds = True
-            return ["sum", number, "count", length, _exact(test)]
-        falling = [] if length is None else boundaries(test)[::-1]
-        return ["count", number, length, _predicate(test), falling]
-
-    def aggregate(self, node: model.Aggregate) -> list[Any]:
-        """Return a leaf that reads values."""
-        if node.function == "distinct":
-            return self.count(node, node.test)
-        number, _, length = self.feature(node)
-        self.unfolds |= length is not None
-        if node.function in ("sum", "avg"):
-            return ["sum", number, node.function, length, _exact(node.test)]
-        return ["picked", number, node.function, length, _predicate(node.test)]
-
-    def occurrence(self, node: model.Occurrence) -> list[Any]:
-        """Return a leaf about the age of an event."""
-        ages = (node.older_than_ms, node.newer_than_ms)
-        self.is_far |= max(age or 0 for age in ages) > _LOOK_AHEAD_MS
-        return ["age", self.feature(node)[0], *ages]
-
-    def trait(self, node: model.Trait) -> list[Any]:
-        """Return a leaf about a trait; a date in it may be far away."""
-        if any(name in _DATES for name, _ in node.test.ops):
-            self.dates[node.path] = None
-        self.is_far |= any(name in EDGES for name, _ in node.test.ops)
-        return ["trait", _plain_path(node.path), _predicate(node.test, dates=True)]
-
-    def known_for(self, node: model.KnownFor) -> list[Any]:
-        """Return a leaf about the age of the profile."""
-        self.is_far |= node.length_ms > _LOOK_AHEAD_MS
-        return ["known_for", node.length_ms]
-
-    def in_segment(self, node: model.InSegment) -> list[Any]:
-        """Return the rule of the segment."""
-        return self.node(self._inlined(node.key))
-
-
-_NODES: Final[Mapping[type, Callable[[_Leaves, Any], list[Any]]]] = {
-    model.All: lambda of, node: ["all", [of.node(each) for each in node.of]],
-    model.Any: lambda of, node: ["any", [of.node(each) for each in node.of]],
-    model.Not: lambda of, node: ["not", of.node(node.of)],
-    model.AtLeast: lambda of, node: ["at_least", node.k, [of.node(each) for each in node.of]],
-    model.Did: lambda of, node: of.count(node, node.count),
-    model.Aggregate: _Leaves.aggregate,
-    model.Occurrence: _Leaves.occurrence,
-    model.Trait: _Leaves.trait,
-    model.KnownFor: _Leaves.known_for,
-    model.Bucket: lambda _, node: ["bucket", node.salt, node.low, node.high],
-    model.HasIdentifier: lambda _, node: ["has_identifier", list(node.types)],
-    model.InSegment: _Leaves.in_segment,
-}
+def _sequence(sequence: Sequence, asked: Asked) -> list[Any]:
+    """Return the steps of a sequence; paths of compared values by number."""
+    numbers = {path: number for number, path in enumerate(sequence.paths)}
+    steps = [
+        [
+            None if ANY_NAME in step.names else step.names,
+            [(plain_path(path), condition(test, asked)) for path, test in step.where],
+            step.within_ms,
+            step.absent,
+            [(numbers[path], earlier) for path, earlier in step.same_as],
+        ]
+        for step in sequence.steps
+    ]
+    return [steps, sequence.paths, sequence.within_ms, sequence.strict]

@@ -31,6 +31,7 @@ _ODD: tuple[Any, ...] = (
     "soon",
     "2025-10-09T08:53:30.000Z",
 )
+_ORDERS = ("Order Completed", "Order Completed", "Order Refunded", "Order Updated", "Order Cancelled")
 _NUMBERS = (-1, 0, 0.1, 0.3, 0.6, 1, 2.5, 3, 20, 41)
 
 
@@ -48,6 +49,9 @@ def _window(rng: Random) -> dict[str, Any]:
             "since": format_instant(BASE_MS + begin * 1_000),
             "until": format_instant(BASE_MS + (begin + rng.randint(1, 60)) * 1_000),
         }
+    if roll < 0.87:
+        zone = rng.choice(("UTC", "Europe/Paris", "Asia/Kathmandu"))
+        return {"calendar": {"this": rng.choice(("day", "week", "month", "year")), "zone": zone}}
     return {}
 
 
@@ -65,6 +69,8 @@ def _predicate(rng: Random) -> dict[str, Any]:
         {"exists": rng.random() < 0.5},
         {rng.choice(("contains", "starts_with", "ends_with")): rng.choice(("x", "y", "xy"))},
         {"gte": number, "lt": number + 3},
+        {"matches": rng.choice(("^x", "y$", "."))},
+        {"includes": rng.choice((1, "x"))},
     ]
     return rng.choice(pairs)
 
@@ -126,12 +132,69 @@ def _leaf(rng: Random, others: list[str]) -> dict[str, Any]:
         {"trait": path, "is": _predicate(rng)},
         {"trait": "d", "is": {rng.choice(("in_last", "older_than", "newer_than", "in_next")): _length(rng)}},
         {"known_for": _length(rng)},
+        {"has_been": {"trait": path, "is": _predicate(rng)}, "for": _length(rng)},
+        {"changed": {"trait": path, "to": _predicate(rng)}, **_window(rng)},
+        {"near": {"lat": 0, "lon": 179.99, "radius": "3km"}, "within": _length(rng)},
         {"bucket": {"salt": "s", "from": 0, "to": 50}},
         {"has_identifier": rng.choice(("email", "anonymous_id", "user_id"))},
     ]
+    leaves += [_sequence(rng), _anchored(rng, of, path), _score(rng)]
     if others:
         leaves.append({"in_segment": rng.choice(others)})
     return rng.choice(leaves)
+
+
+def _sequence(rng: Random) -> dict[str, Any]:
+    """Return two to four steps, with deadlines, gaps and references."""
+    steps: list[dict[str, Any]] = [{"did": rng.choice(_NAMES[:2]), **_where(rng)}]
+    for _ in range(rng.randint(1, 3)):
+        step: dict[str, Any] = {rng.choice(("did", "did", "did_not")): rng.choice(_NAMES[:3])}
+        if rng.random() < 0.4:
+            step["within"] = _length(rng)
+        if rng.random() < 0.3:
+            step["where"] = {"p": rng.choice(({"same_as": 1}, {"gte": 1}, "x"))}
+        steps.append(step)
+    for step in reversed(steps):
+        if "did" in step:
+            break
+        step.setdefault("within", "3s")
+    more = {"within": _length(rng)} if rng.random() < 0.4 else {}
+    return {"sequence": steps, **more, **({"strict": True} if rng.random() < 0.2 else {})}
+
+
+def _anchored(rng: Random, of: Any, path: str) -> dict[str, Any]:
+    """Return a leaf about the events since another one, or of a time that slides."""
+    window: dict[str, Any] = {"since_last": rng.choice(_NAMES)}
+    if rng.random() < 0.4:
+        low = rng.randint(0, 20)
+        window = {"between": {"from": f"{(low + rng.randint(1, 20)) * 500}ms", "to": f"{low * 500}ms"}}
+    leaves: list[dict[str, Any]] = [
+        {"did": of, "count": _count(rng), **_where(rng), **window},
+        {"did_not": of, **_where(rng), **window},
+        {
+            rng.choice(("sum", "avg", "min", "max")): path,
+            "of": of,
+            "is": _numeric(rng),
+            **_where(rng),
+            **window,
+        },
+        {rng.choice(("latest", "earliest")): path, "of": of, "is": _predicate(rng), **window},
+        {"distinct": path, "of": of, "is": _count(rng), **_where(rng), **window},
+    ]
+    return rng.choice(leaves)
+
+
+def _score(rng: Random) -> dict[str, Any]:
+    """Return a leaf about orders, or about the age of the latest event."""
+    tiers, digit = ("champions", "hibernating", "new"), rng.choice(("recency", "frequency", "monetary"))
+    return rng.choice(
+        (
+            {"rfm": [rng.choice(tiers)]},
+            {"rfm": {digit: {"gte": rng.randint(1, 4)}}},
+            {"rfm": {"enter": {digit: {"gte": 3}}, "exit": {digit: {"lte": 2}}}},
+            {"score": "recency_days", "is": {"lte": rng.randint(0, 2)}},
+        )
+    )
 
 
 def _rule(rng: Random, others: list[str], depth: int = 2) -> dict[str, Any]:
@@ -156,7 +219,10 @@ def segments(rng: Random) -> SegmentSet:
 
 
 def _limits(rng: Random) -> dict[str, Any] | None:
-    return {"cool_down": _length(rng)} if rng.random() < 0.05 else None
+    if rng.random() < 0.9:
+        return None
+    form = {"min_stay": _length(rng), "cool_down": _length(rng), "max_entries": rng.randint(1, 3)}
+    return {key: form[key] for key in rng.sample(sorted(form), rng.randint(1, 3))}
 
 
 def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
@@ -178,15 +244,29 @@ def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
             traits = {name: rng.choice(values) for name in ("p", "q", "z") if rng.random() < 0.5}
             traits |= {"o": {"r": rng.choice(values), "a": [1, {"k": 0.1}]}} if rng.random() < 0.2 else {}
             traits |= {"d": _date(rng)} if rng.random() < 0.3 else {}
+        name = rng.choice(("A", "B"))
+        if rng.random() < 0.15:
+            name = rng.choice(_ORDERS)
+            properties |= _order(rng)
         location = rng.choice((None, None, (0.0, -179.99), (60, 10.5)))
         found.append(
             (
                 "event",
-                Event(rng.choice(("A", "B")), time_ms, f"m{each}", properties, traits, location=location),
+                Event(name, time_ms, f"m{each}", properties, traits, location=location),
             )
         )
     found.append(("clock", at + rng.choice((0, 5_000, 100_000, 90_000_000))))
     return found
+
+
+def _order(rng: Random) -> dict[str, Any]:
+    """Return the properties of an event about an order: few ids, some without an amount."""
+    found = {
+        "order_id": rng.choice(("o1", "o1", "o2", 7, 7.0, None)),
+        "refund_id": rng.choice((None, None, "r1", 2)),
+    }
+    amounts = rng.choice(((), ("total",), ("revenue", "total")))
+    return found | {name: rng.choice((None, 0, 0.1, 2.5, 5, 20, -5, "20")) for name in amounts}
 
 
 def _date(rng: Random) -> str:

@@ -9,7 +9,7 @@ const MAX_WHOLE: i128 = 1_000_000_000_000_000_000;
 const MAX_PLACES: i32 = 18;
 
 /// `c` times ten to the power of `e`. There is no negative zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dec {
     /// The coefficient.
     pub c: i128,

@@ -75,6 +75,8 @@ pub struct Event<'a> {
     pub context_traits: Pairs<'a>,
     /// `name`, `category`, `groupId` and `previousId` of the call.
     pub extras: [Option<Val<'a>>; 4],
+    /// The record that it was decoded from; None: a message had it.
+    pub raw: Option<&'a [u8]>,
     /// timestamp, originalTimestamp, sentAt and receivedAt, as written.
     pub times: [Option<Val<'a>>; 4],
     /// The context as written.

@@ -4,7 +4,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::{Changes, Engine, Outcome, Why};
+use crate::engine::{Engine, Outcome, Why};
+use crate::evaluate::Changes;
 use crate::event::Event;
 use crate::limits::{is_user, type_of, Limits};
 use crate::links::{Held, Links, Origin, MAX_HELD};

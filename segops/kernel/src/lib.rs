@@ -4,36 +4,56 @@
 //! cases: a record that it cannot apply exactly is left to Python whole. It does no I/O, reads no clock, and
 //! logs nothing. Times are integer milliseconds since the epoch.
 
+pub mod apply;
+pub mod ask;
 pub mod change;
 pub mod clock;
+pub mod condition;
 pub mod dates;
 pub mod decimal;
 pub mod deliver;
 pub mod engine;
+pub mod evaluate;
 pub mod event;
 pub mod feature;
+pub mod history;
 pub mod identity;
 pub mod json;
 pub mod json_text;
+pub mod leaves;
 pub mod limits;
 pub mod links;
+pub mod membership;
 pub mod message;
 pub mod msgpack;
+pub mod orders;
 pub mod outbox;
 pub mod packed;
 pub mod partition;
+pub mod plan;
 pub mod predicate;
 pub mod profile;
 pub mod publish;
 pub mod record_batch;
+pub mod reduce;
+pub mod rfm;
 pub mod route;
 pub mod rule;
+pub mod running;
+pub mod search;
+pub mod segment;
+pub mod sequence;
+pub mod since;
+pub mod sliding;
 pub mod slots;
 pub mod snapshot;
 pub mod state;
+pub mod statement;
 pub mod stored;
 pub mod tables;
 pub mod values;
+pub mod view;
+pub mod watch;
 pub mod written;
 
 #[cfg(feature = "python")]

@@ -171,6 +171,7 @@ fn read(bytes: &[u8]) -> Option<Unpacked<'_>> {
     next(&mut reader)?;
     reader.raw()?; // the kernel tests no condition on it
     let event = Event {
+        raw: None,
         name: Cow::Borrowed(name),
         call: Call::Track, // the properties are complete
         message: named.then_some(Cow::Borrowed(id)),

@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::deliver::Letter;
-use crate::engine::{Changes, Engine, Why};
+use crate::engine::{Engine, Why};
+use crate::evaluate::Changes;
 use crate::event::Event;
 use crate::identity::{Effects, Given};
 use crate::message::{Message, Says, Sent};
 use crate::packed::pack;
 use crate::profile::{is_another_day, Profile};
+use crate::segment::Segment;
 use crate::slots::{Content, Slot};
 use crate::snapshot::Written;
-use crate::tables::{Segment, Tables, TextMap};
+use crate::tables::{Tables, TextMap};
 
 /// A record of a partition, its headers read. `source` is `<partition>:<offset>`, `time` in milliseconds.
 pub struct Record<'r> {

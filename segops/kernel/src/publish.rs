@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::change::{change_id, text};
 use crate::dates::written;
-use crate::engine::Change;
+use crate::evaluate::Change;
 use crate::outbox::{Header, Outbox};
 use crate::partition::{Group, Partition};
 

@@ -2,6 +2,9 @@
 
 use crate::decimal::Dec;
 use crate::msgpack::{Reader, Writer};
+use crate::orders::Orders;
+use crate::sequence::Chains;
+use crate::since::Since;
 
 /// A msgpack value that is kept as it is stored.
 pub type Blob = Box<[u8]>;
@@ -52,6 +55,12 @@ pub enum State {
         /// The values.
         values: Vec<Blob>,
     },
+    /// The events after an anchor.
+    Since(Since),
+    /// Orders, and statements about them.
+    Orders(Box<Orders>),
+    /// The events of a sequence.
+    Chains(Box<Chains>),
     /// A state that only Python changes.
     Raw(Blob),
 }
@@ -101,6 +110,17 @@ fn blob(reader: &mut Reader<'_>) -> Option<Blob> {
 }
 
 impl State {
+    /// The begin of the period of an accumulator.
+    pub fn since(&self) -> Option<i64> {
+        match self {
+            State::Tally { since, .. }
+            | State::Total { since, .. }
+            | State::Running { since, .. }
+            | State::Keys { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
     /// Read a state that the kernel changes; None for another one, and for numbers beyond the bounds.
     pub fn read(bytes: &[u8]) -> Option<State> {
         let mut reader = Reader::new(bytes);
@@ -113,6 +133,9 @@ impl State {
             (4, 2) => State::Times(reader.ints().filter(|times| !times.is_empty())?),
             (5, 6) => State::Sums(sums(&mut reader)?),
             (6, 3) => values(&mut reader)?,
+            (8, 3) => State::Chains(Box::new(Chains::read(&mut reader)?)),
+            (9, 8) => State::Orders(Box::new(Orders::read(&mut reader)?)),
+            (40, 4) => State::Since(Since::read(&mut reader)?),
             _ => return None,
         };
         reader.is_done().then_some(found)
@@ -161,6 +184,9 @@ impl State {
                 out.array(values.len());
                 values.iter().for_each(|value| out.raw(value));
             }
+            State::Since(since) => since.write(out),
+            State::Chains(chains) => chains.write(out),
+            State::Orders(orders) => orders.write(out),
             State::Raw(bytes) => out.raw(bytes),
         }
     }

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use crate::dates::{instant, Read};
 use crate::decimal::Dec;
 use crate::feature::is_bounded;
+use crate::leaves::trait_of;
 use crate::links::Links;
 use crate::msgpack::{Reader, Writer};
 use crate::profile::{Counted, Member, Name, Profile, Redirect, NEVER};
-use crate::rule::trait_of;
 use crate::state::{Blob, State};
 use crate::tables::Tables;
 use crate::values::Scalar;
@@ -277,7 +277,7 @@ fn read_feature(tables: &Tables, reader: &mut Reader<'_>) -> Option<(u32, State)
     let bytes = reader.raw()?;
     let reducer = tables.features[number as usize].reducer;
     let state =
-        if reducer == crate::feature::Reducer::Python { State::Raw(Blob::from(bytes)) } else { State::read(bytes)? };
+        if reducer == crate::reduce::Reducer::Python { State::Raw(Blob::from(bytes)) } else { State::read(bytes)? };
     (reducer.fits(&state) && is_bounded(&state)).then_some((number, state))
 }
 

@@ -5,13 +5,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::event::Event;
-use crate::feature::{read_indexes, read_path, Feature, Path, Reducer, Watched};
-use crate::json::{Odd, Val};
+use crate::ask::{Ask, Asking, Nobody};
+use crate::feature::{read_indexes, read_path, Feature, Path};
 use crate::limits::Limits;
 use crate::msgpack::Reader;
+use crate::reduce::Reducer;
 use crate::rule::Node;
+use crate::segment::{Rule, Segment};
 use crate::values::Scalar;
+use crate::watch::Watch;
 
 /// A fast hasher of short keys.
 #[derive(Default)]
@@ -31,59 +33,7 @@ impl Hasher for FastHasher {
 pub type TextMap<V> = HashMap<Box<str>, V, BuildHasherDefault<FastHasher>>;
 
 /// The version of these tables; both sides must agree on it.
-pub const TABLES: i64 = 2;
-
-/// A segment, or an indicator, which only Python evaluates.
-pub struct Segment {
-    /// Its key.
-    pub key: Box<str>,
-    /// The version of its rule.
-    pub version: i64,
-    /// Its rule; None: Python evaluates it.
-    pub rule: Option<Node>,
-}
-
-/// The features that read events of one name.
-pub struct Watch {
-    always: Vec<Watched>,
-    by_value: Vec<(Path, TextMap<Vec<Watched>>)>,
-}
-
-impl Watch {
-    fn read(reader: &mut Reader<'_>) -> Option<Watch> {
-        reader.array().filter(|length| *length == 2)?;
-        let always = reader.list(Watched::read)?;
-        let by_value = reader.list(|reader| {
-            reader.array().filter(|length| *length == 2)?;
-            let path = read_path(reader)?;
-            let mut table = TextMap::default();
-            for _ in 0..reader.map()? {
-                table.insert(reader.str()?.into(), reader.list(Watched::read)?);
-            }
-            Some((path, table))
-        })?;
-        Some(Watch { always, by_value })
-    }
-
-    /// Append the features that select an event, in order.
-    pub fn select(&self, event: &Event<'_>, found: &mut Vec<u32>) -> Result<(), Odd> {
-        for watched in &self.always {
-            if watched.selects(event)? {
-                found.push(watched.feature);
-            }
-        }
-        for (path, table) in &self.by_value {
-            if let Some(Val::Str(text)) = event.property(path)? {
-                for watched in table.get(&*text.get()).into_iter().flatten() {
-                    if watched.selects(event)? {
-                        found.push(watched.feature);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
+pub const TABLES: i64 = 3;
 
 /// How rules read a trait: the kinds of values that they can read at a path within it.
 pub struct Reading {
@@ -110,6 +60,20 @@ impl Reading {
     }
 
     /// The path below the trait.
+    pub fn below(&self) -> &[Box<str>] {
+        self.path.get(1..).unwrap_or(&[])
+    }
+}
+
+/// A feature that keeps the history of a trait.
+pub struct History {
+    path: Path,
+    /// The feature.
+    pub feature: u32,
+}
+
+impl History {
+    /// The path of its value below the trait.
     pub fn below(&self) -> &[Box<str>] {
         self.path.get(1..).unwrap_or(&[])
     }
@@ -156,8 +120,8 @@ pub struct Tables {
     watch_of_any: Option<Watch>,
     by_trait: TextMap<Part>,
     readings: TextMap<Vec<Reading>>,
-    /// Traits whose history only Python keeps.
-    histories: Vec<Box<str>>,
+    /// By trait, the features that keep its history, each with the path of the value.
+    histories: TextMap<Vec<History>>,
     /// Paths of traits that rules read as dates.
     pub dates: Vec<Path>,
     parts: [Part; 6],
@@ -165,22 +129,28 @@ pub struct Tables {
     pub limits: Limits,
     /// An event that makes a profile larger than so many bytes is Python's.
     pub max_bytes: u64,
+    /// Python, which answers questions.
+    pub asking: Asking,
+    /// Whether a window is the period of a calendar.
+    pub has_calendars: bool,
 }
 
 impl Tables {
     /// Read the tables; None if they are damaged or of another version.
     pub fn read(bytes: &[u8]) -> Option<Tables> {
+        Tables::read_with(bytes, Box::new(Nobody))
+    }
+
+    /// Read the tables, with the Python that answers questions.
+    pub fn read_with(bytes: &[u8], python: Box<dyn Ask>) -> Option<Tables> {
         let mut reader = Reader::new(bytes);
-        reader.array().filter(|fields| *fields == 13)?;
+        reader.array().filter(|fields| *fields == 14)?;
         if reader.int()? != TABLES {
             return None;
         }
         let version = reader.str()?.into();
-        let mut segments = reader.list(read_segment)?;
         let features = reader.list(Feature::read)?;
-        for segment in &mut segments {
-            segment.rule.take_if(|rule| !is_known(rule, &features));
-        }
+        let segments = reader.list(|reader| Segment::read(reader, |rule| is_known(rule, &features)))?;
         let mut tables = Tables {
             version,
             index: (0..).zip(&segments).map(|(number, segment)| (segment.key.clone(), number)).collect(),
@@ -191,11 +161,13 @@ impl Tables {
             watch_of_any: if reader.nil() { None } else { Some(Watch::read(&mut reader)?) },
             by_trait: read_texts(&mut reader, read_part)?,
             readings: read_texts(&mut reader, |reader| reader.list(read_reading))?,
-            histories: read_path(&mut reader)?,
+            histories: read_texts(&mut reader, |reader| reader.list(read_history))?,
             dates: reader.list(read_path)?,
             parts: read_parts(&mut reader)?,
             limits: read_limits(&mut reader)?,
             max_bytes: reader.uint()?,
+            asking: Asking::new(python),
+            has_calendars: reader.bool()?,
         };
         tables.mark_foreign();
         reader.is_done().then_some(tables)
@@ -203,10 +175,13 @@ impl Tables {
 
     fn mark_foreign(&mut self) {
         let segments = &self.segments;
-        let foreign =
-            |of: &[u32]| of.iter().any(|number| segments.get(*number as usize).is_none_or(|s| s.rule.is_none()));
+        let is_foreign = |number: &u32| match segments.get(*number as usize) {
+            Some(segment) => matches!(segment.rule, Rule::Python),
+            None => true,
+        };
+        let foreign = |of: &[u32]| of.iter().any(is_foreign);
         for feature in &mut self.features {
-            feature.is_foreign = feature.reducer == Reducer::Python || foreign(&feature.segments);
+            feature.is_foreign = foreign(&feature.segments);
         }
         for part in self.by_trait.values_mut().chain(&mut self.parts) {
             part.is_foreign = foreign(&part.segments);
@@ -228,9 +203,9 @@ impl Tables {
         self.readings.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the history of a trait is kept.
-    pub fn has_history(&self, name: &str) -> bool {
-        self.histories.iter().any(|known| &**known == name)
+    /// The features that keep the history of a trait.
+    pub fn histories(&self, name: &str) -> &[History] {
+        self.histories.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The segments that read a part of the profile.
@@ -240,7 +215,7 @@ impl Tables {
 
     /// Whether Python evaluates a segment.
     pub fn is_foreign(&self, segment: u32) -> bool {
-        self.segments[segment as usize].rule.is_none()
+        matches!(self.segments[segment as usize].rule, Rule::Python)
     }
 }
 
@@ -252,20 +227,20 @@ fn is_known(rule: &Node, features: &[Feature]) -> bool {
         Node::Not(of) => is_known(of, features),
         Node::Count { feature, .. } | Node::Sum { feature, .. } => known(feature),
         Node::Picked { feature, .. } | Node::Age { feature, .. } => known(feature),
-        Node::Trait(..) | Node::KnownFor(_) | Node::Bucket { .. } | Node::HasIdentifier(_) => true,
+        Node::HasBeen(leaf) => known(&leaf.feature),
+        Node::Since(feature, ..) | Node::Sequence(feature) => known(feature),
+        Node::Rfm(leaf) => known(&leaf.feature),
+        Node::Recency(..) | Node::Place(..) => true,
+        Node::Trait(..) | Node::KnownFor(_) | Node::Bucket { .. } => true,
+        Node::HasIdentifier(_) | Node::Member(_) => true,
     }
 }
 
-fn read_segment(reader: &mut Reader<'_>) -> Option<Segment> {
-    reader.array().filter(|fields| *fields == 3)?;
-    let (key, version) = (reader.str()?.into(), reader.int()?);
-    let rule = reader.raw()?;
-    let mut inner = Reader::new(rule);
-    let rule = Node::read(&mut inner).filter(|_| inner.is_done());
-    Some(Segment { key, version, rule })
-}
-
-fn read_texts<V>(reader: &mut Reader<'_>, mut value: impl FnMut(&mut Reader<'_>) -> Option<V>) -> Option<TextMap<V>> {
+/// Read a map by texts.
+pub fn read_texts<V>(
+    reader: &mut Reader<'_>,
+    mut value: impl FnMut(&mut Reader<'_>) -> Option<V>,
+) -> Option<TextMap<V>> {
     let mut found = TextMap::default();
     for _ in 0..reader.map()? {
         found.insert(reader.str()?.into(), value(reader)?);
@@ -275,6 +250,11 @@ fn read_texts<V>(reader: &mut Reader<'_>, mut value: impl FnMut(&mut Reader<'_>)
 
 fn read_part(reader: &mut Reader<'_>) -> Option<Part> {
     Some(Part { segments: read_indexes(reader)?, is_foreign: false })
+}
+
+fn read_history(reader: &mut Reader<'_>) -> Option<History> {
+    reader.array().filter(|fields| *fields == 2)?;
+    Some(History { path: read_path(reader)?, feature: u32::try_from(reader.wide()?).ok()? })
 }
 
 fn read_parts(reader: &mut Reader<'_>) -> Option<[Part; 6]> {

@@ -142,6 +142,7 @@ impl<'a> Event<'a> {
             traits: found.traits,
             context_traits: found.context_traits,
             extras: found.extras,
+            raw: Some(value),
             times: found.times,
             context: found.context,
         })

@@ -20,6 +20,7 @@ from segops.streaming.partition.cached_profile import PENDING, CachedProfile, Pr
 from segops.streaming.partition.profile_cache import ProfileCache
 
 _SLICE = 500  # profiles that the kernel encodes at once
+_LATEST_MS = (1 << 63) - 1  # no due time is later
 
 #: Returns the kernel's part of a partition, which evaluates by the segments of an engine.
 MakeNative = Callable[[Engine], Any]
@@ -92,17 +93,18 @@ class NativeProfiles(ProfileCache):
     def engine(self, engine: Engine) -> None:
         if engine is self._engine:
             return
+        self._take_index()
         for profile_id in self.native.unstored():
-            if self._check_out(profile_id):
-                self._index_due(self._entries[profile_id])
+            self._check_out(profile_id)
         self._engine, self.native = engine, self._make_native(engine)
         for profile_id in self._entries:
             self.native.note_away(profile_id)
 
-    def _index_due(self, entry: CachedProfile) -> None:
-        """Index the due time of a changed profile, which the kernel had indexed."""
-        if entry.overlay_due_ms is not None:
-            heapq.heappush(self._overlay, (entry.overlay_due_ms, entry.profile.id))
+    def _take_index(self) -> None:
+        """Take the due times that the kernel has indexed; former ones count among those that may be due."""
+        while (changed := self.native.next_due(_LATEST_MS)) is not None:
+            heapq.heappush(self._overlay, changed)
+            self.native.pop_due()
 
     # -- reading -------------------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from segops.core.engine import Engine
-from segops.core.events import Change
-from segops.kernel.tables import Limits, tables_of
+from segops.core.events import Change, Event
+from segops.kernel.answers import Answers
+from segops.kernel.tables import Limits, exported
+from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.records import Record
 from segops.streaming.partition.native_profiles import NativeProfiles
@@ -22,15 +24,28 @@ _ABSENT, _EARLY, _PYTHON = -1, -2, -10
 
 
 @lru_cache(maxsize=_COMPILED)
-def native_engine(native: Any, engine: Engine, limits: IdentityLimits, max_state_bytes: int) -> Any:
-    """Return the kernel's engine for the segments of an engine; the same one for all partitions."""
+def native_engine(
+    native: Any, engine: Engine, limits: IdentityLimits, max_state_bytes: int
+) -> tuple[Any, Answers]:
+    """Return the kernel's engine for the segments of an engine, and what answers its questions.
+
+    They are the same ones for all partitions.
+    """
     of_kernel = Limits(
         blocked=tuple(sorted(limits.blocked)),
         email_sources=limits.email_sources,
         rules=limits.rules,
         max_bytes=max_state_bytes // 2,
     )
-    return native.Engine(tables_of(engine.segments, of_kernel))
+    segments = engine.segments
+    tables = exported(segments, of_kernel)
+
+    def decoded(value: bytes, time_ms: int, default_id: str) -> Event:
+        keys = segments.context_keys
+        return decode(value, time_ms=time_ms, default_id=default_id, limits=limits, context_keys=keys)
+
+    answers = Answers(segments, tables, decoded)
+    return native.Engine(tables.tables, answers), answers
 
 
 class NativeSegmentProcessor(SegmentProcessor):
@@ -40,6 +55,7 @@ class NativeSegmentProcessor(SegmentProcessor):
     """
 
     _profiles: NativeProfiles
+    _answers: Answers
 
     def __init__(
         self,
@@ -50,7 +66,8 @@ class NativeSegmentProcessor(SegmentProcessor):
         **kwargs: Any,
     ) -> None:
         def make_native(engine: Engine) -> Any:
-            return native.Partition(native_engine(native, engine, limits, max_state_bytes))
+            native_part, self._answers = native_engine(native, engine, limits, max_state_bytes)
+            return native.Partition(native_part)
 
         self._reasons: list[str] = native.REASONS
         self._records_type: Any = native.Records
@@ -108,6 +125,9 @@ class NativeSegmentProcessor(SegmentProcessor):
         counts.duplicates += duplicates
         counts.late += late
         counts.identities.update({k: n for k, n in (("relayed", relayed), ("stale", stale)) if n})
+        asked, failures = self._answers.take()
+        counts.left_to_python.update(asked)
+        counts.failures.update(failures)
 
     def fire_due(self, limit: int) -> int:
         if self.backfill.is_blocked:

@@ -110,7 +110,8 @@ class Tallies:
         return {profile_id: encode_moves(self._cut, moves) for profile_id, moves in noted.items()}
 
     def _count(self, moves: Iterable[Move]) -> None:
-        for (minute_ms, key, reason, member), count in Counter(moves).items():
+        # In an order that does not depend on that of the profiles, which a rescan visits in any.
+        for (minute_ms, key, reason, member), count in sorted(Counter(moves).items()):
             tally = self._tally(key)
             tally.add(reason, member=member, count=count)
             minute = tally.minutes.get(minute_ms) or tally.minutes.setdefault(minute_ms, Flow())

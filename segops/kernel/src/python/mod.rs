@@ -1,5 +1,6 @@
 //! The Python module `segops.kernel._native`.
 
+mod ask;
 mod changes;
 mod outboxes;
 mod partition;
@@ -11,7 +12,9 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use self::ask::PyAsk;
 use crate::engine::REASONS;
+use crate::segment::Rule;
 use crate::stored;
 use crate::tables::{Tables, TABLES};
 
@@ -24,16 +27,16 @@ pub struct PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    fn new(tables: &[u8]) -> PyResult<PyEngine> {
-        let tables =
-            Tables::read(tables).ok_or_else(|| PyValueError::new_err("tables of another version of segops"))?;
+    fn new(tables: &[u8], python: Py<PyAny>) -> PyResult<PyEngine> {
+        let tables = Tables::read_with(tables, Box::new(PyAsk::new(python)))
+            .ok_or_else(|| PyValueError::new_err("tables of another version of segops"))?;
         Ok(PyEngine { tables: Arc::new(tables) })
     }
 
     /// The keys of the segments and indicators that Python evaluates.
     #[getter]
     fn left_to_python(&self) -> Vec<String> {
-        let left = self.tables.segments.iter().filter(|segment| segment.rule.is_none());
+        let left = self.tables.segments.iter().filter(|segment| matches!(segment.rule, Rule::Python));
         left.map(|segment| segment.key.to_string()).collect()
     }
 }

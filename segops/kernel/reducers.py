@@ -1,0 +1,64 @@
+"""Reducers of features: which of them the kernel has (``src/reduce.rs``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from segops.core.features import Feature
+from segops.core.features.sequence import Sequence
+from segops.core.windows import Calendar, Fixed, SinceLast, Within
+
+#: The fields of a feature that the kernel knows: one with a value in any other field is asked.
+FIELDS: Final = frozenset(("kind", "names", "where", "window", "path", "capacity"))
+_MAX_STEPS: Final = 64  # a bit each
+_ORDERS: Final = frozenset(("orders", "actions", "purchases"))
+_SINCE: Final = frozenset(("count", "sum", "min", "max", "distinct", "latest", "earliest"))
+_KINDS: Final = frozenset(("count", "sum", "min", "max", "distinct", "latest", "earliest", "first", "last"))
+
+
+def reducer_name(feature: Feature) -> str:
+    """Return the name of the kernel's reducer; ``python`` for a feature that Python is asked to change."""
+    unknown = [name for name in feature.__struct_fields__ if name not in FIELDS]
+    further = [name for name in unknown if getattr(feature, name) is not None]
+    if further == ["purchases"]:
+        return _orders_name(feature)
+    if further == ["sequence"] and feature.sequence is not None:
+        return _sequence_name(feature.sequence)
+    if further:
+        return "python"
+    return "history" if feature.kind == "history" else _windowed_name(feature)
+
+
+def _windowed_name(feature: Feature) -> str:
+    """Return the name of the reducer of a feature that reads events in a window."""
+    paths = [path for path, _ in feature.where] + ([] if feature.path is None else [feature.path])
+    if isinstance(feature.window, SinceLast):
+        return _since_name(feature, [*paths, feature.window.same or feature.window.names])
+    if feature.keeps_events or not isinstance(feature.window, Fixed | Within | Calendar):
+        return "python"
+    if feature.kind not in _KINDS or not all(path and path[0] for path in paths):
+        return "python"
+    if not isinstance(feature.window, Within):
+        return f"run_{feature.kind}"
+    return "slide_sum" if feature.kind == "count" and feature.capacity is None else f"slide_{feature.kind}"
+
+
+def _orders_name(feature: Feature) -> str:
+    """Return the name of the reducer of orders."""
+    paths = [path for path, _ in feature.where] + ([] if feature.path is None else [feature.path])
+    plain = all(path and path[0] for path in paths) and not feature.timed_where
+    return "orders" if plain and feature.kind in _ORDERS else "python"
+
+
+def _sequence_name(sequence: Sequence) -> str:
+    """Return the name of the reducer of a sequence."""
+    where = [each for step in sequence.steps for each in step.where]
+    paths = [*sequence.paths, *(path for path, _ in where)]
+    plain = all(path and path[0] for path in paths) and not any(test.timed for _, test in where)
+    return "sequence" if plain and len(sequence.steps) <= _MAX_STEPS else "python"
+
+
+def _since_name(feature: Feature, paths: list[tuple[str, ...]]) -> str:
+    """Return the name of the reducer of the events after an anchor."""
+    is_known = feature.kind in _SINCE and all(path and path[0] for path in paths)
+    return f"since_{feature.kind}" if is_known and not feature.timed_where else "python"
