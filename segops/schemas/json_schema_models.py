@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from segops.core.scoring.models import STATUSES
+from segops.schemas.affinities import MAX_LEAST, MAX_PRIOR, MAX_SHARES
 from segops.schemas.json_schema import DIALECT, json_schema
-from segops.schemas.json_schema_values import INSTANT, STRING, Schema, list_of, map_of, ref
+from segops.schemas.json_schema_values import (
+    INSTANT,
+    POSITIVE,
+    STRING,
+    Schema,
+    list_of,
+    map_of,
+    path_of,
+    ref,
+)
 from segops.schemas.models import KINDS, LINKS, TRANSFORMS
 from segops.schemas.populations import MAX_BARS, MAX_EDGES
 
@@ -39,7 +49,14 @@ def model_schema() -> Schema:
         "currency": STRING,
         "features": list_of(_feature()),
         "parameters": {
-            "anyOf": [_buying(), _spending(), _weighted(), map_of((), intercept=_NUMBER), _population()]
+            "anyOf": [
+                _buying(),
+                _spending(),
+                _weighted(),
+                map_of((), intercept=_NUMBER),
+                _population(),
+                _affinity(),
+            ]
         },
         "calibration": {"anyOf": [_platt(), _isotonic()]},
         "trees": list_of(_tree()),
@@ -90,6 +107,31 @@ def _population() -> Schema:
     return map_of(
         ("edges", "profiles", "measured_at"), edges={**map_of((), **edges), "minProperties": 1}, **keys
     )
+
+
+def _affinity() -> Schema:
+    whole: Schema = {"type": "integer", "minimum": 1}
+    share: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+    shares: Schema = {
+        "type": "object",
+        "propertyNames": {"type": "string", "minLength": 1},
+        "additionalProperties": share,
+        "minProperties": 1,
+        "maxProperties": MAX_SHARES,
+    }
+    keys: dict[str, Schema] = {
+        "of": ref("names"),
+        "path": path_of("properties", "context"),
+        "half_life": POSITIVE,
+        "prior": {**_POSITIVE, "maximum": MAX_PRIOR},
+        "least": {**whole, "maximum": MAX_LEAST},
+        "values": {**whole, "maximum": MAX_SHARES},
+        "profiles": whole,
+        "measured_at": INSTANT,
+    }
+    together = ("shares", "profiles", "measured_at")
+    needs = {key: [other for other in together if other != key] for key in together}
+    return {**map_of(("of", "path", "half_life"), **keys, shares=shares), "dependentRequired": needs}
 
 
 def _platt() -> Schema:

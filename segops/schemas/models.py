@@ -13,12 +13,21 @@ from typing import Any, Final
 import msgspec
 
 from segops.core.errors import DefinitionError, Issue
-from segops.core.rules.parsing import SCORE_PATTERN, Context, Reader, Reads, figure_names, read_input_figure
+from segops.core.rules.parsing import SCORE_PATTERN, Context, Reader, Reads, read_input_figure
 from segops.core.scoring import models
 from segops.core.scoring.buying import Buying
-from segops.core.scoring.models import BUYING, READY, SPENDING, STATUSES, Model, Parameters
+from segops.core.scoring.models import (
+    BUYING,
+    POPULATION,
+    READY,
+    SPENDING,
+    STATUSES,
+    Model,
+    Parameters,
+)
 from segops.core.scoring.spending import Spending
 from segops.core.values import kind
+from segops.schemas.forbidden import forbidden_reads
 from segops.schemas.populations import POPULATION_PATTERN, read_population
 
 NO_MODELS: Final[Mapping[str, Model]] = MappingProxyType({})
@@ -151,7 +160,7 @@ def _matches(pattern: str, name: str) -> bool:
 #: Slots of which only some kinds are probabilities.
 _KINDS_OF: Final = {
     **dict.fromkeys(("convert_24h", "convert_7d"), ("logistic",)),
-    "rfm": ("population",),
+    "rfm": (POPULATION,),
 }
 #: Names of scores that other models give.
 _DERIVED: Final = {"recency_days", models.INTENT, *models.ORDER_SCORES}
@@ -208,13 +217,8 @@ def _check_status(form: Reader, model: Model) -> None:
 
 
 def _check_forbidden(form: Reader, model: Model) -> None:
-    inputs = getattr(model.parameters, "inputs", ())
-    for at, each in enumerate(inputs):
-        for name in figure_names(each.figure):
-            for forbidden in model.forbid:
-                if name == forbidden or name.startswith(f"{forbidden}."):
-                    place = _at(form, f"features[{at}].figure")
-                    place.fail(f"the feature {each.name!r} reads {name}, which forbid names ({forbidden})")
+    for place, what, name, forbidden in forbidden_reads(model):
+        _at(form, place).fail(f"the {what} reads {name}, which forbid names ({forbidden})")
 
 
 # -- numbers -----------------------------------------------------------------------------------------------
@@ -384,5 +388,5 @@ KINDS: Final[Mapping[str, Kind]] = {
     "logistic": Kind(partial(_weighted, logistic=True), (*_WITH_INPUTS, "calibration")),
     "linear": Kind(partial(_weighted, logistic=False), _WITH_INPUTS),
     "trees": Kind(_trees, (*_WITH_INPUTS, "trees", "link")),
-    "population": Kind(read_population, pattern=POPULATION_PATTERN, naming=_POPULATIONS),
+    POPULATION: Kind(read_population, pattern=POPULATION_PATTERN, naming=_POPULATIONS),
 }

@@ -19,6 +19,7 @@ from segops.schemas.models import read_model
 
 from .strategies import BASE_MS, composite, names, time_windows
 
+AFFINITIES = ("affinity.p", "affinity.q")
 OWN_SCORES = ("own_logistic", "own_linear", "own_trees")
 FITTED = "2025-10-01T00:00:00Z"
 #: How many sets of models there are.
@@ -40,6 +41,7 @@ def _models(number: int) -> dict[str, Model]:
     forms += [_of_figures(random, name, "logistic") for name in ("convert_24h", "convert_7d", "own_logistic")]
     forms += [_of_figures(random, "own_linear", "linear"), _trees(random)]
     forms += [_population(random, name) for name in _RANGES if random.random() < 0.9]
+    forms += [_affinity(random, name) for name in AFFINITIES if random.random() < 0.95]
     return {form["name"]: read_model(form, "drawn") for form in forms}
 
 
@@ -58,6 +60,18 @@ def _population(random: Random, score: str) -> dict[str, Any]:
     edges = sorted(round(random.uniform(low, high), random.choice([0, 1, 3])) for _ in range(99))
     parameters = {"edges": {"score": edges}, "profiles": 500, "measured_at": FITTED}
     return _form(f"percentile.{score}", "population", parameters=parameters)
+
+
+def _affinity(random: Random, name: str) -> dict[str, Any]:
+    events = random.choice([["A"], ["A", "B"], ["A", "B", "C"], "any_event"])
+    parameters = {"of": events, "path": name.removeprefix("affinity.")}
+    parameters |= {"half_life": random.choice(["1s", "4s", "20s", "1h", "1d"])}
+    parameters |= {"prior": random.choice([0.5, 1, 5]), "least": random.choice([1, 1, 2])}
+    if random.random() < 0.95:
+        parts = [random.uniform(0.05, 0.35) for _ in "xyz"]
+        shares = {"x": parts[0], "y": parts[1], "xy": parts[0] if random.random() < 0.2 else parts[2]}
+        parameters |= {"shares": shares, "profiles": 50, "measured_at": FITTED}
+    return _form(name, "population", parameters=parameters)
 
 
 def _buying(random: Random) -> dict[str, Any]:
@@ -197,11 +211,45 @@ percentile_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
 )
 
 
+_lifts = st.sampled_from([0.2, 0.5, 0.9, 1, 1.0, 1.1, 1.25, 1.5, 2, 2.5, 3, 1.000001])
+_values = st.sampled_from(["x", "x", "x", "y", "y", "xy", "other"])
+_affinities = st.tuples(st.sampled_from(AFFINITIES), _values).map(
+    lambda pair: {"score": pair[0], "of": pair[1]}
+)
+_of_texts = st.one_of(
+    st.tuples(st.sampled_from(["eq", "ne", "lt", "starts_with"]), _values).map(lambda p: {p[0]: p[1]}),
+    st.just({"in": ["x", "xy"]}),
+    st.booleans().map(lambda present: {"exists": present}),
+)
+
+
+@composite
+def affinity_rules(draw: Any) -> dict[str, Any]:
+    """Draw a test of the lift of a value or of the strongest one, or a comparison of one of them."""
+    shape = draw(st.sampled_from(["is", "is", "strongest", "compare", "ratio"]))
+    if shape == "strongest":
+        strongest = {"score": draw(st.sampled_from(AFFINITIES))}
+        if draw(st.integers(0, 3)) == 0:
+            return {"compare": [strongest, draw(st.sampled_from(["eq", "ne"])), {"latest": "q", "of": "A"}]}
+        return {**strongest, "is": draw(_of_texts)}
+    figure, relation = draw(_affinities), draw(st.sampled_from(["lt", "gte", "gt", "lte", "eq"]))
+    if shape == "is":
+        return {**figure, "is": draw(st.sampled_from([{relation: draw(_lifts)}, {"exists": True}]))}
+    if shape == "ratio":
+        sides = draw(st.permutations([figure, draw(_others)]))
+        return {"ratio": {"of": sides[0], "to": sides[1], "is": {relation: draw(_lifts)}}}
+    other = draw(st.one_of(_lifts, _others))
+    return {"compare": [figure, relation, other]}
+
+
 @composite
 def score_rules(draw: Any) -> dict[str, Any]:
     """Draw a test of a score or its percentile, or a comparison of a score."""
-    if draw(st.integers(0, 5)) == 0:
+    chosen = draw(st.integers(0, 9))
+    if chosen < 2:
         return draw(percentile_rules)  # type: ignore[no-any-return]
+    if chosen < 4:
+        return draw(affinity_rules())
     name, shape = draw(_names), draw(st.sampled_from(["is", "is", "is", "compare", "ratio"]))
     if shape == "is" or name == "next_order_at":
         return {"score": name, "is": draw(_tests(name))}
@@ -219,6 +267,11 @@ def score_rules(draw: Any) -> dict[str, Any]:
 @composite
 def score_hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score of a model with hysteresis."""
+    if draw(st.integers(0, 5)) == 0:
+        enter, exit = draw(st.permutations([{"gte": draw(_lifts)}, {"lt": 0.9}]))
+        if {"gte": 0.2} in (enter, exit) or {"gte": 0.5} in (enter, exit):
+            enter, exit = {"gte": 1.5}, {"lt": 1.1}
+        return {**draw(_affinities), "enter": enter, "exit": exit}
     name = draw(st.sampled_from(sorted(_NUMBERS)))
     number = draw(_NUMBERS[name])
     enter, exit = draw(st.permutations([{"gte": number}, {"lt": number}]))

@@ -55,6 +55,7 @@ SHARED = {
     "segops.core.scoring.rfm": {"Actions"},  # ... or which other actions
     "segops.core.scoring.models": {"Input", "Isotonic", "Platt", "Tree"},  # the parameters of models ...
     "segops.core.scoring.order_scores": {"OrderScore"},
+    "segops.core.scoring.affinity": {"AffinityScore", "lift"},
     "segops.core.scoring.figure_scores": {"IntentScore", "TreesScore", "WeightedScore"},
     "segops.core.scoring.buying": {"History"},  # ... and the formulas of the papers
     "segops.core.scoring.spending": {"lifetime_value"},

@@ -51,10 +51,23 @@ class TraitFigure(msgspec.Struct, frozen=True, tag="trait"):
 
 
 class ScoreFigure(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):
-    """The score ``name``. ``model``: what it is computed from; None: no model has it."""
+    """The score ``name``. ``model``: what it is computed from; None: no model has it.
+
+    ``of``: the value whose affinity it is.
+    """
 
     name: str
     model: Scored | None = None
+    of: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, and the value whose affinity it is.
+
+        >>> ScoreFigure("affinity.category", of="shoes").title
+        'affinity.category of shoes'
+        """
+        return self.name if self.of is None else f"{self.name} of {self.of}"
 
 
 class PercentileFigure(msgspec.Struct, frozen=True, tag="percentile"):

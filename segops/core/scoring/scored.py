@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.figure_scores import IntentScore, TreesScore, WeightedScore
 from segops.core.scoring.models import (
     BUYING,
@@ -28,7 +29,7 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
     ``valid_until_ms``: from then on, the models are stale. They go on to give scores.
     """
 
-    formula: OrderScore | WeightedScore | TreesScore | IntentScore | None = None
+    formula: OrderScore | AffinityScore | WeightedScore | TreesScore | IntentScore | None = None
     valid_until_ms: int | None = None
     status: str = READY
     reasons: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_fig
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.refresh import frozen
 from segops.core.rules.parsing.rfm import named_tiers
+from segops.core.rules.parsing.scores import check_lift
 from segops.core.scoring.models import MOVING_SCORES
 from segops.core.values import exact
 
@@ -108,7 +109,7 @@ def _publication(form: Reader, figure: Figure) -> PublishedFigure | None:
         lambda: _change_by(written["change_by"], figure) if "change_by" in written else None,
         lambda: _period(form, written) if {"at_most", "per"} & written.keys() else None,
     )
-    moves = isinstance(figure, ScoreFigure) and figure.name in MOVING_SCORES
+    moves = isinstance(figure, ScoreFigure) and (figure.name in MOVING_SCORES or figure.of is not None)
     if moves and change_by is None and not form.context.published:
         form.fail("missing change_by: this score moves with every millisecond, such as {change_by: 0.05}")
     return PublishedFigure(figure, change_by, per_ms)
@@ -204,12 +205,19 @@ _COMPARED: dict[str, Callable[[_Whole, Any], model.Node]] = {
     "not_in": _each("ne", model.All),
 }
 
+
+def _of_score(figure: ScoreFigure, form: Reader) -> model.Node:
+    node = model.ScoreNode(figure.name, form.predicate(), figure.model, figure.of)
+    check_lift(form, node)
+    return node
+
+
 #: Figure -> the node that tests it, from the figure and its ``is``.
 _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: lambda figure, form: model.Trait(figure.path, form.test()),
-    ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate(), figure.model),
+    ScoreFigure: _of_score,
     DigitFigure: _digit,
     DaysFigure: _days,
     PercentileFigure: _compared_with,

@@ -31,7 +31,6 @@ from segops.core.rules.reference.figures import score, value_of
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.scores import moving_score, score_instants
 from segops.core.rules.reference.values import exact, is_number
-from segops.core.scoring.order_scores import OrderScore
 from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
@@ -245,7 +244,7 @@ def _of_figures(
 def _score(scored: model.ScoreNode | ScoreFigure) -> _Times:
     """Return what moves a score: the days of ``recency_days``, or what moves the figures of its model."""
     scorer = None if scored.model is None else scored.model.formula
-    inputs = () if scorer is None or isinstance(scorer, OrderScore) else scorer.inputs
+    inputs = getattr(scorer, "inputs", ())
     tests = [scored.test] if isinstance(scored, model.ScoreNode) else []
     compared = [_FIGURES[type(each.figure)](each.figure) for each in inputs]
     return _Times(tests, daily=scored.name == "recency_days", compared=compared)
