@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import permutations
 from math import fsum
 from typing import Any
 
@@ -14,6 +15,7 @@ from segops.core.engine import Engine
 from segops.core.errors import DefinitionError
 from segops.core.events import Event
 from segops.core.features import reducer_of
+from segops.core.features.states import Entries, Entry
 from segops.core.rescoring import identity_without_models
 from segops.core.rules.blocks import names_of_models, unmeasured_populations
 from segops.core.rules.model import Node, identity
@@ -177,10 +179,26 @@ def test_counts_do_not_depend_on_the_order_of_arrival(
     assert one.total == pytest.approx(fsum(one.counts.values()))
 
 
+def test_total_is_the_same_in_every_order_of_equal_times() -> None:
+    """A plain sum of these weights depends on the order in which the values come first."""
+    times = {"a": [0, 115_200_007, 115_200_007], "b": [0, 28_800_007, 86_400_007]}
+    times["c"] = times["a"]
+    totals = set()
+    for order in permutations("abc"):
+        pairs = [(at, value) for value in order for at in times[value]]
+        found = drawn(
+            Entries([Entry(at, [value], ()) for at, value in sorted(pairs, key=lambda pair: pair[0])]), DAY_MS
+        )
+        assert found is not None
+        totals.add(found.total)
+    assert len(totals) == 1
+
+
 def test_strongest_is_the_greatest_lift_above_one() -> None:
     of = score(None)
     assert of.strongest(Drawn({"shoes": 1.0, "hats": 2.0}, 3.0, 3, 0)) == "hats"
     assert of.strongest(Drawn({"shoes": 1.01, "hats": 2.0}, 3.01, 3, 0)) == "shoes"
+    assert of.strongest(Drawn({"shoes": 0.5, "hats": 1.0, "socks": 0.5}, 2.0, 4, 0)) is None
     assert of.strongest(Drawn({"shoes": 0.5, "hats": 1.0, "socks": 9.0}, 10.5, 11, 0)) is None
 
 
