@@ -68,7 +68,7 @@ def _affinity(random: Random, name: str) -> dict[str, Any]:
     parameters |= {"half_life": random.choice(["1s", "4s", "20s", "1h", "1d"])}
     parameters |= {"prior": random.choice([0.5, 1, 5]), "least": random.choice([1, 1, 2])}
     if random.random() < 0.95:
-        parts = [random.uniform(0.05, 0.35) for _ in "xyz"]
+        parts = [random.uniform(0.05, 0.33) for _ in "xyz"]
         shares = {"x": parts[0], "y": parts[1], "xy": parts[0] if random.random() < 0.2 else parts[2]}
         parameters |= {"shares": shares, "profiles": 50, "measured_at": FITTED}
     return _form(name, "population", parameters=parameters)
