@@ -284,8 +284,24 @@ def test_checks_say_why_no_customer_has_the_score(forms: list[Any], warned: str 
     context.models = models_of(*forms)
     node = read_rule(SHOES, "when", context)
     assert [warned in str(each) for each in context.warnings] == ([True] if warned else [])
+    sided = Context("f.yaml")
+    sided.models = context.models
+    read_rule({"score": NAME, "of": "shoes", "enter": {"gte": 2}, "exit": {"lt": 1}}, "when", sided)
+    assert sided.warnings == context.warnings
     assert names_of_models(node) == {NAME}
     assert unmeasured_populations(node) == ([NAME] if warned and "refresh" in warned else [])
+
+
+@pytest.mark.parametrize("head", ["score", "compare"])
+def test_edges_of_a_population_are_no_score(head: str) -> None:
+    context = Context("f.yaml")
+    parameters = {"edges": {"frequency": [1]}, "profiles": 9, "measured_at": "2026-01-01"}
+    context.models = models_of({**affinity(), "name": "rfm", "parameters": parameters})
+    figure = {"score": "rfm"}
+    with pytest.raises(DefinitionError, match="unknown score 'rfm'"):
+        read_rule(
+            {**figure, "is": {"gte": 1}} if head == "score" else {head: [figure, "gt", 1]}, "when", context
+        )
 
 
 def test_another_population_is_another_rule_but_no_edit() -> None:

@@ -48,11 +48,11 @@ def read_rfm_or_hysteresis(node: Reader) -> RfmNode | Hysteresis:
 
 def read_score(node: Reader) -> ScoreNode | Hysteresis:
     """Parse a ``score`` node."""
+    figure, value = node.at("score"), node.raw.get("of")
+    model = bound_model(figure, value)
 
     def score(form: Reader) -> ScoreNode:
-        figure = node.at("score")
-        of = node.raw.get("of")
-        found = ScoreNode(figure.raw, form.predicate(), bound_model(figure, of), of)
+        found = ScoreNode(figure.raw, form.predicate(), model, value)
         check_lift(form, found)
         return found
 
@@ -125,12 +125,18 @@ def _warn_of_missing_model(form: Reader, name: str) -> None:
 def bound_model(form: Reader, of: str | None = None) -> Scored | None:
     """Return what a rule holds of the models in force of the score that a form names."""
     name = form.raw
-    if not isinstance(name, str) or name in SCORERS:
+    if not isinstance(name, str) or name in SCORERS or _is_no_score(form, name):
         return None
     found = scored(name, form.context.models, of)
     if found is not None and isinstance(found.formula, AffinityScore) and not form.context.published:
         _warn_of_missing_share(form, found.formula)
     return found
+
+
+def _is_no_score(form: Reader, name: str) -> bool:
+    """Return whether a model of this name has edges only, which is reported as an unknown score."""
+    found = form.context.models.get(name)
+    return found is not None and found.kind == POPULATION and not is_affinity(name)
 
 
 def _warn_of_missing_share(form: Reader, score: AffinityScore) -> None:
