@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segops.core.clocks import CIRCLES
 from segops.core.scoring.models import STATUSES
 from segops.schemas.json_schema import DIALECT, json_schema
 from segops.schemas.json_schema_values import INSTANT, STRING, Schema, list_of, map_of, ref
@@ -56,7 +57,9 @@ def model_schema() -> Schema:
 
 def _feature() -> Schema:
     numbers = {"missing": _NUMBER, "mean": _NUMBER, "scale": _POSITIVE}
-    keys = {"name": STRING, "figure": ref("figure"), "transform": {"enum": list(TRANSFORMS)}, **numbers}
+    clock = map_of(("clock",), clock={"enum": list(CIRCLES)}, zone=STRING)
+    figure: Schema = {"anyOf": [ref("figure"), clock]}
+    keys = {"name": STRING, "figure": figure, "transform": {"enum": list(TRANSFORMS)}, **numbers}
     return map_of(("name", "figure"), **keys)
 
 
