@@ -53,14 +53,13 @@ def flips_of(of: SegmentSet, times: list[int]) -> tuple[list[int], int]:
 
 @given(
     st.sampled_from(ZONES),
-    st.datetimes(datetime(1980, 1, 1), datetime(2037, 1, 1)),
+    st.integers(10 * 365 * 96, 67 * 365 * 96).map(lambda n: datetime.fromtimestamp(n * 900, UTC)),
     st.sampled_from(sorted(CIRCLES)),
 )
 @settings(max_examples=60)
 def test_clocks_show_the_hour_and_the_day_until_they_show_another(
     zone: str, when: datetime, unit: str
 ) -> None:
-    when = when.replace(minute=when.minute // 15 * 15, second=0, microsecond=0, tzinfo=UTC)
     at_ms, at_end = int(when.timestamp()) * 1_000, when
     read = {"hour": lambda local: local.hour, "weekday": lambda local: local.isoweekday() - 1}[unit]
     value = read(when.astimezone(ZoneInfo(zone)))

@@ -39,8 +39,8 @@ _OTHERS: Final[tuple[_Row, ...]] = (
         "log1p",
     ),
     ("on_weekend", {"did": "any_event", "time_of_day": {"days": ["sat", "sun"]}, "within": "24h"}, "log1p"),
-    # The hour and the weekday as waves, since a day and a week are circles: neighbours are alike, and two numbers
-    # per wave are learnt from hundreds of decisions, where an indicator of each hour has a few to learn from.
+    # The hour and the weekday as waves, since a day and a week are circles: neighbours are alike, and two
+    # numbers per wave are learnt from hundreds of decisions, of which an indicator of each hour has few.
     *((f"hour_{wave}", {"clock": "hour"}, wave) for wave in ("sine", "cosine", "sine_2", "cosine_2")),
     *((f"weekday_{wave}", {"clock": "weekday"}, wave) for wave in ("sine", "cosine")),
 )
