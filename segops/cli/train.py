@@ -111,7 +111,8 @@ def command(
     given = {"web_port": web_port, "folder": folder}
     settings = load(train={name: value for name, value in given.items() if value is not None})
     tasks = tuple(_task(name, targets, horizon_ms) for name in models or HORIZONS)
-    making = Making(tasks, load_features(features), "-" if source is None else source.name)
+    of = load_features(features, zone=settings.train.zone)
+    making = Making(tasks, of, "-" if source is None else source.name)
     if source is None:
         if plot_file is not None:
             raise UserError("--plot needs --from: a process makes many reports")

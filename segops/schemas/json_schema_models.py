@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segops.core.clocks import CIRCLES
 from segops.core.scoring.models import STATUSES
 from segops.schemas.affinities import MAX_LEAST, MAX_PRIOR, MAX_SHARES
 from segops.schemas.json_schema import DIALECT, json_schema
@@ -73,7 +74,9 @@ def model_schema() -> Schema:
 
 def _feature() -> Schema:
     numbers = {"missing": _NUMBER, "mean": _NUMBER, "scale": _POSITIVE}
-    keys = {"name": STRING, "figure": ref("figure"), "transform": {"enum": list(TRANSFORMS)}, **numbers}
+    clock = map_of(("clock",), clock={"enum": list(CIRCLES)}, zone=STRING)
+    figure: Schema = {"anyOf": [ref("figure"), clock]}
+    keys = {"name": STRING, "figure": figure, "transform": {"enum": list(TRANSFORMS)}, **numbers}
     return map_of(("name", "figure"), **keys)
 
 

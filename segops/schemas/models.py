@@ -13,9 +13,11 @@ from typing import Any, Final
 import msgspec
 
 from segops.core.errors import DefinitionError, Issue
+from segops.core.rules.figures import ClockFigure
 from segops.core.rules.parsing import SCORE_PATTERN, Context, Reader, Reads, read_input_figure
 from segops.core.scoring import models
 from segops.core.scoring.buying import Buying
+from segops.core.scoring.figure_scores import WAVES
 from segops.core.scoring.models import (
     BUYING,
     POPULATION,
@@ -35,7 +37,7 @@ MAX_FEATURES: Final = 1_000
 MAX_TREES: Final = 1_000
 MAX_TREE_NODES: Final = 4_096
 MAX_POINTS: Final = 10_000
-TRANSFORMS: Final = ("none", "log1p", "present", "days_log1p")
+TRANSFORMS: Final = ("none", "log1p", "present", "days_log1p", *WAVES)
 LINKS: Final = ("identity", "logistic")
 #: The keys of a model file, in the order in which ``written`` has them.
 _ORDER: Final = (
@@ -290,6 +292,8 @@ def _input(form: Reader) -> models.Input:
     }
     name, figure, *rest = form.record(reads, "{name: views_24h, figure: {did: View, within: 24h}}", optional)
     given = {key: each for key, each in zip(optional, rest, strict=True) if each is not None}
+    if given.get("transform") in WAVES and not isinstance(figure, ClockFigure):
+        form.at("transform").fail(f"expected a figure {{clock: hour}} for the transform {given['transform']}")
     return models.Input(name, figure, **given)
 
 

@@ -103,14 +103,18 @@ _FIGURES: tuple[dict[str, Any], ...] = (
     {"days_since_last": "Order Completed"},
     {"days_since_first": ["B", "C"]},
     {"ratio": {"of": {"did": "A", "within": "7s"}, "to": {"did": "B", "within": "20s"}}},
+    {"clock": "hour", "zone": "Asia/Kolkata"},
+    {"clock": "weekday"},
 )
 
 
 def _features(random: Random) -> list[dict[str, Any]]:
     found = []
     for at, figure in enumerate(random.sample(_FIGURES, random.randint(1, 4))):
-        days = next(iter(figure)).startswith("days")
-        transform = random.choice(["none", "log1p", "present", "days_log1p" if days else "log1p"])
+        head = next(iter(figure))
+        special = {"clock": random.choice(["sine", "cosine", "sine_2", "cosine_2"])}.get(head)
+        days = "days_log1p" if head.startswith("days") else "log1p"
+        transform = special or random.choice(["none", "log1p", "present", days])
         scaled = {"missing": random.choice([0, 1.5]), "mean": random.choice([0, 0.4]), "scale": 1.5}
         found.append({"name": f"f{at}", "figure": figure, "transform": transform, **scaled})
     return found

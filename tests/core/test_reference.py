@@ -29,6 +29,7 @@ SHARED = {
     "segops.core.rules": {"model"},  # the tree of a rule ...
     "segops.core.rules.figures": {  # ... and the figures in it
         "AggregateFigure",
+        "ClockFigure",
         "CountFigure",
         "DaysFigure",
         "DigitFigure",

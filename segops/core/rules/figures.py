@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from segops.core.areas import Location
+from segops.core.clocks import CIRCLES
 from segops.core.features.feature import Money
 from segops.core.operators import Predicate
 from segops.core.refresh import Refresh
@@ -99,6 +100,21 @@ class DaysFigure(msgspec.Struct, frozen=True, tag="days"):
     select: Selection
 
 
+class ClockFigure(msgspec.Struct, frozen=True, tag="clock"):
+    """The ``hour`` or ``weekday`` that clocks in a zone show, as ``unit`` says; models alone read it.
+
+    Missing from CLOCK_MS after the profile's latest event on.
+    """
+
+    unit: str
+    zone: str
+
+    @property
+    def circle(self) -> int:
+        """The number of values, after which they begin again with 0."""
+        return CIRCLES[self.unit]
+
+
 class TierFigure(msgspec.Struct, frozen=True, tag="tier"):
     """The tier of RFM."""
 
@@ -144,6 +160,7 @@ Figure = (
     | PercentileFigure
     | DigitFigure
     | DaysFigure
+    | ClockFigure
     | DistanceFigure
     | TierFigure
     | RatioFigure

@@ -24,6 +24,7 @@ from segops.core.paths import names_text, path_text
 from segops.core.rules import model
 from segops.core.rules.figures import (
     AggregateFigure,
+    ClockFigure,
     CountFigure,
     DaysFigure,
     DigitFigure,
@@ -163,6 +164,7 @@ _FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
     PercentileFigure: lambda figure: ("percentile of score", figure.score.name),
     DigitFigure: lambda figure: ("rfm", grid_text(figure.rfm), figure.name),
     DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
+    ClockFigure: lambda figure: (figure.unit, "in", figure.zone),
     TierFigure: lambda figure: ("rfm", grid_text(figure.rfm), "tier"),
     DistanceFigure: lambda figure: (f"metres to {figure.name}", _last(figure)),
     RatioFigure: lambda figure: (_quotient(figure),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from math import floor
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from segops.core.refresh import Refresh
 from segops.core.rules import model
 from segops.core.rules.figures import (
     AggregateFigure,
+    ClockFigure,
     CountFigure,
     DaysFigure,
     DigitFigure,
@@ -27,7 +29,7 @@ from segops.core.rules.figures import (
     figures_of,
     leaf_figures,
 )
-from segops.core.rules.reference.figures import score, value_of
+from segops.core.rules.reference.figures import clock_end, score, value_of
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.scores import moving_score, score_instants
 from segops.core.rules.reference.values import exact, is_number
@@ -35,6 +37,7 @@ from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
 _DAY_MS = 86_400_000
+_QUARTER_MS = 900_000
 _Selecting = model.Did | model.Aggregate | model.Occurrence | CountFigure | AggregateFigure | DaysFigure
 
 
@@ -68,6 +71,8 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
             due = refresh.following(due)
     if any(times.daily for times in everything):
         found.update(_days_later(history, now_ms, until_ms))
+    for clock in {times.clock for times in everything if times.clock is not None}:
+        found.update(_hours(clock, history, now_ms, until_ms))
     found.update(_anniversaries(everything, values, now_ms, until_ms))
     coming = {at for at in found if now_ms < at <= until_ms}
     return sorted({*coming, *_crossings(walked, history, {now_ms, *coming}, until_ms)})
@@ -173,7 +178,7 @@ class _Times(NamedTuple):
 
     ``daily``: it changes at whole days after an event. ``compared``: the same of each of its figures.
     ``at_ms``: an instant by itself.
-    ``refresh``: it changes at its instants.
+    ``refresh``: it changes at its instants. ``clock``: it changes as clocks do.
     """
 
     tests: Sequence[Predicate] = ()
@@ -183,6 +188,7 @@ class _Times(NamedTuple):
     compared: Sequence[_Times] = ()
     at_ms: int | None = None
     refresh: Refresh | None = None
+    clock: ClockFigure | None = None
 
 
 def _times(node: model.Node) -> _Times:
@@ -209,6 +215,18 @@ def _days_later(history: History, now_ms: int, until_ms: int) -> Iterable[int]:
         while at <= until_ms:
             at += _DAY_MS
             yield at
+
+
+def _hours(clock: ClockFigure, history: History, now_ms: int, until_ms: int) -> Iterable[int]:
+    """Yield when clocks show another hour or weekday, and when they begin to be missing."""
+    end_ms = clock_end(history)
+    if end_ms is None:
+        return
+    yield end_ms
+    times = range(now_ms // _QUARTER_MS * _QUARTER_MS, min(until_ms, end_ms) + 1, _QUARTER_MS)
+    for before_ms, at_ms in pairwise(times):
+        if value_of(clock, history, before_ms) != value_of(clock, history, at_ms):
+            yield at_ms
 
 
 def _where(node: _Selecting) -> list[Predicate]:
@@ -256,6 +274,7 @@ _FIGURES: dict[type, Callable[[Any], _Times]] = {
         (CountFigure, AggregateFigure), lambda figure: _Times(_where(figure), window=figure.window)
     ),
     DaysFigure: lambda figure: _Times(_where(figure), daily=True),
+    ClockFigure: lambda figure: _Times(clock=figure),
     ScoreFigure: _score,
     PercentileFigure: lambda figure: _score(figure.score),
     **dict.fromkeys(

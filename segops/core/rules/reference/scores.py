@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from math import exp, exp2, fsum, log1p
+from math import cos, exp, exp2, fsum, log1p, pi, sin
 from operator import le, lt
 from typing import Any, NamedTuple
 
@@ -140,9 +140,15 @@ def _input(each: Input, value: Any) -> float:
         number = float(min(max(value, -1e100), 1e100))
         if each.transform in ("log1p", "days_log1p"):
             number = log1p(number) if number > 0 else 0.0
+        elif each.transform in _WAVES:
+            wave, turns = _WAVES[each.transform]
+            number = wave(2 * pi * turns * number / (24 if each.figure.unit == "hour" else 7))
     else:
         number = each.missing
     return (number - each.mean) / each.scale
+
+
+_WAVES = {"sine": (sin, 1), "cosine": (cos, 1), "sine_2": (sin, 2), "cosine_2": (cos, 2)}
 
 
 def _of_numbers(scorer: WeightedScore | TreesScore | IntentScore, numbers: list[float]) -> float:
