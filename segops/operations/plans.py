@@ -181,14 +181,13 @@ def _bound(log: DefinitionLog, definitions: Mapping[str, Definition]) -> dict[st
 def _question(
     before: dict[str, Definition], after: dict[str, Definition], detail: Detail, draft: str
 ) -> PlanRequest:
-    changed = _changed(before, after)
-    found = records_of(changed)
-    if found.size > _MAX_BYTES:
-        sizes = f"{found.size:,} bytes{found.sizes()}"
-        raise UnknownEffect(f"the changed definitions have {sizes}, more than {_MAX_BYTES:,}")
+    found = records_of(_changed(before, after))
+    if (size := found.size) > _MAX_BYTES:
+        sizes = f"{size:,} bytes{found.sizes()}, more than {_MAX_BYTES:,}"
+        raise UnknownEffect(f"the changed definitions have {sizes}")
     removed = tuple(sorted(before.keys() - after.keys()))
-    base = version_of(before.values())
-    return PlanRequest(base, found.records, removed, detail.samples, draft, detail.watch, found.models)
+    at = version_of(before.values())
+    return PlanRequest(at, found.records, removed, detail.samples, draft, detail.watch, found.models)
 
 
 def _changed(before: dict[str, Definition], after: dict[str, Definition]) -> list[Definition]:

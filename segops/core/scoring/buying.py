@@ -92,7 +92,7 @@ class Buying(msgspec.Struct, frozen=True):
         return self.orders_over(of, _span(days))
 
     def orders_over(self, of: History, spans: Spans) -> float:
-        """Return the sum of ``orders_if_alive`` of each of the spans, times its part.
+        """Return the sum of ``orders_if_alive`` of each of the spans, times its share.
 
         Given that the customer is one, the rate is gamma distributed with shape r + x and scale alpha + T,
         and the probability to be lost beta distributed with a and b + x. The paper's 2F1 is then the mean of

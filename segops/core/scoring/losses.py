@@ -43,29 +43,29 @@ class _Points(NamedTuple):
 
 
 class Spans(msgspec.Struct, frozen=True, eq=False):
-    """Spans of days from now on, ascending, and the part for which the orders in each of them count.
+    """Spans of days from now on, ascending, and the share for which the orders in each of them count.
 
-    ``total`` is the sum of the parts, and ``moments[k - 1]`` their sum times days^k.
+    ``total`` is the sum of the shares, and ``sums[k - 1]`` that of the shares times days^k.
     """
 
     days: tuple[float, ...]
-    parts: tuple[float, ...]
+    shares: tuple[float, ...]
     total: float
-    moments: tuple[float, ...]
+    sums: tuple[float, ...]
 
     @classmethod
-    def of(cls, days: tuple[float, ...], parts: tuple[float, ...]) -> Spans:
+    def of(cls, days: tuple[float, ...], shares: tuple[float, ...]) -> Spans:
         """Return spans with their sums."""
-        weighted = list(zip(days, parts, strict=True))
-        moments = [sum([part * each**power for each, part in weighted]) for power in range(1, _POWERS + 1)]
-        return cls(days, parts, sum(parts), tuple(moments))
+        weighted = list(zip(days, shares, strict=True))
+        sums = [sum([share * each**power for each, share in weighted]) for power in range(1, _POWERS + 1)]
+        return cls(days, shares, sum(shares), tuple(sums))
 
 
 @lru_cache(maxsize=64)
 def orders_in(a: float, b: float, power: float, scale: float, spans: Spans) -> float:
     """Return the mean of (1 - (1 + p w)^-power) / p with p of Beta(a, b), where w is days / ``scale``.
 
-    Of several spans it is the sum, each times its part. The latest results are kept: a rule reads a score at
+    Of several spans it is the sum, each times its share. The latest results are kept: a rule reads a score at
     one instant for its verdict, and again for its next edge.
 
     >>> round(orders_in(1.0, 1.0, 1.0, 30.0, Spans.of((30.0,), (1.0,))), 12)  # log(1 + w)
@@ -75,18 +75,18 @@ def orders_in(a: float, b: float, power: float, scale: float, spans: Spans) -> f
     first = bisect_right(points.chances, _SMALL / small) if small > 0 else len(points.chances)
     weighted, falls = points.weighted[first:], -power
     found = points.above[first] * spans.total + _binomial(points.powers[first], power, scale, spans)
-    for days, part in zip(spans.days, spans.parts, strict=True):
+    for days, share in zip(spans.days, spans.shares, strict=True):
         w = days / scale
-        found -= part * sum([weight * (1 + p * w) ** falls for p, weight in weighted])
+        found -= share * sum([weight * (1 + p * w) ** falls for p, weight in weighted])
     return found
 
 
-def _binomial(sums: tuple[float, ...], power: float, scale: float, spans: Spans) -> float:
+def _binomial(of_points: tuple[float, ...], power: float, scale: float, spans: Spans) -> float:
     """Return the weighted sum of 1 - (1 + p w)^-power over all spans by its series."""
     total, factor = 0.0, 1.0
-    for number, (share, moment) in enumerate(zip(sums, spans.moments, strict=True), start=1):
+    for number, (one, other) in enumerate(zip(of_points, spans.sums, strict=True), start=1):
         factor *= -(power + number - 1) / (scale * number)
-        total -= factor * share * moment
+        total -= factor * one * other
     return total
 
 
