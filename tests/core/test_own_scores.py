@@ -19,7 +19,9 @@ from segops.core.scoring.own import REGISTRY, Evaluation, OwnScore, evaluation
 from segops.core.segments import Definition, SegmentSet, version_after
 from segops.core.views.scores import score_details, score_note
 from segops.kafka.definitions import left_out
+from segops.schemas.completing import completed
 from segops.schemas.models import read_model, written
+from segops.schemas.segment_reading import Reading
 from segops.schemas.segments import definition_from_record, definition_to_record, inline
 from segops.scorers import OwnScorer, install
 from segops.testing import Flip, flips
@@ -300,6 +302,23 @@ def test_a_published_own_score_needs_a_least_change() -> None:
     with pytest.raises(DefinitionError, match="missing change_by") as raised:
         read_published(forms, figures, "indicators", context)
     assert [each.path for each in raised.value.issues] == ["indicators.mood_now"]
+
+
+def test_a_model_cannot_make_a_published_score_move_without_a_least_change() -> None:
+    figure = {"name": "views", "figure": {"did": "View"}}
+    linear = {"name": "mood", "kind": "linear", "fitted_at": "2026-01-01", "features": [figure]}
+    linear["parameters"] = {"intercept": 0, "weights": {"views": 1}}
+    own = {"mood": read_model(model_of("own_monotone", parameters={"hours": 1}), "model.json")}
+    for form in ({"score": "mood"}, {"score": "mood", "change_by": 0.1}):
+        reading = Reading("test", [], [])
+        reading.use_models(None, {"mood": read_model(linear, "model.json")})
+        reading.use_indicators({"now": {**form, "publish": True}})
+        reading.publish_indicators()
+        if "change_by" in form:
+            assert completed(reading.published[0], own).when != reading.published[0].when
+            continue
+        with pytest.raises(DefinitionError, match=r"indicators\.now: missing change_by"):
+            completed(reading.published[0], own)
 
 
 def test_a_score_is_explained_by_its_numbers(failures: list[str]) -> None:
