@@ -122,7 +122,7 @@ def _warn_of_missing_model(form: Reader, name: str) -> None:
     elif found.formula is None:
         form.warn(f"the model is {found.status}: no customer has this score: {'; '.join(found.reasons)}")
     elif isinstance(found.formula, OwnScore) and found.formula.problem:
-        form.warn(f"{found.formula.problem}: the segment is left out where it is not")
+        form.warn(f"{found.formula.problem}; the segment is left out where that is so")
 
 
 def bound_model(form: Reader, of: str | None = None) -> Scored | None:
