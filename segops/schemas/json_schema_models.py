@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segops.core.clocks import CIRCLES
+from segops.core.rules.parsing import SCORE_PATTERN
 from segops.core.scoring.models import STATUSES
 from segops.schemas.affinities import MAX_LEAST, MAX_PRIOR, MAX_SHARES
 from segops.schemas.json_schema import DIALECT, json_schema
@@ -17,6 +18,7 @@ from segops.schemas.json_schema_values import (
     ref,
 )
 from segops.schemas.models import KINDS, LINKS, TRANSFORMS
+from segops.schemas.own_models import PYTHON
 from segops.schemas.populations import MAX_BARS, MAX_EDGES
 
 _NUMBER: Schema = {"type": "number"}
@@ -49,16 +51,8 @@ def model_schema() -> Schema:
         "quality": {"type": "object"},
         "currency": STRING,
         "features": list_of(_feature()),
-        "parameters": {
-            "anyOf": [
-                _buying(),
-                _spending(),
-                _weighted(),
-                map_of((), intercept=_NUMBER),
-                _population(),
-                _affinity(),
-            ]
-        },
+        "scorer": {"type": "string", "pattern": SCORE_PATTERN},
+        "parameters": {"type": "object"},
         "calibration": {"anyOf": [_platt(), _isotonic()]},
         "trees": list_of(_tree()),
         "link": {"enum": list(LINKS)},
@@ -68,8 +62,16 @@ def model_schema() -> Schema:
         "$schema": DIALECT,
         "title": "A model of scores of segops",
         **map_of(("name", "kind", "fitted_at"), **keys),
+        "if": {"properties": {"kind": {"const": PYTHON}}},
+        "then": {"required": ["scorer"]},
+        "else": {"properties": {"parameters": {"anyOf": _parameters()}}},
         "$defs": used,
     }
+
+
+def _parameters() -> list[Schema]:
+    of_trees = map_of((), intercept=_NUMBER)
+    return [_buying(), _spending(), _weighted(), of_trees, _population(), _affinity()]
 
 
 def _feature() -> Schema:

@@ -30,6 +30,7 @@ from segops.core.scoring.models import (
 from segops.core.scoring.spending import Spending
 from segops.core.values import kind
 from segops.schemas.forbidden import forbidden_reads
+from segops.schemas.own_models import PYTHON, read_own, with_figures
 from segops.schemas.populations import POPULATION_PATTERN, read_population
 
 NO_MODELS: Final[Mapping[str, Model]] = MappingProxyType({})
@@ -42,7 +43,7 @@ LINKS: Final = ("identity", "logistic")
 #: The keys of a model file, in the order in which ``written`` has them.
 _ORDER: Final = (
     *("name", "kind", "version", "fitted_at", "valid_until", "status", "reasons", "trained_on", "forbid"),
-    *("features", "parameters", "calibration", "trees", "link", "currency", "quality"),
+    *("scorer", "features", "parameters", "calibration", "trees", "link", "currency", "quality"),
 )
 #: The greatest number of either sign that a file may hold: sums of products stay finite.
 _GREATEST: Final = 1e100
@@ -59,7 +60,7 @@ def read_model(raw: Any, source: str, path: str = "") -> Model:
     >>> model.version, model.is_ready, model.scores[0]
     (2, True, 'average_order_value_expected')
     """
-    context = Context(source)
+    raw, context = with_figures(raw), Context(source)
     context.begin(path)
     form = Reader(raw, path, context)
     if not isinstance(raw, dict):
@@ -392,5 +393,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "logistic": Kind(partial(_weighted, logistic=True), (*_WITH_INPUTS, "calibration")),
     "linear": Kind(partial(_weighted, logistic=False), _WITH_INPUTS),
     "trees": Kind(_trees, (*_WITH_INPUTS, "trees", "link")),
+    PYTHON: Kind(read_own, ("scorer", *_WITH_INPUTS)),
     POPULATION: Kind(read_population, pattern=POPULATION_PATTERN, naming=_POPULATIONS),
 }

@@ -17,10 +17,11 @@ from segops.core.scoring.models import ORDER_SCORES, Model
 from segops.core.values import format_instant
 from segops.schemas.models import read_model
 
+from .own_scorers import OWN_SCORERS
 from .strategies import BASE_MS, composite, names, time_windows
 
 AFFINITIES = ("affinity.p", "affinity.q")
-OWN_SCORES = ("own_logistic", "own_linear", "own_trees")
+OWN_SCORES = ("own_logistic", "own_linear", "own_trees", *OWN_SCORERS)
 FITTED = "2025-10-01T00:00:00Z"
 #: How many sets of models there are.
 _SETS = 500
@@ -40,6 +41,7 @@ def _models(number: int) -> dict[str, Model]:
     forms = [_buying(random), _spending(random)]
     forms += [_of_figures(random, name, "logistic") for name in ("convert_24h", "convert_7d", "own_logistic")]
     forms += [_of_figures(random, "own_linear", "linear"), _trees(random)]
+    forms += [_python(random, name) for name in OWN_SCORERS]
     forms += [_population(random, name) for name in _RANGES if random.random() < 0.9]
     forms += [_affinity(random, name) for name in AFFINITIES if random.random() < 0.95]
     return {form["name"]: read_model(form, "drawn") for form in forms}
@@ -52,6 +54,7 @@ _RANGES = {
     "churn_risk": (0, 1),
     "expected_orders_30d": (0, 8),
     "own_linear": (-2, 2),
+    "own_monotone": (0, 2),
 }
 
 
@@ -150,6 +153,11 @@ def _trees(random: Random) -> dict[str, Any]:
     return {**form, "features": features}
 
 
+def _python(random: Random, name: str) -> dict[str, Any]:
+    parameters = {"by": random.choice([1, 2, 5]), "hours": random.choice([0.01, 0.5, 6, 30])}
+    return _form(name, "python", scorer=name, parameters=parameters)
+
+
 def _form(name: str, kind: str, **keys: Any) -> dict[str, Any]:
     return {"name": name, "kind": kind, "fitted_at": FITTED, **keys}
 
@@ -160,7 +168,7 @@ _shares = st.one_of(st.integers(1, 19).map(lambda n: n / 20), st.sampled_from([0
 #: Score -> numbers near its values.
 _NUMBERS: dict[str, st.SearchStrategy[float]] = {
     **dict.fromkeys(("p_alive", "churn_risk", "convert_24h", "convert_7d", "own_logistic"), _shares),
-    **dict.fromkeys(("own_linear", "own_trees"), st.integers(-8, 8).map(lambda n: n / 4)),
+    **dict.fromkeys(("own_linear", "own_trees", *OWN_SCORERS), st.integers(-8, 8).map(lambda n: n / 4)),
     "intent": st.sampled_from([0.2, 0.5, 0.9, 1, 1.0, 1.1, 1.5, 2, 5]),
     "expected_orders_30d": st.sampled_from([0.1, 0.5, 1, 2, 3, 5, 8]),
     "expected_orders_90d": st.sampled_from([0.5, 1, 2, 4, 8, 15]),

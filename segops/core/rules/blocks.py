@@ -18,6 +18,7 @@ from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, 
 from segops.core.scoring import SCORERS
 from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.models import models_of
+from segops.core.scoring.own import OwnScore
 from segops.core.scoring.rfm import Quantiles, Rfm
 
 
@@ -41,6 +42,12 @@ def affinities_of(node: Node) -> list[tuple[str, AffinityScore]]:
     """Return the affinities that a rule reads, by the names of their models."""
     found = ((each.name, each.model.formula) for each in scores_of(node) if each.model is not None)
     return [(name, formula) for name, formula in found if isinstance(formula, AffinityScore)]
+
+
+def own_problem(node: Node) -> str | None:
+    """Return why this process cannot compute an own score that a rule reads; None if it can."""
+    formulas = (each.model.formula for each in scores_of(node) if each.model is not None)
+    return next((each.problem for each in formulas if isinstance(each, OwnScore) and each.problem), None)
 
 
 def unmeasured_populations(node: Node) -> list[str]:

@@ -168,6 +168,14 @@ class AffinityParameters(msgspec.Struct, frozen=True, tag="affinity"):
     measured_at_ms: int | None = None
 
 
+class OwnParameters(msgspec.Struct, frozen=True, tag="own"):
+    """Of ``python``: the name of a scorer, its inputs, and its parameters as JSON, with keys in order."""
+
+    scorer: str
+    inputs: tuple[Input, ...]
+    json: str = "{}"
+
+
 Parameters = (
     BuyingParameters
     | SpendingParameters
@@ -175,6 +183,7 @@ Parameters = (
     | TreesParameters
     | PopulationParameters
     | AffinityParameters
+    | OwnParameters
 )
 
 

@@ -25,7 +25,8 @@ from segops.core.scoring.figure_scores import (
 )
 from segops.core.scoring.models import READY, Input
 from segops.core.scoring.order_scores import OrderScore
-from segops.core.values import format_instant
+from segops.core.scoring.own import OwnScore
+from segops.core.values import format_instant, kind
 
 #: The contributions that a note names, the greatest first.
 _NAMED: Final = 5
@@ -74,6 +75,8 @@ def score_details(
     if isinstance(found.formula, OrderScore):
         return msgspec.structs.replace(details, facts=_facts(found.formula, profile, now_ms))
     values = [figure_value(each.figure, profile, now_ms) for each in found.formula.inputs]
+    if isinstance(found.formula, OwnScore):
+        return _of_own(details, found.formula, values)
     numbers = [_number(*each) for each in zip(found.formula.inputs, values, strict=True)]
     if isinstance(found.formula, IntentScore):
         now, usual = found.formula.both(numbers)
@@ -94,7 +97,7 @@ def _note(scored: model.ScoreNode | ScoreFigure, profile: Profile, now_ms: int) 
     if details.status != READY:
         return f"the model of {scored.name} is {details.status}: {', '.join(details.reasons)}"
     until_ms = None if scored.model is None else scored.model.valid_until_ms
-    parts = [f"{name} {value:g}" for name, value in details.facts.items()]
+    parts = [*details.reasons, *(f"{name} {value:g}" for name, value in details.facts.items())]
     strongest = sorted(details.contributions, key=lambda each: -abs(each.adds))[:_NAMED]
     parts += [f"{each.name} {each.adds:+.3g}" for each in strongest]
     if until_ms is not None and now_ms >= until_ms:
@@ -120,6 +123,14 @@ def _drawn(formula: AffinityScore, profile: Profile, now_ms: int) -> dict[str, f
         "own share": round(count / read.total, 3),
         "share of all customers": share,
     }
+
+
+def _of_own(details: ScoreDetails, formula: OwnScore, values: Sequence[Any]) -> ScoreDetails:
+    """Return the details of an own score: its figures that are numbers, and why it cannot be computed."""
+    named = zip(formula.inputs, values, strict=True)
+    facts = {each.name: float(value) for each, value in named if kind(value) == "number"}
+    reasons = () if formula.problem is None else (formula.problem,)
+    return msgspec.structs.replace(details, facts=facts, reasons=reasons)
 
 
 def _facts(formula: OrderScore, profile: Profile, now_ms: int) -> dict[str, float]:

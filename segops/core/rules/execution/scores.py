@@ -14,6 +14,7 @@ from segops.core.rules.execution.figure_models import FigureModel, Ranks
 from segops.core.rules.execution.leaf import Leaf
 from segops.core.rules.execution.leaf import reading as leaf_reading
 from segops.core.rules.execution.leaves import score as score_of_scorer
+from segops.core.rules.execution.own_scores import own_leaf, own_reading
 from segops.core.rules.execution.readings import Reading, exact_number
 from segops.core.rules.execution.verdicts import evaluated
 from segops.core.rules.figures import Figure, ScoreFigure
@@ -22,6 +23,7 @@ from segops.core.scoring import SCORERS
 from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.figure_scores import Scorers
 from segops.core.scoring.order_scores import OrderScore, numbers_in, rank_among
+from segops.core.scoring.own import OwnScore
 
 ReadingOf = Callable[[Figure], Reading]
 
@@ -35,6 +37,9 @@ def score(node: ScoreNode, reading_of: ReadingOf) -> Leaf:
         return _of_orders(node, scorer)
     if isinstance(scorer, AffinityScore):
         return _of_affinity(node, scorer)
+    if isinstance(scorer, OwnScore):
+        reading = _reading_of_own(scorer, reading_of)
+        return score_of_scorer(node) if reading.moving is None else own_leaf(node, reading, reading.moving)
     return _of_model(node, scorer, reading_of)
 
 
@@ -91,11 +96,17 @@ def score_reading(figure: ScoreFigure, reading_of: ReadingOf) -> Reading:
         return Reading(lambda _profile, _now_ms: None, lambda _profile, now_ms: iter([(now_ms, None)]))
     if isinstance(scorer, AffinityScore):
         return _reading_of_affinity(scorer)
+    if isinstance(scorer, OwnScore):
+        return _reading_of_own(scorer, reading_of)
     if not isinstance(scorer, OrderScore):
         readings = [reading_of(each.figure) for each in scorer.inputs]
         found = _of_figures(FigureModel(scorer, readings), readings)
         return found if found.moving is not None else _exact(found)
     return _reading_of_orders(scorer)
+
+
+def _reading_of_own(scorer: OwnScore, reading_of: ReadingOf) -> Reading:
+    return own_reading(scorer, [reading_of(each.figure) for each in scorer.inputs], all_together)
 
 
 def _reading_of_orders(scorer: OrderScore) -> Reading:

@@ -20,6 +20,7 @@ from segops.core.scoring import SCORERS
 from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.models import AFFINITY, POPULATION, STANDARD_SCORES, models_of
 from segops.core.scoring.order_scores import numbers_in
+from segops.core.scoring.own import OwnScore
 from segops.core.scoring.scored import Scored
 
 SIDES = ("enter", "exit")
@@ -120,6 +121,8 @@ def _warn_of_missing_model(form: Reader, name: str) -> None:
         form.warn(f"no model of {' and '.join(models_of(name))} yet: no customer has this score")
     elif found.formula is None:
         form.warn(f"the model is {found.status}: no customer has this score: {'; '.join(found.reasons)}")
+    elif isinstance(found.formula, OwnScore) and found.formula.problem:
+        form.warn(f"{found.formula.problem}; the segment is left out where that is so")
 
 
 def bound_model(form: Reader, of: str | None = None) -> Scored | None:

@@ -31,6 +31,7 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.reference.history import History, counts
 from segops.core.rules.reference.orders import action_figures, figures
+from segops.core.rules.reference.own import days_from
 from segops.core.rules.reference.scores import model_score
 from segops.core.rules.reference.values import (
     different,
@@ -173,10 +174,8 @@ def _events(figure: CountFigure | AggregateFigure, history: History, now_ms: int
 
 
 def _days(figure: DaysFigure, history: History, now_ms: int) -> int | None:
-    times = [event.time_ms for event in history.select(figure.select, now_ms)]
-    if not times:
-        return None
-    return (now_ms - (min(times) if figure.which == "first" else max(times))) // _DAY_MS
+    since_ms = days_from(figure, history, now_ms)
+    return None if since_ms is None else (now_ms - since_ms) // _DAY_MS
 
 
 def clock_end(history: History) -> int | None:

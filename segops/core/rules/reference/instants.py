@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from math import floor
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.reference.figures import clock_end, score, value_of
 from segops.core.rules.reference.history import History
+from segops.core.rules.reference.own import own_formula, own_instants
 from segops.core.rules.reference.scores import moving_score, score_instants
 from segops.core.rules.reference.values import exact, is_number
 from segops.core.values import parse_instant
@@ -87,6 +89,18 @@ def _crossings(
             moving = moving_score(scored, history)
             if moving is not None:
                 yield from score_instants(moving, numbers, min(instants), until_ms)
+            elif (formula := own_formula(scored)) is not None:
+                exactly = isinstance(scored, ScoreFigure)
+                crossed = partial(_passed, numbers, exactly)
+                yield from own_instants(formula, history, instants, until_ms, value_of, crossed=crossed)
+
+
+def _passed(
+    numbers: Iterable[Any], exactly: bool, moving: Callable[[int], Any], begin: int, end: int
+) -> Iterable[int]:
+    """Yield when a score passes numbers; ``exactly``: its exact value is compared."""
+    seen = (lambda at: exact(moving(at))) if exactly else moving
+    return score_instants(seen, numbers, begin, end)
 
 
 def _numbers_of(node: model.Node, history: History, instants: set[int]) -> Iterable[tuple[object, set[Any]]]:

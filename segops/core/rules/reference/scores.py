@@ -16,12 +16,14 @@ from segops.core.rules.figures import DaysFigure, Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
 from segops.core.rules.reference.history import History, named
 from segops.core.rules.reference.orders import lifetime_orders
+from segops.core.rules.reference.own import own_score
 from segops.core.rules.reference.values import exact, is_number, values_at
 from segops.core.scoring.affinity import AffinityScore, lift
 from segops.core.scoring.buying import History as Past
 from segops.core.scoring.figure_scores import IntentScore, TreesScore, WeightedScore
 from segops.core.scoring.models import Input, Isotonic, Platt, Tree
 from segops.core.scoring.order_scores import OrderScore
+from segops.core.scoring.own import OwnScore
 from segops.core.scoring.spending import lifetime_value
 from segops.core.values import format_instant
 
@@ -40,6 +42,8 @@ def model_score(scored: ScoreNode | ScoreFigure, history: History, now_ms: int, 
         return _of_orders(scorer, _facts(scorer, history), now_ms)
     if isinstance(scorer, AffinityScore):
         return _affinity(scorer, _drawn(scorer, history), now_ms)
+    if isinstance(scorer, OwnScore):
+        return own_score(scorer, history, now_ms, value_of)
     numbers = [_input(each, value_of(each.figure, history, now_ms)) for each in scorer.inputs]
     return _of_numbers(scorer, numbers)
 
