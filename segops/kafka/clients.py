@@ -14,6 +14,7 @@ from aiokafka.helpers import create_ssl_context
 
 from segops.config import KafkaSettings
 from segops.core.errors import UserError
+from segops.kafka.pacing import paced
 from segops.kafka.reachability import Unreachable, probe
 
 
@@ -78,7 +79,7 @@ async def running_consumer(kafka: KafkaSettings, **options: Any) -> AsyncIterato
     By default it reads committed records only and commits no offsets.
     """
     options = {"isolation_level": "read_committed", "enable_auto_commit": False, **options}
-    client = AIOKafkaConsumer(**client_options(kafka), **options)
+    client = paced(AIOKafkaConsumer(**client_options(kafka), **options))
     async with _running(kafka, client.start, client.stop):
         yield client
 
