@@ -12,7 +12,7 @@ from segops.schemas.published_models import carried_models
 
 def export_models(metrics: Metrics, definitions: Iterable[Definition]) -> None:
     """Export the version, status and validity of each model, and from now on failures of own scorers."""
-    REGISTRY.failed = lambda name: metrics.scorer_failures.labels(name).inc()
+    REGISTRY.on_failure(lambda name: metrics.scorer_failures.labels(name).inc())
     for gauge in (metrics.model_version, metrics.model_ready, metrics.model_valid_until):
         gauge.clear()
     for name, model in carried_models(definitions).items():

@@ -67,8 +67,11 @@ class Registry:
 
     def __init__(self) -> None:
         self.known: dict[str, Installed | str] = {}
-        #: Called with the name of a scorer at each of its failures.
         self.failed: Callable[[str], None] = lambda _name: None
+
+    def on_failure(self, failed: Callable[[str], None]) -> None:
+        """Call a function, from now on, with the name of a scorer at each of its failures."""
+        self.failed = failed
 
     def installed(self, name: str) -> Installed | None:
         """Return a scorer; None if it cannot be used."""
