@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -103,4 +104,13 @@ async def _running(
             raise await unreachable(kafka, error) from error
         yield
     finally:
-        await stop()
+        await _end(stop)
+
+
+async def _end(stop: Callable[[], Awaitable[None]]) -> None:
+    """Stop a client, then end this task if it was cancelled meanwhile: aiokafka suppresses that."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    await stop()
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
