@@ -162,6 +162,12 @@ class Metrics(AuxiliaryMetrics):
             ["model"],
             registry=registry,
         )
+        self.scorer_failures = Counter(
+            "segops_scorer_failures_total",
+            "Failures of scorers of your own: errors, results that are no finite number, broken promises.",
+            ["scorer"],
+            registry=registry,
+        )
 
     def _alerts(self, registry: CollectorRegistry) -> None:
         self.alerts_firing = Gauge(

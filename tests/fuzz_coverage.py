@@ -17,7 +17,7 @@ from segops.core.segments import SegmentSet
 
 from .core.oracle import ChangeSummary, Memberships, Oracle
 from .core.strategies_lists import LISTINGS
-from .core.strategies_scores import OWN_SCORES
+from .core.strategies_scores import AFFINITIES, OWN_SCORES
 from .core.test_equivalence import make_definition
 
 _GROUPS = ("all", "any", "not", "at_least")
@@ -30,7 +30,7 @@ ROWS: tuple[Row, ...] = (
     *(("figure", name) for name in FIGURES),
     *(("window" if name in WINDOW_KEYS else "key", name) for name in _KEYS),
     *(("operator", name) for name in OPERATORS),
-    *(("score", name) for name in ("recency_days", *STANDARD_SCORES, *OWN_SCORES)),
+    *(("score", name) for name in ("recency_days", *STANDARD_SCORES, *OWN_SCORES, *AFFINITIES)),
 )
 #: Rows whose verdict no instant changes by itself, and why; nothing is required of their last column. Beside
 #: a part that does move, as a sliding window, a node of such a row flips by time all the same.

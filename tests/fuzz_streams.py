@@ -18,15 +18,19 @@ from segops.core.operators import Predicate
 from segops.core.paths import event_path
 from segops.core.rules.parsing import AGGREGATES, Reader
 from segops.core.values import format_instant, kind, parse_duration, parse_instant
+from segops.schemas.models import written
 
 from .core.strategies import NAMES, ORDERS, purchases, scalars, streams
 from .core.strategies_dates import births
 from .core.strategies_figures import INDICATORS
+from .core.strategies_scores import score_models
 
 _DAY_MS = 86_400_000
 _ATTEMPTS = 5
 _LISTS = ("any", "all", "none", "count")
-_ABOUT_ORDERS = frozenset(("rfm", "score"))
+_ABOUT_ORDERS = frozenset(("rfm", "score", "score_percentile"))
+#: Score -> the models of it that read figures, where their names differ.
+_MODELS_OF = {"intent": ("convert_24h",)}
 
 
 class ValueHint(NamedTuple):
@@ -68,7 +72,7 @@ def hints_of(form: Any) -> Hints:
     >>> hints_of({"did": ["A", "B"], "where": {"p": {"gt": 1}}, "within": "2s"})
     Hints(names=['A', 'B'], values=[ValueHint(path='p', test={'gt': 1}, of_trait=False)], lengths=[2000])
     """
-    maps = list(maps_of(form))
+    maps = [*maps_of(form), *maps_of(_figures_of_scores(form))]
     texts = [text for each in maps for text in _texts(list(each.values()))]
     names = [text for text in texts if text in (*NAMES, *ORDERS)]
     names += [ORDERS[0] for each in maps if _ABOUT_ORDERS & each.keys()]
@@ -86,6 +90,19 @@ def maps_of(form: Any) -> Iterator[dict[str, Any]]:
         yield from maps_of(list(form.values()))
         if form.get("indicator") in INDICATORS:
             yield from maps_of({**INDICATORS[form["indicator"]], "is": form.get("is")})
+
+
+def _figures_of_scores(form: Any) -> list[Any]:
+    """Return the figures that the models of the scores in a rule read: their names and windows move them."""
+    models = score_models(form) if isinstance(form, dict) else {}
+    found = {each for name in _scores_in(form) for each in _MODELS_OF.get(name, (name,)) if each in models}
+    forms = [feature for name in sorted(found) for feature in written(models[name]).get("features", ())]
+    return [each["figure"] for each in forms]
+
+
+def _scores_in(form: Any) -> Iterator[str]:
+    for each in maps_of(form):
+        yield from (each[key] for key in ("score", "score_percentile") if isinstance(each.get(key), str))
 
 
 def _texts(values: list[Any]) -> Iterator[str]:

@@ -69,6 +69,7 @@ OTHER_PAGES = [
         "CONTRIBUTING.md",
         "segops/GLOSSARY.md",
         "segops/serve.md",
+        "segops/scorers.md",
         "segops/mcp/README.md",
         "segops/studio/commands.md",
         "tests/README.md",

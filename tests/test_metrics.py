@@ -23,6 +23,7 @@ LABELS |= {
     "event",
     "indicator",
     "model",
+    "scorer",
 }
 
 

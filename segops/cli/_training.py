@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 from segops.cli._say import table
 from segops.core.training.quality import Bin, Quality
 from segops.core.training.report import TrainingReport
+from segops.core.training.rivals import Rival
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +30,16 @@ def blocks(report: TrainingReport) -> Iterator[str | Table]:
     )
     if report.measured is not None:
         yield from _measures(report, report.measured)
+    if report.in_force is not None:
+        yield _beside(report.in_force)
+
+
+def _beside(found: Rival) -> str:
+    """Return the comparison with the model in force as a line."""
+    worth = found.measured
+    figures = "" if worth is None else f": AUC {worth.auc or 0.5:.3f}, Brier {worth.brier:.4f}"
+    verdict = "is kept" if found.stays else "may be replaced"
+    return f"version {found.version}, which is in force{figures}; it {verdict}: {found.reason}"
 
 
 def _measures(report: TrainingReport, found: Quality) -> Iterator[str | Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from segops.cli._training import blocks, plot
 from segops.config import Settings, load
 from segops.core.errors import UserError
 from segops.core.events import Event
+from segops.core.scoring.models import Model
 from segops.core.training.decisions import Task
 from segops.core.training.report import TrainingReport
 from segops.logs import start_logging
@@ -80,7 +81,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the calibration curve to this file, as SVG.",
 )
-@click.option("--publish", is_flag=True, help="Publish each model that passes its gates.")
+@click.option(
+    "--publish",
+    is_flag=True,
+    help="Publish each model that passes its gates, unless the one in force foretells better.",
+)
+@click.option("--force", is_flag=True, help="Publish without a comparison with the model in force.")
 @limited
 @YES
 @formats(["text", "json"], default="text")
@@ -97,6 +103,7 @@ def command(
     folder: Path | None,
     plot_file: Path | None,
     publish: bool,
+    force: bool,
     yes: bool,
     form: str,
     web_port: int | None,
@@ -111,15 +118,18 @@ def command(
     given = {"web_port": web_port, "folder": folder}
     settings = load(train={name: value for name, value in given.items() if value is not None})
     tasks = tuple(_task(name, targets, horizon_ms) for name in models or HORIZONS)
-    making = Making(tasks, load_features(features), "-" if source is None else source.name)
+    of = load_features(features, zone=settings.train.zone)
+    making = Making(tasks, of, "-" if source is None else source.name)
     if source is None:
         if plot_file is not None:
             raise UserError("--plot needs --from: a process makes many reports")
         start_logging(settings.worker.log_level)
         chosen = None if yes else limits_in(limits)
-        asyncio.run(_serve(settings, making, partial(publish_report, settings, chosen) if publish else None))
+        publishes = partial(publish_report, settings, chosen) if publish else None
+        asyncio.run(_serve(settings, making, publishes, force=force))
         return
-    reports = _train(settings, making, source)
+    in_force = asyncio.run(models_in_force(settings)) if publish and not force else {}
+    reports = _train(settings, making, source, in_force)
     for report in reports:
         if folder is not None:
             write_model(folder, report)
@@ -139,7 +149,9 @@ def _task(name: str, targets: tuple[str, ...], horizon_ms: int | None) -> Task:
     return Task(name, targets or (TARGET,), horizon or horizon_ms or 0)
 
 
-def _train(settings: Settings, making: Making, source: Path) -> list[TrainingReport]:
+def _train(
+    settings: Settings, making: Making, source: Path, in_force: Mapping[str, Model]
+) -> list[TrainingReport]:
     observer = making.observer(settings.train, limits_of(settings), wall_ms=wall_ms())
     found = None if source.is_dir() else Input(source, observer.replay)
     for owner, event in _archived(settings, observer, source) if found is None else found:
@@ -149,7 +161,7 @@ def _train(settings: Settings, making: Making, source: Path) -> list[TrainingRep
         say(note, err=True)
     if observer.first_ms is None:
         raise UserError(f"{source}: no event to train on")
-    return making.reports(observer, now_ms=wall_ms())
+    return making.reports(observer, now_ms=wall_ms(), in_force=in_force)
 
 
 def _archived(settings: Settings, observer: Observer, folder: Path) -> Iterator[tuple[str, Event]]:
@@ -172,17 +184,19 @@ def _show(reports: list[TrainingReport], form: str) -> None:
 
 def _publish(reports: list[TrainingReport], limits: dict[str, float], *, yes: bool) -> None:
     for report in reports:
-        if report.is_ready and report.model is not None:
+        if report.is_ready and not report.is_outdone and report.model is not None:
             model = read_model(report.model, report.name)
             publish_model(next_version(model, report.name), limits, yes=yes)
         else:
             warn(f"{report.name} is {report.verdict}: not published")
 
 
-async def _serve(settings: Settings, making: Making, publish: Publish | None) -> None:
+async def _serve(settings: Settings, making: Making, publish: Publish | None, *, force: bool) -> None:
     def start(metrics: Metrics, passed: Callable[[str], None]) -> TrainingService:
         in_force = partial(models_in_force, settings)
-        return TrainingService(settings, metrics, making, passed=passed, in_force=in_force, publish=publish)
+        return TrainingService(
+            settings, metrics, making, passed=passed, in_force=in_force, publish=publish, force=force
+        )
 
     await serve(
         settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segops.config.base import SettingsSection, setting
-from segops.config.types import MAX_PORT, PositiveDurationMs
+from segops.config.types import MAX_PORT, PositiveDurationMs, Zone
 
 
 class TrainSettings(SettingsSection):
@@ -32,6 +32,11 @@ class TrainSettings(SettingsSection):
         "TRAIN_HISTORY",
         "90d",
         "How long `segops train` keeps a decision whose outcome is known, by the event clock.",
+    )
+    zone: Zone = setting(
+        "TRAIN_ZONE",
+        "UTC",
+        "Time zone of the days and hours in the default features of `segops train`.",
     )
     interval_ms: PositiveDurationMs = setting(
         "TRAIN_INTERVAL", "24h", "How often `segops train` makes models of what it has seen."

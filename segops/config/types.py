@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -34,6 +35,13 @@ def _addresses(text: str) -> str:
         if not 0 < int(found["port"]) <= MAX_PORT:
             raise ValueError(f"expected a port from 1 to {MAX_PORT}")
     return ",".join(addresses)
+
+
+def _zone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("unknown time zone (e.g. Europe/Paris)") from None
 
 
 def _host(text: str) -> str:
@@ -109,6 +117,7 @@ Limits = Annotated[str, AfterValidator(_limits)]
 EmailSources = Annotated[str, AfterValidator(_sources)]
 Addresses = Annotated[str, AfterValidator(_addresses)]
 Host = Annotated[str, AfterValidator(_host)]
+Zone = Annotated[str, AfterValidator(_zone)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
 WebOrigin = Annotated[str, AfterValidator(_web_origin)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]

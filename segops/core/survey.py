@@ -30,6 +30,7 @@ from segops.core.rules.figures import (
     TraitFigure,
     leaf_figures,
 )
+from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.order_scores import OrderScore
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition
@@ -44,6 +45,7 @@ _VALUES = frozenset(("latest", "earliest", "most_frequent"))
 
 _NUMERIC = frozenset(("sum", "avg", "min", "max"))
 _NUMBER = frozenset(("number",))
+_TEXT = frozenset(("string",))
 
 
 def _is_number(text: str) -> bool:
@@ -248,7 +250,7 @@ def _with_inputs(figures: Iterable[object]) -> Iterator[object]:
         figure = each_figure.score if isinstance(each_figure, PercentileFigure) else each_figure
         scored = figure.model if isinstance(figure, (ScoreFigure, model.ScoreNode)) else None
         formula = None if scored is None else scored.formula
-        if isinstance(formula, OrderScore):
+        if isinstance(formula, (AffinityScore, OrderScore)):
             yield formula
         elif formula is not None:
             for each in formula.inputs:
@@ -278,6 +280,8 @@ def _of_figures(
                 events += _of_grid(figure.rfm)
             case OrderScore():
                 events.append(((ORDER_NAME,), None))
+            case AffinityScore(names=names, path=path):
+                events.append((names, Reading(path, _TEXT)))
     located = any(isinstance(figure, DistanceFigure) for figure in figures)
     return _Read(events, tuple(traits), located)
 

@@ -66,6 +66,7 @@ def reaches(window: Window, since_ms: int, now_ms: int) -> bool:
 
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
+QUARTER_MS = 900_000
 #: Unit of a calendar -> more than its longest period.
 _LONGEST_MS = {"day": 26 * _HOUR_MS, "week": 8 * _DAY_MS, "month": 32 * _DAY_MS, "year": 367 * _DAY_MS}
 
@@ -149,11 +150,11 @@ def period(window: Calendar, now_ms: int) -> tuple[int, int]:
     23
     """
     # Since 1972 every zone's offset is a multiple of 15 minutes, so one cached result serves 15 minutes.
-    return _period_of_quarter(window, now_ms // 900_000)
+    return _period_of_quarter(window, now_ms // QUARTER_MS)
 
 
 #: Instants that have a date in every zone.
-_FIRST_MS, _LAST_MS = (datetime_ms(datetime(*date, tzinfo=UTC)) for date in ((1, 1, 2), (9999, 12, 30)))
+FIRST_MS, LAST_MS = (datetime_ms(datetime(*date, tzinfo=UTC)) for date in ((1, 1, 2), (9999, 12, 30)))
 
 #: Unit of a calendar -> the number of the period that contains a local time.
 _NUMBERS: dict[str, Callable[[datetime], int]] = {
@@ -177,4 +178,4 @@ def period_key(calendar: Calendar, time_ms: int) -> str:
     >>> keys
     ['719163', '719164']
     """
-    return _key_of_quarter(calendar, min(max(time_ms, _FIRST_MS), _LAST_MS) // 900_000)
+    return _key_of_quarter(calendar, min(max(time_ms, FIRST_MS), LAST_MS) // QUARTER_MS)

@@ -16,7 +16,9 @@ from time import monotonic
 from typing import Final
 
 import msgspec
+from aiokafka import TopicPartition
 
+from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.demo import klaviyo, receiver
 from segops.demo.change_collector import read_state
@@ -25,8 +27,10 @@ from segops.demo.environment import AUDIENCE, Environment
 from segops.demo.klaviyo import KlaviyoAccount
 from segops.demo.purchases import reachable_at
 from segops.demo.receiver import Receiver
+from segops.kafka.reading import read_all
 from segops.processes import pages
 from segops.processes.child import Child
+from segops.schemas.changes import decode_change
 
 _LOOK_S: Final = 0.3
 _STUCK_S: Final = 90.0
@@ -68,6 +72,8 @@ class Activation:
         self._compared: list[int] = []
         self._differences: list[str] = []
         self._holds = 0
+        #: Entries before the approval; those due since then, members included, at the latest release.
+        self._earlier = self._due = 0
 
     async def approve(self, children: ExitStack) -> None:
         """Approve the audience as a person does, and start the process that delivers it."""
@@ -76,6 +82,7 @@ class Activation:
         file = environment.folder / "destinations.yaml"
         file.write_text(_DESTINATIONS.format(hook=hook, klaviyo=account))
         say("The VIPs who have agreed to be written to are an audience. A person approves it:")
+        self._earlier = await entries_of(environment.settings)
         await run("destinations", "apply", file.name)
         await run("audiences", "plan", AUDIENCE)
         submitted = await run("audiences", "submit", AUDIENCE)
@@ -112,12 +119,14 @@ class Activation:
             await self._commands.run("audiences", "show", AUDIENCE)
             await self._commands.run("audiences", "release", AUDIENCE)
             self._commands.say("")
+            entered = await entries_of(self._environment.settings) - self._earlier
+            self._due = self._compared[0] + entered
             while await pages.total([web], _HELD):
                 await asyncio.sleep(_LOOK_S)
 
     def _check_limit(self) -> None:
-        """No more entries than the limit may have been sent since each release."""
-        most = self._environment.entries_at_most * self._holds
+        """Since the latest release, no more than its due entries and the limit may have been sent."""
+        most = self._due + self._environment.entries_at_most
         if self._hook.entries > most:
             self._differences.append(f"{self._hook.entries:,} entries were sent, at most {most:,} allowed")
 
@@ -152,6 +161,14 @@ class Activation:
             self._environment.entries_at_most,
             [*self._differences, *refused],
         )
+
+
+async def entries_of(settings: Settings) -> int:
+    """Return how often profiles have entered the segment of the audience."""
+    topics = settings.topics
+    partitions = [TopicPartition(topics.membership_changes, each) for each in range(topics.partitions)]
+    changes = [decode_change(each.value) for each in await read_all(settings.kafka, *partitions)]
+    return sum(each.member and each.segment_key == _SEGMENT for each in changes)
 
 
 async def _until_equal(destination: Receiver | KlaviyoAccount, expected: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from aiokafka.helpers import create_ssl_context
 
 from segops.config import KafkaSettings
 from segops.core.errors import UserError
+from segops.kafka.pacing import paced
 from segops.kafka.reachability import Unreachable, probe
 
 
@@ -78,7 +80,7 @@ async def running_consumer(kafka: KafkaSettings, **options: Any) -> AsyncIterato
     By default it reads committed records only and commits no offsets.
     """
     options = {"isolation_level": "read_committed", "enable_auto_commit": False, **options}
-    client = AIOKafkaConsumer(**client_options(kafka), **options)
+    client = paced(AIOKafkaConsumer(**client_options(kafka), **options))
     async with _running(kafka, client.start, client.stop):
         yield client
 
@@ -102,4 +104,13 @@ async def _running(
             raise await unreachable(kafka, error) from error
         yield
     finally:
-        await stop()
+        await _end(stop)
+
+
+async def _end(stop: Callable[[], Awaitable[None]]) -> None:
+    """Stop a client, then end this task if it was cancelled meanwhile: aiokafka suppresses that."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    await stop()
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError

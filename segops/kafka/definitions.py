@@ -17,6 +17,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from segops.config import Settings
+from segops.core.rules.blocks import own_problem
 from segops.core.rules.model import ListInForce
 from segops.core.segments import Definition, references
 from segops.kafka import reading
@@ -68,7 +69,7 @@ class DefinitionLog:
     def definitions(self) -> list[Definition]:
         """Return the active definitions by key, with the static lists in force bound to them.
 
-        Those with a broken reference are reported and left out.
+        Those with a broken reference, or an own score without its scorer, are reported and left out.
         """
         broken = left_out(self.live)
         for key, reason in broken.items():
@@ -159,9 +160,14 @@ def _in_force(published: PublishedList | None) -> ListInForce | None:
 
 
 def left_out(definitions: Mapping[str, Definition]) -> dict[str, str]:
-    """Return the definitions with a missing or circular reference: key -> reason."""
+    """Return the definitions that cannot be used: key -> reason.
+
+    They have a missing or circular reference, or an own score that this process cannot compute.
+    """
     found = {key: definitions[key] for key in sorted(definitions)}
-    reasons: dict[str, str] = {}
+    reasons = {key: why for key, each in found.items() if (why := own_problem(each.when)) is not None}
+    for key in reasons:
+        del found[key]
     while broken := _broken(found):
         reasons |= broken
         for key in broken:

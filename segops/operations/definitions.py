@@ -24,6 +24,7 @@ from segops.kafka.publication import Records, publisher
 from segops.operations.columns import column_records
 from segops.operations.completing import complete
 from segops.operations.plan_log import plan_records
+from segops.operations.room import require_room
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from segops.schemas.published_plans import PlanFigures
 from segops.schemas.segment_input import MAX_VERSION
@@ -295,9 +296,10 @@ async def records_of(
     """Return what publishing changes writes to the segments topic, and to the topic of plans beside it.
 
     ``planned``: the plan that takes the place of the latest one; without it, an open plan ends. To be called
-    by the publisher whose transaction writes it.
+    by the publisher whose transaction writes it. Raises UserError for definitions that are too large.
     """
     records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
+    require_room(log, dict(records))
     planned = planned or _ended(log.planned, dict(records))
     plans = await plan_records(settings, log.planned, planned, figures)
     before, after = column_records(log, records, planned or log.planned, wall_ms())

@@ -29,8 +29,15 @@ from segops.operations.scans import Progress, scan
 from segops.schemas.planned import PlannedEdit, encode_planned
 from segops.schemas.published_plans import PlanFigures, figures_of
 from segops.schemas.scan_views import FOLLOWS, Edited
-from segops.schemas.scans import MAX_REQUEST_BYTES, PlanRequest, ScanBehind, Scanned, ScanTimeout, Watch
-from segops.schemas.segments import definition_to_record
+from segops.schemas.scans import (
+    MAX_REQUEST_BYTES,
+    PlanRequest,
+    ScanBehind,
+    Scanned,
+    ScanTimeout,
+    Watch,
+    records_of,
+)
 from segops.wall_clock import wall_ms
 
 _PAUSE_S: Final = 0.5
@@ -174,13 +181,13 @@ def _bound(log: DefinitionLog, definitions: Mapping[str, Definition]) -> dict[st
 def _question(
     before: dict[str, Definition], after: dict[str, Definition], detail: Detail, draft: str
 ) -> PlanRequest:
-    changed = _changed(before, after)
-    records = tuple(msgspec.Raw(definition_to_record(each)) for each in changed)
-    if (size := sum(map(len, records))) > _MAX_BYTES:
-        raise UnknownEffect(f"the changed definitions have {size:,} bytes, more than {_MAX_BYTES:,}")
+    found = records_of(_changed(before, after))
+    if (size := found.size) > _MAX_BYTES:
+        sizes = f"{size:,} bytes{found.sizes()}, more than {_MAX_BYTES:,}"
+        raise UnknownEffect(f"the changed definitions have {sizes}")
     removed = tuple(sorted(before.keys() - after.keys()))
-    base = version_of(before.values())
-    return PlanRequest(base, records, removed, detail.samples, draft, detail.watch)
+    at = version_of(before.values())
+    return PlanRequest(at, found.records, removed, detail.samples, draft, detail.watch, found.models)
 
 
 def _changed(before: dict[str, Definition], after: dict[str, Definition]) -> list[Definition]:

@@ -128,7 +128,8 @@ async def _bound(settings: Settings, question: Question) -> Question:
     if not any(lists_of(each.when) for each in drafts):
         return question
     log = await read(settings, on_bad=lambda _: None)
-    return msgspec.structs.replace(question, definitions=tuple(records_of(log.bound(drafts))))
+    records, models = records_of(log.bound(drafts))
+    return msgspec.structs.replace(question, definitions=records, models=models)
 
 
 async def end_watch(settings: Settings, watch: str) -> None:

@@ -1,8 +1,9 @@
 """The active definitions of a partition, as stored in its changelog and its store.
 
-A format byte, the instant of activation, then zlib of JSON: the definitions as published. The compressed part
-is computed once for all partitions. In format 1 the instant was in the JSON. No profile has this key, and a
-version that does not know the record rejects it with an error.
+A format byte, the instant of activation, then zlib of JSON: the definitions as published, and if they carry
+models, an object with these beside them. The compressed part is computed once for all partitions. In format 1
+the instant was in the JSON. No profile has this key, and a version that does not know the record rejects it
+with an error.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from segops.core.errors import DefinitionError, StateError
 from segops.core.segments import Definition
 from segops.schemas.segments import definition_from_record, definition_to_record
+from segops.schemas.shared_models import shared, whole
 
 #: The key of the record in the changelog.
 IN_FORCE_KEY: Final = b"\x00definitions"
@@ -40,19 +42,28 @@ class _Former(msgspec.Struct):
     definitions: list[msgspec.Raw]
 
 
-_definitions = msgspec.json.Decoder(list[msgspec.Raw])
+class _Packed(msgspec.Struct):
+    definitions: list[msgspec.Raw]
+    models: dict[str, msgspec.Raw]
+
+
+_definitions = msgspec.json.Decoder(list[msgspec.Raw] | _Packed)
 
 
 def pack_definitions(definitions: Iterable[Definition]) -> bytes:
     """Encode and compress definitions."""
-    found: list[Any] = [msgspec.Raw(definition_to_record(definition)) for definition in definitions]
-    return zlib.compress(msgspec.json.encode(found))
+    found = shared(map(definition_to_record, definitions))
+    records: Any = list(found.records)
+    return zlib.compress(msgspec.json.encode(_Packed(records, found.models) if found.models else records))
 
 
 def unpack_definitions(data: bytes) -> list[Definition]:
     """Decode the output of ``pack_definitions``. Raises StateError."""
     try:
-        return _read(_definitions.decode(zlib.decompress(data)))
+        found = _definitions.decode(zlib.decompress(data))
+        if isinstance(found, _Packed):
+            return _read(whole(found.definitions, found.models))
+        return _read(map(bytes, found))
     except _UNREADABLE as error:
         raise StateError(f"the definitions of a partition cannot be read: {error}") from error
 
@@ -84,6 +95,6 @@ def decode_in_force(data: bytes) -> InForce:
 _UNREADABLE: Final = (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError, DefinitionError)
 
 
-def _read(records: list[msgspec.Raw]) -> list[Definition]:
-    found = [definition_from_record(bytes(raw)) for raw in records]
+def _read(records: Iterable[bytes]) -> list[Definition]:
+    found = [definition_from_record(each) for each in records]
     return [definition for definition in found if definition is not None]

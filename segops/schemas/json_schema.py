@@ -31,6 +31,8 @@ from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_audiences import audiences_block
 from segops.schemas.json_schema_figures import (
+    OF_VALUE,
+    READ_SCORE,
     SCORE,
     aggregate_schema,
     compare_schema,
@@ -230,7 +232,7 @@ def _rfm(head: str) -> Schema:
 
 
 def _score(head: str) -> Schema:
-    figures = {head: SCORE, **dict.fromkeys(("is", *SIDES), ref("test"))}
+    figures = {head: READ_SCORE, "of": OF_VALUE, **dict.fromkeys(("is", *SIDES), ref("test"))}
     kinds = [{"required": [*SIDES], "not": {"required": ["is"]}}, _only_is()]
     return {**map_of((head,), **figures), "oneOf": kinds}
 

@@ -17,6 +17,7 @@ from segops.core.rules.parsing import (
     TIER,
     TIME_KEYS,
 )
+from segops.core.scoring.models import AFFINITY
 from segops.schemas.json_schema_values import (
     CURRENCY,
     DEGREES,
@@ -34,6 +35,10 @@ from segops.schemas.json_schema_values import (
 _INDICATOR: Schema = {"type": "string", "pattern": INDICATOR_PATTERN}
 #: The name of a score: one with a model, or one that the file declares.
 SCORE: Schema = {"type": "string", "pattern": SCORE_PATTERN}
+#: The name of a score, or of an affinity.
+READ_SCORE: Schema = {"type": "string", "pattern": f"^({AFFINITY[:-1]}\\.)?{SCORE_PATTERN[1:]}"}
+#: The value whose affinity is read.
+OF_VALUE: Schema = {"type": "string", "minLength": 1}
 
 
 def aggregate_schema(head: str, windows: Collection[str], **required: Schema) -> Schema:
@@ -71,12 +76,14 @@ def _live_figure(head: str) -> Schema:
     values = {
         "indicator": _INDICATOR,
         "trait": path_of("traits"),
-        "score": SCORE,
+        "score": READ_SCORE,
         "score_percentile": SCORE,
         "rfm": {"enum": [*DIGITS, TIER]},
     }
     if head == "rfm":
         return map_of((head,), **{head: values[head]}, grid=STRING)
+    if head == "score":
+        return map_of((head,), **{head: values[head]}, of=OF_VALUE)
     if head in values:
         return map_of((head,), **{head: values[head]})
     return map_of((head,), **selected, time_of_day=ref("time of day"))

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from segops.core.clocks import CIRCLES
+from segops.core.rules.parsing import SCORE_PATTERN
 from segops.core.scoring.models import STATUSES
+from segops.schemas.affinities import MAX_LEAST, MAX_PRIOR, MAX_SHARES
 from segops.schemas.json_schema import DIALECT, json_schema
-from segops.schemas.json_schema_values import INSTANT, STRING, Schema, list_of, map_of, ref
+from segops.schemas.json_schema_values import (
+    INSTANT,
+    POSITIVE,
+    STRING,
+    Schema,
+    list_of,
+    map_of,
+    path_of,
+    ref,
+)
 from segops.schemas.models import KINDS, LINKS, TRANSFORMS
+from segops.schemas.own_models import PYTHON
 from segops.schemas.populations import MAX_BARS, MAX_EDGES
 
 _NUMBER: Schema = {"type": "number"}
@@ -38,9 +51,8 @@ def model_schema() -> Schema:
         "quality": {"type": "object"},
         "currency": STRING,
         "features": list_of(_feature()),
-        "parameters": {
-            "anyOf": [_buying(), _spending(), _weighted(), map_of((), intercept=_NUMBER), _population()]
-        },
+        "scorer": {"type": "string", "pattern": SCORE_PATTERN},
+        "parameters": {"type": "object"},
         "calibration": {"anyOf": [_platt(), _isotonic()]},
         "trees": list_of(_tree()),
         "link": {"enum": list(LINKS)},
@@ -50,13 +62,23 @@ def model_schema() -> Schema:
         "$schema": DIALECT,
         "title": "A model of scores of segops",
         **map_of(("name", "kind", "fitted_at"), **keys),
+        "if": {"properties": {"kind": {"const": PYTHON}}},
+        "then": {"required": ["scorer"]},
+        "else": {"properties": {"parameters": {"anyOf": _parameters()}}},
         "$defs": used,
     }
 
 
+def _parameters() -> list[Schema]:
+    of_trees = map_of((), intercept=_NUMBER)
+    return [_buying(), _spending(), _weighted(), of_trees, _population(), _affinity()]
+
+
 def _feature() -> Schema:
     numbers = {"missing": _NUMBER, "mean": _NUMBER, "scale": _POSITIVE}
-    keys = {"name": STRING, "figure": ref("figure"), "transform": {"enum": list(TRANSFORMS)}, **numbers}
+    clock = map_of(("clock",), clock={"enum": list(CIRCLES)}, zone=STRING)
+    figure: Schema = {"anyOf": [ref("figure"), clock]}
+    keys = {"name": STRING, "figure": figure, "transform": {"enum": list(TRANSFORMS)}, **numbers}
     return map_of(("name", "figure"), **keys)
 
 
@@ -90,6 +112,31 @@ def _population() -> Schema:
     return map_of(
         ("edges", "profiles", "measured_at"), edges={**map_of((), **edges), "minProperties": 1}, **keys
     )
+
+
+def _affinity() -> Schema:
+    whole: Schema = {"type": "integer", "minimum": 1}
+    share: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+    shares: Schema = {
+        "type": "object",
+        "propertyNames": {"type": "string", "minLength": 1},
+        "additionalProperties": share,
+        "minProperties": 1,
+        "maxProperties": MAX_SHARES,
+    }
+    keys: dict[str, Schema] = {
+        "of": ref("names"),
+        "path": path_of("properties", "context"),
+        "half_life": POSITIVE,
+        "prior": {**_POSITIVE, "maximum": MAX_PRIOR},
+        "least": {**whole, "maximum": MAX_LEAST},
+        "values": {**whole, "maximum": MAX_SHARES},
+        "profiles": whole,
+        "measured_at": INSTANT,
+    }
+    together = ("shares", "profiles", "measured_at")
+    needs = {key: [other for other in together if other != key] for key in together}
+    return {**map_of(("of", "path", "half_life"), **keys, shares=shares), "dependentRequired": needs}
 
 
 def _platt() -> Schema:

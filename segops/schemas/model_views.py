@@ -10,6 +10,7 @@ import msgspec
 from segops.core.scoring.models import Model
 from segops.core.values import format_instant
 from segops.schemas.models import written
+from segops.schemas.own_models import own_problem
 from segops.schemas.published_models import PublishedModel
 from segops.schemas.scan_views import PlanView
 
@@ -70,6 +71,8 @@ def doubts(model: Model, now_ms: int) -> Iterator[str]:
     if not model.is_ready:
         why = f" ({'; '.join(model.reasons)})" if model.reasons else ""
         yield f"{model.name}: its scores are missing, since the model is {model.status}{why}"
+    if (problem := own_problem(model.parameters)) is not None:
+        yield f"{model.name}: {problem}; a segment that reads its score is left out where that is so"
     if is_stale(model, now_ms):
         until = format_instant(model.valid_until_ms or 0)
         yield f"{model.name}: the model was valid until {until}; it scores as before: fit it again"

@@ -13,12 +13,24 @@ from typing import Any, Final
 import msgspec
 
 from segops.core.errors import DefinitionError, Issue
-from segops.core.rules.parsing import SCORE_PATTERN, Context, Reader, Reads, figure_names, read_input_figure
+from segops.core.rules.figures import ClockFigure
+from segops.core.rules.parsing import SCORE_PATTERN, Context, Reader, Reads, read_input_figure
 from segops.core.scoring import models
 from segops.core.scoring.buying import Buying
-from segops.core.scoring.models import BUYING, READY, SPENDING, STATUSES, Model, Parameters
+from segops.core.scoring.figure_scores import WAVES
+from segops.core.scoring.models import (
+    BUYING,
+    POPULATION,
+    READY,
+    SPENDING,
+    STATUSES,
+    Model,
+    Parameters,
+)
 from segops.core.scoring.spending import Spending
 from segops.core.values import kind
+from segops.schemas.forbidden import forbidden_reads
+from segops.schemas.own_models import PYTHON, read_own, with_figures
 from segops.schemas.populations import POPULATION_PATTERN, read_population
 
 NO_MODELS: Final[Mapping[str, Model]] = MappingProxyType({})
@@ -26,12 +38,12 @@ MAX_FEATURES: Final = 1_000
 MAX_TREES: Final = 1_000
 MAX_TREE_NODES: Final = 4_096
 MAX_POINTS: Final = 10_000
-TRANSFORMS: Final = ("none", "log1p", "present", "days_log1p")
+TRANSFORMS: Final = ("none", "log1p", "present", "days_log1p", *WAVES)
 LINKS: Final = ("identity", "logistic")
 #: The keys of a model file, in the order in which ``written`` has them.
 _ORDER: Final = (
     *("name", "kind", "version", "fitted_at", "valid_until", "status", "reasons", "trained_on", "forbid"),
-    *("features", "parameters", "calibration", "trees", "link", "currency", "quality"),
+    *("scorer", "features", "parameters", "calibration", "trees", "link", "currency", "quality"),
 )
 #: The greatest number of either sign that a file may hold: sums of products stay finite.
 _GREATEST: Final = 1e100
@@ -48,7 +60,7 @@ def read_model(raw: Any, source: str, path: str = "") -> Model:
     >>> model.version, model.is_ready, model.scores[0]
     (2, True, 'average_order_value_expected')
     """
-    context = Context(source)
+    raw, context = with_figures(raw), Context(source)
     context.begin(path)
     form = Reader(raw, path, context)
     if not isinstance(raw, dict):
@@ -151,7 +163,7 @@ def _matches(pattern: str, name: str) -> bool:
 #: Slots of which only some kinds are probabilities.
 _KINDS_OF: Final = {
     **dict.fromkeys(("convert_24h", "convert_7d"), ("logistic",)),
-    "rfm": ("population",),
+    "rfm": (POPULATION,),
 }
 #: Names of scores that other models give.
 _DERIVED: Final = {"recency_days", models.INTENT, *models.ORDER_SCORES}
@@ -208,13 +220,8 @@ def _check_status(form: Reader, model: Model) -> None:
 
 
 def _check_forbidden(form: Reader, model: Model) -> None:
-    inputs = getattr(model.parameters, "inputs", ())
-    for at, each in enumerate(inputs):
-        for name in figure_names(each.figure):
-            for forbidden in model.forbid:
-                if name == forbidden or name.startswith(f"{forbidden}."):
-                    place = _at(form, f"features[{at}].figure")
-                    place.fail(f"the feature {each.name!r} reads {name}, which forbid names ({forbidden})")
+    for place, what, name, forbidden in forbidden_reads(model):
+        _at(form, place).fail(f"the {what} reads {name}, which forbid names ({forbidden})")
 
 
 # -- numbers -----------------------------------------------------------------------------------------------
@@ -286,6 +293,8 @@ def _input(form: Reader) -> models.Input:
     }
     name, figure, *rest = form.record(reads, "{name: views_24h, figure: {did: View, within: 24h}}", optional)
     given = {key: each for key, each in zip(optional, rest, strict=True) if each is not None}
+    if given.get("transform") in WAVES and not isinstance(figure, ClockFigure):
+        form.at("transform").fail(f"expected a figure {{clock: hour}} for the transform {given['transform']}")
     return models.Input(name, figure, **given)
 
 
@@ -384,5 +393,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "logistic": Kind(partial(_weighted, logistic=True), (*_WITH_INPUTS, "calibration")),
     "linear": Kind(partial(_weighted, logistic=False), _WITH_INPUTS),
     "trees": Kind(_trees, (*_WITH_INPUTS, "trees", "link")),
-    "population": Kind(read_population, pattern=POPULATION_PATTERN, naming=_POPULATIONS),
+    PYTHON: Kind(read_own, ("scorer", *_WITH_INPUTS)),
+    POPULATION: Kind(read_population, pattern=POPULATION_PATTERN, naming=_POPULATIONS),
 }

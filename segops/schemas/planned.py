@@ -5,9 +5,13 @@ A version that does not know the record logs that it skips a definition, and con
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
+
+from segops.core.errors import DefinitionError
+from segops.schemas.shared_models import shared, whole
 
 #: The key of the record in the segments topic; no segment has it.
 PLAN_KEY: Final = b"\x00plan"
@@ -16,7 +20,7 @@ NO_RECORD: Final = b"null"
 #: How long a plan can be applied, in ms.
 VALID_MS: Final = 86_400_000
 #: The most bytes of a plan, so that every broker takes it.
-MAX_PLAN_BYTES: Final = 500_000
+MAX_PLAN_BYTES: Final = 900_000
 
 
 State = Literal["open", "applied", "discarded", "superseded"]
@@ -68,15 +72,27 @@ class PlannedEdit(msgspec.Struct, frozen=True, omit_defaults=True):
         return PlannedEdit(self.id, self.made_ms, state=state)
 
 
+class _Planned(msgspec.Struct, frozen=True):
+    """A plan as it is written: the records of its changes name their ``models``, which stand beside them."""
+
+    plan: PlannedEdit
+    models: dict[str, msgspec.Raw]
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(PlannedEdit)
+_with_models = msgspec.json.Decoder(_Planned)
+_MARK: Final = b'{"plan":'
 
 
 def encode_planned(planned: PlannedEdit) -> bytes:
     """Encode a plan. Raises ValueError if it is larger than a record may be."""
-    value = _encoder.encode(planned)
+    found = shared(bytes(each.record) for each in planned.changes)
+    plan = _with_records(planned, found.records)
+    value = _encoder.encode(_Planned(plan, found.models) if found.models else plan)
     if len(value) > MAX_PLAN_BYTES:
-        raise ValueError(f"the plan has {len(value):,} bytes, more than {MAX_PLAN_BYTES:,}")
+        sizes = f"{len(value):,} bytes{found.sizes()}"
+        raise ValueError(f"the plan has {sizes}, more than {MAX_PLAN_BYTES:,}")
     return value
 
 
@@ -85,6 +101,18 @@ def decode_planned(value: bytes | None) -> PlannedEdit | None:
     if value is None:
         return None
     try:
-        return _decoder.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if not value.startswith(_MARK):
+            return _decoder.decode(value)
+        found = _with_models.decode(value)
+        records = whole((each.record for each in found.plan.changes), found.models)
+        return _with_records(found.plan, map(msgspec.Raw, records))
+    except (msgspec.MsgspecError, UnicodeDecodeError, DefinitionError) as error:
         raise ValueError(f"invalid plan: {error}") from error
+
+
+def _with_records(planned: PlannedEdit, records: Iterable[msgspec.Raw]) -> PlannedEdit:
+    changes = [
+        msgspec.structs.replace(each, record=record)
+        for each, record in zip(planned.changes, records, strict=True)
+    ]
+    return msgspec.structs.replace(planned, changes=tuple(changes))

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any, Final
 
 from segops.core.rules.parsing import GRID_PATTERN, RFM_MODEL, Reader, Reads
-from segops.core.scoring.models import PopulationParameters
+from segops.core.scoring.models import AFFINITY, AffinityParameters, PopulationParameters
 from segops.core.scoring.population import is_rising
 from segops.core.values import format_instant
+from segops.schemas.affinities import read_affinity
 
 #: The names that models of this kind may have.
 POPULATION_PATTERN: Final = f"^({RFM_MODEL}|({RFM_MODEL}|percentile|affinity)\\.{GRID_PATTERN.strip('^$')})$"
@@ -27,8 +28,10 @@ _MEASURES: Final = {
 _KEYS: Final = {measure: key for key, measure in _MEASURES.items()}
 
 
-def read_population(form: Reader) -> PopulationParameters:
+def read_population(form: Reader) -> PopulationParameters | AffinityParameters:
     """Read the ``parameters`` of a model form. Raises DefinitionError with every mistake."""
+    if str(form.raw.get("name")).startswith(AFFINITY):
+        return read_affinity(form)
     at = Reader(form.raw.get("parameters"), f"{form.path}.parameters".lstrip("."), form.context)
     reads: Reads = {
         "edges": _edges,

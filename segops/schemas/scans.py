@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from segops.core.scans import (
 from segops.core.segments import Definition
 from segops.schemas.records import Headers
 from segops.schemas.segments import definition_from_record, definition_to_record
+from segops.schemas.shared_models import Shared, shared, whole
 
 #: The value of the header ``segops-type`` of a request.
 SCAN: Final = b"scan"
@@ -30,7 +31,7 @@ PART_HEADER: Final = "segops-part"
 #: The most bytes of one part, well below a broker's limit of 1 MiB.
 PART_BYTES: Final = 400_000
 #: The most bytes of a request, so that every broker takes it.
-MAX_REQUEST_BYTES: Final = 500_000
+MAX_REQUEST_BYTES: Final = 900_000
 _MAX_ID: Final = 200
 
 
@@ -56,7 +57,8 @@ class OverlapRequest(msgspec.Struct, tag_field="kind", tag="overlap", frozen=Tru
 class EstimateRequest(msgspec.Struct, tag_field="kind", tag="estimate", frozen=True):
     """A request for the estimate of the draft ``segment``, one of some ``definitions``.
 
-    These are in the form of the segments topic, and take the place of published ones with the same keys.
+    These are in the form of the segments topic, their ``models`` beside them, and take the place of published
+    ones with the same keys.
     ``share``, ``samples``, ``funnel``, ``near``: see ``Estimator``.
     """
 
@@ -66,6 +68,7 @@ class EstimateRequest(msgspec.Struct, tag_field="kind", tag="estimate", frozen=T
     samples: int = 0
     funnel: bool = False
     near: int = 0
+    models: dict[str, msgspec.Raw] = {}
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of its range."""
@@ -76,7 +79,7 @@ class EstimateRequest(msgspec.Struct, tag_field="kind", tag="estimate", frozen=T
 
     def drafts(self) -> list[Definition]:
         """Return the definitions. Raises DefinitionError for an invalid one."""
-        return _definitions(self.definitions)
+        return _definitions(self.definitions, self.models)
 
 
 def _check_samples(samples: int) -> None:
@@ -84,14 +87,14 @@ def _check_samples(samples: int) -> None:
         raise ValueError(f"expected 0 to {MAX_SAMPLES} samples, got {samples}")
 
 
-def _definitions(records: Iterable[msgspec.Raw]) -> list[Definition]:
-    found = [definition_from_record(bytes(each)) for each in records]
+def _definitions(records: Iterable[msgspec.Raw], models: Mapping[str, msgspec.Raw]) -> list[Definition]:
+    found = [definition_from_record(each) for each in whole(records, models)]
     return [each for each in found if each is not None]
 
 
-def records_of(definitions: Iterable[Definition]) -> Iterator[msgspec.Raw]:
-    """Yield definitions in the form of the segments topic."""
-    yield from (msgspec.Raw(definition_to_record(each)) for each in definitions)
+def records_of(definitions: Iterable[Definition]) -> Shared:
+    """Return definitions in the form of the segments topic, with their models beside them."""
+    return shared(map(definition_to_record, definitions))
 
 
 def estimate_request(
@@ -104,7 +107,8 @@ def estimate_request(
     near: int = 0,
 ) -> EstimateRequest:
     """Return the request for the estimate of one of some definitions. Raises ValueError."""
-    return EstimateRequest(segment, tuple(records_of(drafts)), share, samples, funnel, near)
+    records, models = records_of(drafts)
+    return EstimateRequest(segment, records, share, samples, funnel, near, models)
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -127,10 +131,10 @@ class Watch(msgspec.Struct, frozen=True):
 class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True, omit_defaults=True):
     """A request for the plan of an edit of the definitions whose version is ``base``.
 
-    ``definitions``: the new and changed ones, in the form of the segments topic; ``removed``: the keys of
-    those that end; ``samples``: how many profiles of each kind to name. ``draft``: the plan for which the
-    history that they need is collected, and waited for; "": what needs any is left out. ``watch``: whether a
-    sample is followed from one such request to the next.
+    ``definitions``: the new and changed ones, in the form of the segments topic, with their ``models`` beside
+    them; ``removed``: the keys of those that end; ``samples``: how many profiles of each kind to name.
+    ``draft``: the plan for which the history that they need is collected, and waited for; "": what needs any
+    is left out. ``watch``: whether a sample is followed from one such request to the next.
     """
 
     base: str
@@ -139,6 +143,7 @@ class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True, omi
     samples: int = 0
     draft: str = ""
     watch: Watch | None = None
+    models: dict[str, msgspec.Raw] = {}
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of its range."""
@@ -146,7 +151,7 @@ class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True, omi
 
     def changed(self) -> list[Definition]:
         """Return the definitions. Raises DefinitionError for an invalid one."""
-        return _definitions(self.definitions)
+        return _definitions(self.definitions, self.models)
 
 
 class PopulationRequest(msgspec.Struct, tag_field="kind", tag="population", frozen=True):

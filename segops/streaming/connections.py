@@ -16,6 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from segops.config import Settings, WorkerSettings
 from segops.kafka.clients import client_options
 from segops.kafka.outages import OutOfTouch
+from segops.kafka.pacing import paced
 
 REBALANCE_TIMEOUT_MS: Final = 60_000
 REQUEST_TIMEOUT_MS: Final = 60_000
@@ -160,7 +161,7 @@ class Connections:
     def _consumer(self, **options: Any) -> AIOKafkaConsumer:
         client = DroppableConsumer(**{**self._options, "enable_auto_commit": False, **options})
         self._made.add(client)
-        return client
+        return paced(client)
 
     def _producer(self, fence: Callable[[], None], **options: Any) -> AIOKafkaProducer:
         def fence_all() -> None:

@@ -99,7 +99,7 @@ def _of_bucket(node: model.Bucket) -> model.Node:
 
 
 _STAND_INS: Final[Mapping[type, Callable[[Any], model.Node]]] = {
-    model.ScoreNode: lambda node: _trait("score", node.name, node.test),
+    model.ScoreNode: lambda node: _trait("score", node.untested.title, node.test),
     model.InSegment: lambda node: _trait("segment", node.key, _TRUE),
     model.OnList: lambda node: _trait("list", node.key, _TRUE),
     model.Bucket: _of_bucket,

@@ -74,7 +74,7 @@ def _customer_since(item: Item, following: list[Item], context: Context) -> list
     return [Item("P", (Field("trait", name),), item.first, item.last)] if name and aged else []
 
 
-#: The traits of the date since which somebody is a customer.
+#: The traits that hold the date on which a person became a customer.
 _SINCE: Final = ("created_at", "signed_up_at", "signup_date", "registered_at", "customer_since")
 
 

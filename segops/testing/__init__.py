@@ -8,6 +8,7 @@ from segops.testing.clock import FakeClock
 from segops.testing.customer import Customer, Flip, at, definition, flips, segments
 from segops.testing.output import Forwarded, RecordingOutput
 from segops.testing.scenarios import ScenarioResult, run_scenario
+from segops.testing.scorers import check_scorer
 
 __all__ = [
     "Customer",
@@ -17,6 +18,7 @@ __all__ = [
     "RecordingOutput",
     "ScenarioResult",
     "at",
+    "check_scorer",
     "definition",
     "flips",
     "load_scenarios",

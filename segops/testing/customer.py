@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from segops.core.step import StepResult
 from segops.core.values import parse_instant
 from segops.schemas.indicators import definitions_of
 from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
+from segops.schemas.model_files import load_models
 from segops.schemas.models import NO_MODELS, written
 from segops.schemas.segments import load_checked
 from segops.schemas.static_lists import bound
@@ -134,13 +135,16 @@ class Customer:
         self._lists: dict[str, ListInForce] = {}
 
     @classmethod
-    def from_files(cls, *paths: str | Path, clock_ms: int = LONG_AGO) -> Customer:
-        """Return a customer under the segments of files and folders.
+    def from_files(
+        cls, *paths: str | Path, models: Sequence[str | Path] = (), clock_ms: int = LONG_AGO
+    ) -> Customer:
+        """Return a customer under the segments of files and folders, with the scores of ``models``, files.
 
         Raises DefinitionError with the mistakes of all files, as ``segops check`` reports them.
         """
         customer = cls(clock_ms)
-        loaded = load_checked([Path(path) for path in paths])
+        in_force = load_models([Path(model) for model in models])
+        loaded = load_checked([Path(path) for path in paths], in_force)
         customer.engine = Engine(SegmentSet(loaded.all_definitions))
         customer.profile = customer.engine.new_profile(customer.profile.id)
         return customer

@@ -10,7 +10,7 @@ import yaml
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.scoring.models import Input, WeightedParameters
-from segops.core.training.defaults import DEFAULT_FEATURES
+from segops.core.training.defaults import default_features
 from segops.schemas.models import read_model
 
 _KEYS = ("features", "forbid")
@@ -24,20 +24,22 @@ class Features(msgspec.Struct, frozen=True):
     forbid: tuple[str, ...] = ()
 
 
-def load_features(path: Path | None) -> Features:
+def load_features(path: Path | None, *, zone: str = "UTC") -> Features:
     """Read a file (YAML or JSON) with the lists ``features`` and ``forbid``; None: the default features.
+
+    ``zone``: the time zone of the default features.
 
     Raises DefinitionError with every mistake, also that a feature reads what ``forbid`` names.
     """
     if path is None:
-        return read_features({"features": DEFAULT_FEATURES}, "default features")
+        return read_features({}, "default features", zone=zone)
     try:
-        return read_features(yaml.safe_load(path.read_text("utf-8")), str(path))
+        return read_features(yaml.safe_load(path.read_text("utf-8")), str(path), zone=zone)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot read the features: {error}") from None
 
 
-def read_features(raw: Any, source: str) -> Features:
+def read_features(raw: Any, source: str, *, zone: str = "UTC") -> Features:
     """Read features as a model file has them. Raises DefinitionError with every mistake."""
     if not isinstance(raw, dict) or not isinstance(raw.get("features", []), list):
         raise DefinitionError([Issue(source, "features", "expected a list of features")])
@@ -46,7 +48,7 @@ def read_features(raw: Any, source: str) -> Features:
     ]
     if unknown:
         raise DefinitionError(unknown)
-    written = raw.get("features", DEFAULT_FEATURES)
+    written = raw.get("features", default_features(zone))
     names = (each.get("name") for each in written if isinstance(each, dict))
     weights = {name: 0.0 for name in names if isinstance(name, str)}
     model = {

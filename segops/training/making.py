@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from segops.core.training.decisions import Task
 from segops.core.training.inputs import Inputs
 from segops.core.training.logistic import Standard
 from segops.core.training.report import Source, TrainingReport, trained
+from segops.core.training.rivals import InForce
 from segops.schemas.identifying import IdentityLimits
 from segops.training.features import Features
 from segops.training.observer import Observer
@@ -43,8 +45,13 @@ class Making(msgspec.Struct, frozen=True):
             limits=limits,
         )
 
-    def reports(self, observer: Observer, *, now_ms: int) -> list[TrainingReport]:
-        """Return the report of each model. It may run in a thread while the observer rests."""
+    def reports(
+        self, observer: Observer, *, now_ms: int, in_force: Mapping[str, Model] = MappingProxyType({})
+    ) -> list[TrainingReport]:
+        """Return the report of each model, compared with that in force, if any.
+
+        It may run in a thread while the observer rests.
+        """
         source = Source(
             self.source,
             self.features.inputs,
@@ -54,7 +61,16 @@ class Making(msgspec.Struct, frozen=True):
             observer.counts["applied"],
             self.features.forbid,
         )
-        return [trained(of.task, list(of.known), source, now_ms=now_ms) for of in observer.decisions]
+        return [
+            trained(
+                of.task,
+                list(of.known),
+                source,
+                now_ms=now_ms,
+                in_force=_rival(in_force.get(of.task.name), observer),
+            )
+            for of in observer.decisions
+        ]
 
     def mark(self, topic: str) -> str:
         """Return a hash of all that a snapshot depends on."""
@@ -75,6 +91,14 @@ def foretelling(model: Model, inputs: Inputs) -> Callable[[Sequence[float]], flo
         Standard([each.mean for each in parameters.inputs], [each.scale for each in parameters.inputs]),
     )
     return lambda vector: score.of(standard.of([vector[position] for position in positions]))
+
+
+def _rival(model: Model | None, observer: Observer) -> InForce | None:
+    """Return the model in force as a rival of a new one; None if it gives no score."""
+    if model is None or not model.is_ready:
+        return None
+    live_ece = observer.live_ece.get(model.name)
+    return InForce(model.version, foretelling(model, observer.inputs), model.valid_until_ms, live_ece)
 
 
 def write_model(folder: Path, report: TrainingReport) -> Path | None:

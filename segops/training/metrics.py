@@ -44,7 +44,8 @@ class TrainingMetrics:
     def _models(self, registry: CollectorRegistry) -> None:
         self.models = Counter(
             "segops_training_models_total",
-            "Models that the trainer made, by their status; refused: a feature knew the future.",
+            "Models that the trainer made, by their status; refused: a feature knew the future; "
+            "kept: the one in force is better.",
             ["model", "status"],
             registry=registry,
         )

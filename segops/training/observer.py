@@ -42,6 +42,8 @@ class Observer:
         self.drift = {each.task.name: Drift() for each in self.decisions}
         #: What the models in force were worth, of each day that ended: taken by the caller.
         self.days: list[tuple[str, Quality]] = []
+        #: Model -> its calibration error on the latest known day; the caller drops that of a former version.
+        self.live_ece: dict[str, float] = {}
         self.first_ms: int | None = None
         self.counts: Counter[str] = Counter()
         self.level = 0
@@ -69,6 +71,7 @@ class Observer:
                 worth = self.drift[name].note(each)
                 if worth is not None:
                     self.days.append((name, worth))
+                    self.live_ece[name] = worth.ece
 
     def erase(self, identifier: str) -> None:
         """Forget a person: the profile that an identifier leads to, its identifiers, and its decisions."""

@@ -30,7 +30,10 @@ Publish = Callable[[TrainingReport], Awaitable[None]]
 
 
 class TrainingService:
-    """The process of these settings. ``passed`` is called at each failpoint."""
+    """The process of these settings. ``passed`` is called at each failpoint.
+
+    With ``force`` a model that is ready is published even if the one in force foretells better.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class TrainingService:
         passed: Callable[[str], None],
         in_force: InForce,
         publish: Publish | None = None,
+        force: bool = False,
     ) -> None:
         self._settings = settings
         self._metrics = TrainingMetrics(metrics.registry)
@@ -48,6 +52,9 @@ class TrainingService:
         self._passed = passed
         self._in_force = in_force
         self._publish = publish
+        self._force = force
+        #: Model -> the version in force whose predictions are measured.
+        self._versions: dict[str, int] = {}
         self._sessions = Sessions()
         self._running = False
 
@@ -87,17 +94,27 @@ class TrainingService:
 
     async def _make(self, follower: Follower) -> None:
         """Make the models, write and publish them, and go over to those that are in force then."""
-        reports = await asyncio.to_thread(self._making.reports, follower.observer, now_ms=wall_ms())
+        in_force = {} if self._force else await self._in_force()
+        reports = await asyncio.to_thread(
+            self._making.reports, follower.observer, now_ms=wall_ms(), in_force=in_force
+        )
         for report in reports:
             self._metrics.models.labels(report.name, report.verdict).inc()
             write_model(self._settings.train.folder, report)
             log.info("%s: %s", report.name, "; ".join([report.verdict, *report.reasons]))
-            if self._publish is not None and report.is_ready:
+            if report.in_force is not None:
+                log.info("%s: version %d: %s", report.name, report.in_force.version, report.in_force.reason)
+            if self._publish is not None and report.is_ready and not report.is_outdone:
                 await self._publish(report)
         await self._use_models(follower)
 
     async def _use_models(self, follower: Follower) -> None:
         found = await self._in_force()
         for of in follower.observer.decisions:
-            model = found.get(of.task.name)
+            name = of.task.name
+            model = found.get(name)
+            version = 0 if model is None else model.version
+            if self._versions.get(name) != version:
+                self._versions[name] = version
+                follower.observer.live_ece.pop(name, None)
             of.foretell = None if model is None else foretelling(model, follower.observer.inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,6 +105,9 @@ def test_topics_are_not_created_automatically(own_broker, run, topic_prefix):
 
 
 def test_records_are_read_in_order_with_key_headers_and_timestamp(run, topic_prefix):
+    #: Older records are deleted by the topic's retention, at any moment.
+    start_ms = time.time_ns() // 1_000_000
+
     async def steps(servers):
         topic = f"{topic_prefix}records"
         await create_topic(servers, topic)
@@ -111,7 +115,7 @@ def test_records_are_read_in_order_with_key_headers_and_timestamp(run, topic_pre
             for i in range(100):
                 headers = [("segops-source", b"0:%d" % i)]
                 await producer.send(
-                    topic, b"v%d" % i, b"k%d" % i, partition=0, timestamp_ms=1000 + i, headers=headers
+                    topic, b"v%d" % i, b"k%d" % i, partition=0, timestamp_ms=start_ms + i, headers=headers
                 )
         async with started(
             AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
@@ -119,7 +123,7 @@ def test_records_are_read_in_order_with_key_headers_and_timestamp(run, topic_pre
             consumer.assign([TopicPartition(topic, 0)])
             records = [await consumer.getone() for _ in range(100)]
         assert [(r.offset, r.key, r.value, r.timestamp) for r in records] == [
-            (i, b"k%d" % i, b"v%d" % i, 1000 + i) for i in range(100)
+            (i, b"k%d" % i, b"v%d" % i, start_ms + i) for i in range(100)
         ]
         assert records[7].headers == (("segops-source", b"0:7"),)
 

@@ -324,7 +324,7 @@ def test_recorded_plan_is_bounded_and_read_back() -> None:
     assert decode_planned(None) is None
     with pytest.raises(ValueError, match="invalid plan"):
         decode_planned(b"{}")
-    many = tuple(PlannedChange("x" * 64, "added", 1, reason="y" * 1_000) for _ in range(500))
+    many = tuple(PlannedChange("x" * 64, "added", 1, reason="y" * 1_000) for _ in range(1_000))
     with pytest.raises(ValueError, match=f"more than {MAX_PLAN_BYTES:,}"):
         encode_planned(PlannedEdit("id", 5, "base", many))
 

@@ -14,15 +14,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from segops import config
-from segops.brokers import LocalBroker
 from segops.console.access.passwords import matches, read_hash
-from segops.console.audit import KafkaAudit
-from segops.console.page import Action, Conflict, Context, Data, Done, NotAudited, NotFound, Page, Role
+from segops.console.page import Action, Conflict, Context, Data, Done, NotFound, Page, Role
 from segops.console.pages import settings as settings_page
 from segops.console.server import Tables
 from segops.core.errors import UserError
-from segops.kafka.topics import create
-from segops.operations.access_audit import AccessQuery, found_in, read_entries
+from segops.operations.access_audit import AccessQuery, found_in
 from segops.schemas.access_audit import AccessEntry
 from segops.schemas.erasures import hashed
 from tests.command import run as run_command
@@ -351,49 +348,6 @@ def test_the_settings_page_shows_no_secret() -> None:
 
 
 @pytest.mark.broker
-def test_entries_are_on_the_topic_when_they_are_written(
-    broker: LocalBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
-    monkeypatch.setenv("SEGOPS_TOPIC_PREFIX", topic_prefix)
-    settings = config.load()
-
-    async def main() -> None:
-        await create(settings)
-        log = KafkaAudit(settings)
-        try:
-            await log.write(entry(1_000, "begun"))
-            await log.write(entry(2_000, "read", user="bob"))
-            await log.write(entry(1_000, "done"))
-            found = await read_entries(settings, AccessQuery())
-            assert [(each.at_ms, each.result) for _, each in found.entries] == [
-                (2_000, "read"),
-                (1_000, "done"),
-            ]
-            later = await read_entries(settings, AccessQuery(since_ms=1_500))
-            assert [each.user for _, each in later.entries] == ["bob"]
-            assert (await read_entries(settings, AccessQuery(since_ms=NOW_MS))).entries == []
-        finally:
-            await log.close()
-
-    asyncio.run(main())
-    listed = run_command("console", "audit", "--user", "bob", "--format", "json")
-    assert listed.status == 0 and msgspec.json.decode(listed.out)["id"] == "id2000"
-    table = run_command("console", "audit")
-    assert table.status == 0 and "/segments/s1000" in table.out
-
-
-def test_without_kafka_nothing_is_audited_and_a_later_entry_is_tried_again() -> None:
-    async def main() -> None:
-        log = KafkaAudit(config.load(kafka={"bootstrap_servers": "127.0.0.1:1"}))
-        for _ in range(2):
-            with pytest.raises(NotAudited, match="the audit cannot be written"):
-                await log.write(entry(1))
-        await log.close()
-
-    asyncio.run(main())
-
-
 def test_a_hash_is_made_of_a_password_that_is_piped_in() -> None:
     made = run_command("console", "hash", text="longsecret\n")
     assert made.status == 0 and matches(read_hash(made.out.strip()), "longsecret")

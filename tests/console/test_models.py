@@ -20,6 +20,14 @@ from tests.core import models as forms
 
 DAY_MS = 86_400_000
 HOSTILE = "<script>alert(1)</script>\u202e\"'" + "x" * 2_000
+OWN: dict[str, Any] = {
+    "name": "mood",
+    "kind": "python",
+    "fitted_at": "2026-01-01",
+    "scorer": "acme_mood",
+    "features": [{"name": "views", "figure": {"did": "View"}}],
+    "parameters": {"patience": 2},
+}
 CURVE = [[0.02, 0.01, 900], [0.2, 0.25, 80], [0.45, 0.4, 20]]
 
 
@@ -40,6 +48,7 @@ def board_of_models() -> FilledBoard:
     published(board, forms.logistic(quality=quality), 1)
     unready = {"status": "not_enough_data", "reasons": [f"99 customers {HOSTILE}"]}
     published(board, forms.trees(**unready), 1)
+    published(board, OWN, 1)
     board.take("models", b"broken|1", b'{"model": {"name": "broken"}, "published_ms": 5}')
     board.take("models", b"no version", b"{}")
     rule = {
@@ -59,6 +68,7 @@ def test_the_page_lists_models_with_their_state_and_readers() -> None:
             "buying": "stale",
             "convert_24h": "ready",
             "fraud": "not_enough_data",
+            "mood": "ready",
         }
         assert (models["buying"]["version"], models["convert_24h"]["auc"]) == (2, 0.8125)
         assert [each["key"] for each in models["buying"]["used_by"]] == ["leaving"]
@@ -100,6 +110,21 @@ def test_a_model_has_its_quality_features_and_versions() -> None:
         assert "<script>alert" not in page.text and "<circle" in page.text
         assert "Build a segment" not in page.text
         assert "Build a segment" in (await browser.get("/data/models/convert_24h", **as_user("editor"))).text
+
+    board = board_of_models()
+    serve(ticked(board, steps), board=board, **PROXY)
+
+
+def test_a_model_of_an_own_scorer_says_that_it_is_not_installed_here() -> None:
+    async def steps(browser: Browser) -> None:
+        found = (await browser.get("/data/models/mood.json", **as_user("viewer"))).json
+        assert found["doubts"] == [
+            "mood: the scorer 'acme_mood' is not installed here; "
+            "a segment that reads its score is left out where that is so"
+        ]
+        assert [(each["name"], each["figure"]) for each in found["features"]] == [("views", "number of View")]
+        parameters = {each["name"]: each["value"] for each in found["parameters"]}
+        assert parameters == {"patience": "2", "scorer": "acme_mood"}
 
     board = board_of_models()
     serve(ticked(board, steps), board=board, **PROXY)

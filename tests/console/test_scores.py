@@ -11,6 +11,7 @@ from segops.console.drafts.scores import models_of_board, scores_form
 from segops.schemas.segments import definition_from_record
 from tests.console.drafting import Board
 from tests.console.helpers import Browser, serve
+from tests.console.test_models import OWN
 from tests.core import models as forms
 from tests.core.models import models_of
 
@@ -46,6 +47,7 @@ def test_scores_are_offered_with_the_state_of_their_models() -> None:
         *("p_alive", "churn_risk", "convert_24h", "convert_7d", "own")
     }
     assert states(scores_form(models, {}, 0))["own"] == "ready"
+    assert states(scores_form(models_of(OWN), {}, 0))["mood"] == "not installed"
 
 
 def test_a_draft_reads_published_models_that_no_segment_reads_yet() -> None:

@@ -60,3 +60,12 @@ def trees(name: str = "fraud", features: Any = (VIEWS, IDLE), **keys: Any) -> di
 def models_of(*forms: dict[str, Any]) -> dict[str, Model]:
     """Return the models of these forms by name."""
     return {form["name"]: read_model(form, "model.json") for form in forms}
+
+
+def affinity(name: str = "affinity.category", **parameters: Any) -> dict[str, Any]:
+    """Return a model of an affinity; ``shares=None``: of a population that is not measured."""
+    found: dict[str, Any] = {"of": "View", "path": "category", "half_life": "1d", "prior": 1}
+    found |= {"shares": {"shoes": 0.25, "hats": 0.5}, "profiles": 50, "measured_at": FITTED, **parameters}
+    if found["shares"] is None:
+        found = {key: each for key, each in found.items() if key not in ("shares", "profiles", "measured_at")}
+    return {"name": name, "kind": "population", "fitted_at": FITTED, "parameters": found}

@@ -17,9 +17,11 @@ from segops.core.scoring.models import ORDER_SCORES, Model
 from segops.core.values import format_instant
 from segops.schemas.models import read_model
 
+from .own_scorers import OWN_SCORERS
 from .strategies import BASE_MS, composite, names, time_windows
 
-OWN_SCORES = ("own_logistic", "own_linear", "own_trees")
+AFFINITIES = ("affinity.p", "affinity.q")
+OWN_SCORES = ("own_logistic", "own_linear", "own_trees", *OWN_SCORERS)
 FITTED = "2025-10-01T00:00:00Z"
 #: How many sets of models there are.
 _SETS = 500
@@ -39,7 +41,9 @@ def _models(number: int) -> dict[str, Model]:
     forms = [_buying(random), _spending(random)]
     forms += [_of_figures(random, name, "logistic") for name in ("convert_24h", "convert_7d", "own_logistic")]
     forms += [_of_figures(random, "own_linear", "linear"), _trees(random)]
+    forms += [_python(random, name) for name in OWN_SCORERS]
     forms += [_population(random, name) for name in _RANGES if random.random() < 0.9]
+    forms += [_affinity(random, name) for name in AFFINITIES if random.random() < 0.95]
     return {form["name"]: read_model(form, "drawn") for form in forms}
 
 
@@ -50,6 +54,7 @@ _RANGES = {
     "churn_risk": (0, 1),
     "expected_orders_30d": (0, 8),
     "own_linear": (-2, 2),
+    "own_monotone": (0, 2),
 }
 
 
@@ -58,6 +63,18 @@ def _population(random: Random, score: str) -> dict[str, Any]:
     edges = sorted(round(random.uniform(low, high), random.choice([0, 1, 3])) for _ in range(99))
     parameters = {"edges": {"score": edges}, "profiles": 500, "measured_at": FITTED}
     return _form(f"percentile.{score}", "population", parameters=parameters)
+
+
+def _affinity(random: Random, name: str) -> dict[str, Any]:
+    events = random.choice([["A"], ["A", "B"], ["A", "B", "C"], "any_event"])
+    parameters = {"of": events, "path": name.removeprefix("affinity.")}
+    parameters |= {"half_life": random.choice(["1s", "4s", "20s", "1h", "1d"])}
+    parameters |= {"prior": random.choice([0.5, 1, 5]), "least": random.choice([1, 1, 2])}
+    if random.random() < 0.95:
+        parts = [random.uniform(0.05, 0.33) for _ in "xyz"]
+        shares = {"x": parts[0], "y": parts[1], "xy": parts[0] if random.random() < 0.2 else parts[2]}
+        parameters |= {"shares": shares, "profiles": 50, "measured_at": FITTED}
+    return _form(name, "population", parameters=parameters)
 
 
 def _buying(random: Random) -> dict[str, Any]:
@@ -89,14 +106,18 @@ _FIGURES: tuple[dict[str, Any], ...] = (
     {"days_since_last": "Order Completed"},
     {"days_since_first": ["B", "C"]},
     {"ratio": {"of": {"did": "A", "within": "7s"}, "to": {"did": "B", "within": "20s"}}},
+    {"clock": "hour", "zone": "Asia/Kolkata"},
+    {"clock": "weekday"},
 )
 
 
 def _features(random: Random) -> list[dict[str, Any]]:
     found = []
     for at, figure in enumerate(random.sample(_FIGURES, random.randint(1, 4))):
-        days = next(iter(figure)).startswith("days")
-        transform = random.choice(["none", "log1p", "present", "days_log1p" if days else "log1p"])
+        head = next(iter(figure))
+        special = {"clock": random.choice(["sine", "cosine", "sine_2", "cosine_2"])}.get(head)
+        days = "days_log1p" if head.startswith("days") else "log1p"
+        transform = special or random.choice(["none", "log1p", "present", days])
         scaled = {"missing": random.choice([0, 1.5]), "mean": random.choice([0, 0.4]), "scale": 1.5}
         found.append({"name": f"f{at}", "figure": figure, "transform": transform, **scaled})
     return found
@@ -132,6 +153,11 @@ def _trees(random: Random) -> dict[str, Any]:
     return {**form, "features": features}
 
 
+def _python(random: Random, name: str) -> dict[str, Any]:
+    parameters = {"by": random.choice([1, 2, 5]), "hours": random.choice([0.01, 0.5, 6, 30])}
+    return _form(name, "python", scorer=name, parameters=parameters)
+
+
 def _form(name: str, kind: str, **keys: Any) -> dict[str, Any]:
     return {"name": name, "kind": kind, "fitted_at": FITTED, **keys}
 
@@ -142,7 +168,7 @@ _shares = st.one_of(st.integers(1, 19).map(lambda n: n / 20), st.sampled_from([0
 #: Score -> numbers near its values.
 _NUMBERS: dict[str, st.SearchStrategy[float]] = {
     **dict.fromkeys(("p_alive", "churn_risk", "convert_24h", "convert_7d", "own_logistic"), _shares),
-    **dict.fromkeys(("own_linear", "own_trees"), st.integers(-8, 8).map(lambda n: n / 4)),
+    **dict.fromkeys(("own_linear", "own_trees", *OWN_SCORERS), st.integers(-8, 8).map(lambda n: n / 4)),
     "intent": st.sampled_from([0.2, 0.5, 0.9, 1, 1.0, 1.1, 1.5, 2, 5]),
     "expected_orders_30d": st.sampled_from([0.1, 0.5, 1, 2, 3, 5, 8]),
     "expected_orders_90d": st.sampled_from([0.5, 1, 2, 4, 8, 15]),
@@ -197,11 +223,45 @@ percentile_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
 )
 
 
+_lifts = st.sampled_from([0.2, 0.5, 0.9, 1, 1.0, 1.1, 1.25, 1.5, 2, 2.5, 3, 1.000001])
+_values = st.sampled_from(["x", "x", "x", "y", "y", "xy", "other"])
+_affinities = st.tuples(st.sampled_from(AFFINITIES), _values).map(
+    lambda pair: {"score": pair[0], "of": pair[1]}
+)
+_of_texts = st.one_of(
+    st.tuples(st.sampled_from(["eq", "ne", "lt", "starts_with"]), _values).map(lambda p: {p[0]: p[1]}),
+    st.just({"in": ["x", "xy"]}),
+    st.booleans().map(lambda present: {"exists": present}),
+)
+
+
+@composite
+def affinity_rules(draw: Any) -> dict[str, Any]:
+    """Draw a test of the lift of a value or of the strongest one, or a comparison of one of them."""
+    shape = draw(st.sampled_from(["is", "is", "strongest", "compare", "ratio"]))
+    if shape == "strongest":
+        strongest = {"score": draw(st.sampled_from(AFFINITIES))}
+        if draw(st.integers(0, 3)) == 0:
+            return {"compare": [strongest, draw(st.sampled_from(["eq", "ne"])), {"latest": "q", "of": "A"}]}
+        return {**strongest, "is": draw(_of_texts)}
+    figure, relation = draw(_affinities), draw(st.sampled_from(["lt", "gte", "gt", "lte", "eq"]))
+    if shape == "is":
+        return {**figure, "is": draw(st.sampled_from([{relation: draw(_lifts)}, {"exists": True}]))}
+    if shape == "ratio":
+        sides = draw(st.permutations([figure, draw(_others)]))
+        return {"ratio": {"of": sides[0], "to": sides[1], "is": {relation: draw(_lifts)}}}
+    other = draw(st.one_of(_lifts, _others))
+    return {"compare": [figure, relation, other]}
+
+
 @composite
 def score_rules(draw: Any) -> dict[str, Any]:
     """Draw a test of a score or its percentile, or a comparison of a score."""
-    if draw(st.integers(0, 5)) == 0:
+    chosen = draw(st.integers(0, 9))
+    if chosen < 2:
         return draw(percentile_rules)  # type: ignore[no-any-return]
+    if chosen < 4:
+        return draw(affinity_rules())
     name, shape = draw(_names), draw(st.sampled_from(["is", "is", "is", "compare", "ratio"]))
     if shape == "is" or name == "next_order_at":
         return {"score": name, "is": draw(_tests(name))}
@@ -219,6 +279,11 @@ def score_rules(draw: Any) -> dict[str, Any]:
 @composite
 def score_hystereses(draw: Any) -> dict[str, Any]:
     """Draw a score of a model with hysteresis."""
+    if draw(st.integers(0, 5)) == 0:
+        enter, exit = draw(st.permutations([{"gte": draw(_lifts)}, {"lt": 0.9}]))
+        if {"gte": 0.2} in (enter, exit) or {"gte": 0.5} in (enter, exit):
+            enter, exit = {"gte": 1.5}, {"lt": 1.1}
+        return {**draw(_affinities), "enter": enter, "exit": exit}
     name = draw(st.sampled_from(sorted(_NUMBERS)))
     number = draw(_NUMBERS[name])
     enter, exit = draw(st.permutations([{"gte": number}, {"lt": number}]))

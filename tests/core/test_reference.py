@@ -29,6 +29,7 @@ SHARED = {
     "segops.core.rules": {"model"},  # the tree of a rule ...
     "segops.core.rules.figures": {  # ... and the figures in it
         "AggregateFigure",
+        "ClockFigure",
         "CountFigure",
         "DaysFigure",
         "DigitFigure",
@@ -55,6 +56,8 @@ SHARED = {
     "segops.core.scoring.rfm": {"Actions"},  # ... or which other actions
     "segops.core.scoring.models": {"Input", "Isotonic", "Platt", "Tree"},  # the parameters of models ...
     "segops.core.scoring.order_scores": {"OrderScore"},
+    "segops.core.scoring.affinity": {"AffinityScore", "lift"},
+    "segops.core.scoring.own": {"OwnScore", "OwnScorer"},  # the functions that others install
     "segops.core.scoring.figure_scores": {"IntentScore", "TreesScore", "WeightedScore"},
     "segops.core.scoring.buying": {"History"},  # ... and the formulas of the papers
     "segops.core.scoring.spending": {"lifetime_value"},
@@ -99,10 +102,12 @@ def foreign(source: str) -> list[tuple[str, str]]:
 
 
 def borrowed(source: str) -> list[str]:
-    """Return the uses of methods that compute; the only one allowed is a predicate's ``holds``."""
+    """Return the uses of methods that compute; allowed are a predicate's ``holds`` and an own scorer."""
     tests = ("test", "count", "_exactly")
     found = []
     for node in ast.walk(ast.parse(source)):
+        if ast.unparse(node) == "scorer.value":
+            continue
         if isinstance(node, ast.Attribute) and node.attr in COMPUTED:
             of = node.value.func if isinstance(node.value, ast.Call) else node.value
             if node.attr != "holds" or ast.unparse(of).split(".")[-1] not in tests:

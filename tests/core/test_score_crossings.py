@@ -27,6 +27,7 @@ MOVING = (
     "expected_orders_90d",
     "expected_orders_365d",
     "ltv_90d",
+    "ltv_365d",
 )
 _shapes = st.floats(0.1, 5.0)
 _models = st.builds(Buying, _shapes, st.floats(3.0, 300.0), _shapes, _shapes, st.booleans())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special
 
 from segops.core.scoring.buying import Buying, History
-from segops.core.scoring.losses import orders_in_spans
+from segops.core.scoring.losses import Spans, orders_in
 from segops.core.scoring.spending import Spending, lifetime_value
 from segops.fitting import likelihoods
 from segops.fitting.fit import KINDS, fit
@@ -50,9 +50,26 @@ def test_expected_orders_equal_the_series_of_the_paper(
     a: float, b: float, r: float, repeats: int, w: float
 ) -> None:
     expected = series(a, b + repeats, r + repeats, w)
-    found = orders_in_spans(a, b + repeats, r + repeats, (w / 2, w))
-    assert found[1] == pytest.approx(expected, rel=1e-10)
-    assert found[0] == pytest.approx(orders_in_spans(a, b + repeats, r + repeats, (w / 2,))[0], rel=1e-11)
+    assert orders_if(a, b + repeats, r + repeats, w) == pytest.approx(expected, rel=1e-10)
+
+
+def orders_if(a: float, b: float, power: float, *spans: float) -> float:
+    return orders_in(a, b, power, 10.0, Spans.of(tuple(10 * w for w in spans), (0.5,) * len(spans))) * 2
+
+
+@given(shapes, shapes, shapes, st.integers(0, 900), st.floats(1e-6, 50.0))
+def test_expected_orders_are_exact_to_eleven_digits(
+    a: float, b: float, r: float, repeats: int, w: float
+) -> None:
+    """The same integral in many more points, over a wider range, with no series."""
+    b, power = b + repeats, r + repeats
+    at = numpy.arange(max(-45 / a - 50, -700), 45 / b + 50, 0.02)
+    log_weight = -a * numpy.logaddexp(0, -at) - b * numpy.logaddexp(0, at)
+    weight, p = numpy.exp(log_weight - log_weight.max()), special.expit(at)
+    spans = [w * part for part in (1e-3, 0.3, 0.9, 1.0)]
+    orders = sum(-numpy.expm1(-power * numpy.log1p(p * each)) / p for each in spans)
+    expected = float(math.fsum(weight * orders) / math.fsum(weight))
+    assert orders_if(a, b, power, *spans) == pytest.approx(expected, rel=1e-11)
 
 
 @given(shapes, shapes, st.floats(0.05, 30.0), st.floats(1e-2, 1e4))
@@ -64,7 +81,7 @@ def test_expected_orders_equal_an_adaptive_integral(a: float, b: float, power: f
         orders, 0, 1, weight="alg", wvar=(a - 1, b - 1), epsabs=0, epsrel=1e-9, limit=400
     )
     expected = total / special.beta(a, b)
-    assert orders_in_spans(a, b, power, (w,))[0] == pytest.approx(expected, rel=1e-7)
+    assert orders_if(a, b, power, w) == pytest.approx(expected, rel=1e-7)
 
 
 @given(models, histories())

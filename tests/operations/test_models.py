@@ -25,6 +25,7 @@ from segops.schemas.models import read_model, written
 from segops.schemas.published_models import ModelId, PublishedModel, carried_models, encode_model
 from segops.schemas.segments import definition_from_record, definition_to_record
 from segops.schemas.segments import load as load_segments
+from tests.core.own_scorers import SCORERS
 
 SEGMENTS = """
 version: 1
@@ -89,6 +90,22 @@ def carried(log: DefinitionLog) -> dict[str, dict[str, int]]:
         key: {name: form["version"] for name, form in (each.models or {}).items()}
         for key, each in log.live.items()
     }
+
+
+def test_a_model_of_an_own_scorer_is_published_with_its_figures_and_parameters(tmp_path: Path) -> None:
+    text = "version: 1\nscores: {mood: {}}\nsegments: [{key: low, when: {score: mood, is: {lt: 0.5}}}]"
+    (tmp_path / "s.yaml").write_text(text)
+    log = DefinitionLog()
+    log.apply_models([])
+    publish(log, plan(log, load_segments([tmp_path / "s.yaml"]), prune=False))
+    form = {"name": "mood", "kind": "python", "fitted_at": "2026-01-01", "scorer": "own_monotone"}
+    for version, hours in enumerate((6, 7), start=2):
+        changed = read_model({**form, "parameters": {"hours": hours}}, "model.json")
+        assert put(log, changed) == {"low": f"{version} changed"}
+    carrying = (log.live["low"].models or {})["mood"]
+    assert (carrying["version"], carrying["parameters"]) == (2, {"hours": 7})
+    assert [each["name"] for each in carrying["features"]] == ["views", "since", "b"]
+    assert SCORERS["own_monotone"].figures["since"] == carrying["features"][1]["figure"]
 
 
 def test_publication_changes_the_definitions_that_read_a_score(log: DefinitionLog) -> None:

@@ -10,15 +10,19 @@ import msgspec
 import pytest
 
 from segops.config import load
-from segops.core.scans import Measured, Populations, groups_in, population_named
+from segops.core.errors import UserError
+from segops.core.scans import VOTES, Measured, Populations, groups_in, population_named
+from segops.core.scoring.models import AffinityParameters
 from segops.core.segments import Definition
 from segops.kafka.definitions import DefinitionLog
 from segops.operations.definitions import plan
 from segops.operations.models import ModelEdit, next_version
-from segops.operations.populations import Measurement, measurement
+from segops.operations.populations import Measurement, affinity_measurement, measurement
+from segops.schemas.models import read_model
 from segops.schemas.scans import PopulationRequest, Scanned
 from segops.schemas.segments import load as load_segments
 from tests.command import run
+from tests.core.models import affinity
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_800_000_000_000
@@ -88,3 +92,29 @@ def test_request_names_each_model_once() -> None:
 def test_refreshes_are_an_hour_apart() -> None:
     done = run("models", "refresh", "rfm", "--every", "59m")
     assert done.status == 2 and "--every: expected at least 1h" in done.err
+
+
+def voted(profiles: int, **parameters: Any) -> Measurement:
+    model = read_model(affinity(values=2, **parameters), "a.json")
+    histograms = {VOTES: {"hats": 3_000_000, "shoes": 6_000_000, "socks": 1_000_000}}
+    result = Populations({model.name: Measured(profiles, histograms)})
+    return affinity_measurement(model, Scanned(NOW_MS - 5, NOW_MS, profiles, 0, result), now_ms=NOW_MS + 9)
+
+
+def test_measured_shares_are_a_model_that_counts_as_before() -> None:
+    found = voted(20, least=3, shares=None)
+    assert found.shares == {"shoes": 0.6, "hats": 0.3}
+    parameters = found.model.parameters
+    assert isinstance(parameters, AffinityParameters)
+    assert (parameters.least, parameters.shares, parameters.profiles) == (
+        3,
+        (("hats", 0.3), ("shoes", 0.6)),
+        20,
+    )
+    assert parameters.measured_at_ms == NOW_MS and found.model.trained_on["customers"] == 20
+    assert found.model.written["parameters"]["values"] == 2
+
+
+def test_shares_of_few_customers_are_not_published() -> None:
+    with pytest.raises(UserError, match="19 customers have counts, at least 20 are needed"):
+        voted(19)

@@ -60,6 +60,16 @@ TREES: dict[str, Any] = {
 }
 
 
+OWN: dict[str, Any] = {
+    "name": "mood",
+    "kind": "python",
+    "fitted_at": "2026-11-27T08:00:00Z",
+    "scorer": "acme_mood",
+    "features": [{"name": "views", "figure": {"did": "View", "within": "24h"}}],
+    "parameters": {"weights": [1, 0.5], "zone": "UTC"},
+}
+
+
 def _changed(form: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     form = deepcopy(form)
     *keys, last = path.split(".")
@@ -87,7 +97,7 @@ def test_models_of_each_kind_are_read() -> None:
     assert trees.parameters.logistic
 
 
-@pytest.mark.parametrize("form", [BUYING, CONVERT, TREES])
+@pytest.mark.parametrize("form", [BUYING, CONVERT, TREES, OWN])
 def test_the_written_form_reads_as_the_same_model(form: dict[str, Any]) -> None:
     model = read_model(form, "m.json")
     assert written(model).items() >= form.items()
@@ -149,6 +159,20 @@ WRONG = [
     (TREES, "trees.0.value", [1], "trees[0].value: expected 3 values, one for each node, got 1"),
     (TREES, "trees.0.threshold", [nan, 0, 0], "trees[0].threshold[0]: expected a number, got nan"),
     (TREES, "link", "log", "link: expected one of identity, logistic"),
+    (OWN, "scorer", "Acme!", "scorer: expected the name of a scorer"),
+    (OWN, "scorer", ..., "scorer: expected the name of a scorer"),
+    (
+        OWN,
+        "features",
+        ...,
+        "features: missing figures of the scorer: the scorer 'acme_mood' is not installed",
+    ),
+    (OWN, "features.0.transform", "log1p", "features[0].transform: unknown key"),
+    (OWN, "parameters", [1], "parameters: expected a map, got [1]"),
+    (OWN, "parameters.weights", [inf], "parameters: expected what JSON can hold"),
+    (OWN, "name", "convert_24h", "name: the model 'convert_24h' is of kind logistic, got python"),
+    (OWN, "trees", [], "trees: unknown key for a model of kind python"),
+    (OWN, "forbid", ["event.View"], "features[0].figure: the feature 'views' reads event.View, which forbid"),
 ]
 
 
@@ -201,13 +225,13 @@ def test_what_a_feature_reads_has_names() -> None:
     ]
 
 
-@pytest.mark.parametrize("form", [BUYING, CONVERT, TREES])
+@pytest.mark.parametrize("form", [BUYING, CONVERT, TREES, OWN])
 def test_the_schema_accepts_what_is_read(form: dict[str, Any]) -> None:
     Draft202012Validator(model_schema()).validate(form)
 
 
 #: Mistakes of one place, which the schema finds, too.
-_LOCAL = ("parameters.r", "kind", "pickle", "calibration", "link")
+_LOCAL = ("parameters.r", "kind", "pickle", "calibration", "link", "scorer")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from segops.core.errors import DefinitionError
+from segops.core.scoring.models import AffinityParameters
 from segops.core.scoring.population import added, count_in, edges_of, populations_in
 from segops.schemas.json_schema_models import model_schema
 from segops.schemas.models import read_model, written
 from segops.schemas.populations import MAX_BARS, written_population
+from tests.core.models import affinity
 
 
 def _form(**changed: Any) -> dict[str, Any]:
@@ -87,6 +89,61 @@ def test_only_the_names_of_populations_are_taken(name: str) -> None:
         read_model({**_form(), "name": name}, "rfm.json")
 
 
-@pytest.mark.parametrize("name", ["rfm.opens", "percentile.ltv_90d", "affinity.category"])
+@pytest.mark.parametrize("name", ["rfm.opens", "percentile.ltv_90d"])
 def test_names_of_populations(name: str) -> None:
     assert read_model({**_form(), "name": name}, "rfm.json").scores == (name,)
+
+
+AFFINITY_MISTAKES = {
+    "no half_life": ({"half_life": None}, "parameters: expected a map with of, path and half_life"),
+    "none": ({"half_life": "0s"}, "parameters.half_life: expected a duration above 0"),
+    "prior": ({"prior": 0}, "parameters.prior: expected a number above 0, up to 1,000,000, got 0"),
+    "least": ({"least": 0}, "parameters.least: expected an integer of at least 1, got 0"),
+    "alone": ({"profiles": None}, "parameters: expected shares, profiles, measured_at together, or none"),
+    "no share": (
+        {"shares": {"shoes": 0}},
+        "parameters.shares.shoes: expected a share above 0, up to 1, got 0",
+    ),
+    "empty": ({"shares": {}}, "parameters.shares: expected a map of 1 to 1,000 values to their shares"),
+    "too much": (
+        {"shares": {"a": 0.6, "b": 0.5}},
+        "parameters.shares: expected shares of at most 1 together",
+    ),
+    "unknown": ({"window": "1d"}, "parameters.window: unknown key"),
+}
+
+
+@pytest.mark.parametrize("name", AFFINITY_MISTAKES)
+def test_mistakes_in_an_affinity_are_refused(name: str) -> None:
+    changed, reason = AFFINITY_MISTAKES[name]
+    form = affinity(**changed)
+    form["parameters"] = {key: each for key, each in form["parameters"].items() if each is not None}
+    with pytest.raises(DefinitionError) as raised:
+        read_model(form, "a.json")
+    assert reason in str(raised.value)
+    assert Draft202012Validator(model_schema()).is_valid(form) is (name == "too much")
+
+
+@pytest.mark.parametrize("shares", [{"hats": 0.4, "ü": 0.6}, None])
+def test_affinity_is_read_as_written(shares: Any) -> None:
+    form = affinity(of=["View", "Buy"], path="products.category", shares=shares, values=7, least=2)
+    Draft202012Validator(model_schema()).validate(form)
+    model = read_model(form, "a.json")
+    found = model.parameters
+    assert isinstance(found, AffinityParameters) and model.scores == ("affinity.category",)
+    assert (found.names, found.path, found.half_life_ms) == (
+        ("Buy", "View"),
+        ("products", "category"),
+        86_400_000,
+    )
+    assert found.shares == (tuple(shares.items()) if shares else ())
+    assert read_model(written(model), "a.json").parameters == found
+
+
+def test_affinity_reads_nothing_that_is_forbidden() -> None:
+    for forbidden in ("event.View", "property.category"):
+        with pytest.raises(
+            DefinitionError, match=f"parameters: the affinity reads {forbidden}, which forbid"
+        ):
+            read_model({**affinity(), "forbid": [forbidden]}, "a.json")
+    assert read_model({**affinity(), "forbid": ["property.cat", "trait.category"]}, "a.json").is_ready

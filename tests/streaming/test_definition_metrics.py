@@ -12,12 +12,14 @@ from prometheus_client import CollectorRegistry
 from segops.config import load
 from segops.core.errors import SegopsError
 from segops.core.rules.model import KnownFor
+from segops.core.scoring.own import REGISTRY, OwnScore, evaluation
 from segops.core.segments import Definition, SegmentSet
 from segops.kafka.definitions import Published
 from segops.metrics import Metrics
 from segops.schemas.models import read_models
 from segops.schemas.owner import Owner
 from segops.schemas.segments import inline
+from segops.scorers import OwnScorer, install
 from segops.streaming.model_metrics import export_models
 from segops.worker import _build, _stores
 
@@ -100,3 +102,14 @@ def test_metrics_name_the_models_that_definitions_carry() -> None:
     assert [value(name) for name in ("version", "ready", "valid_until_seconds")] == [4, 0, None]
     export_models(metrics, [OLD])
     assert [value(name) for name in ("version", "ready", "valid_until_seconds")] == [None] * 3
+
+
+def test_failures_of_own_scorers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(REGISTRY, "failed", REGISTRY.failed)
+    monkeypatch.setattr(REGISTRY, "known", dict(REGISTRY.known))
+    install("broken", OwnScorer({"views": {"did": "View"}}, lambda *_: float("nan")))
+    metrics = Metrics(CollectorRegistry())
+    export_models(metrics, [OLD])
+    own = evaluation(OwnScore("broken", REGISTRY.known["broken"].inputs))  # type: ignore[union-attr]
+    assert own is not None and own.value(((1,), 0), 0) is None
+    assert metrics.registry.get_sample_value("segops_scorer_failures_total", {"scorer": "broken"}) == 1

@@ -14,6 +14,7 @@ from segops.core.errors import UserError
 from segops.kafka.definitions import DefinitionLog, read
 from segops.operations.plans import TooMuch
 from tests.rest import in_rest, rest
+from tests.schemas.test_shared_models import large
 
 from .conftest import require_transactions
 from .helpers import START_MS, Sent, Stack, wait_until
@@ -189,6 +190,43 @@ def test_killed_publisher_leaves_all_or_nothing(
     if there:
         kill(stack, "_send", "models", "rollback", "likes", "--yes")
         assert versions(stack)[0] == [1, 2]
+
+
+LARGE = """
+version: 1
+scores: {one: {}, two: {}, three: {}}
+segments:
+  - {key: fans, when: {score: one, is: {gte: 0}}}
+  - {key: loyal-fans, when: {all: [{score: one, is: {gte: 0}}, {did: Buy}]}}
+  - {key: buyers, when: {any: [{score: one, is: {exists: false}}, {score: two, is: {gte: 0}}, {did: Buy}]}}
+"""
+
+
+def large_model(stack: Stack, name: str) -> str:
+    path: Path = stack.folder / f"{name}.json"
+    path.write_text(json.dumps({**large(name), "version": 0}))
+    return str(path)
+
+
+def test_models_near_the_limit_are_planned_and_adopted(stack: Stack) -> None:
+    stack.publish(LARGE)
+    stack.start()
+    stack.send([happened("View", "u1", 1), happened("Buy", "u1", 2)], final_ms=START_MS + HOUR)
+    wait_for(stack, set(), set())
+    done(stack, "models", "publish", large_model(stack, "one"))
+    wait_for(stack, {"u1"}, {"u1"})
+    done(stack, "models", "publish", large_model(stack, "two"))
+    carried = {key: len(each.models or {}) for key, each in published(stack).live.items()}
+    assert carried == {"fans": 1, "loyal-fans": 1, "buyers": 2}
+    done(stack, "models", "publish", large_model(stack, "three"))
+    every = LARGE.replace("{did: Buy}]}}\n", "{did: Buy}, {score: three, is: {gte: 0}}]}}\n")
+    found = stack.segops("apply", written(stack, "every.yaml", every), "--yes")
+    assert isinstance(found.exception, UserError)
+    assert "the definition of buyers has 1," in str(found.exception) and "three 3" in str(found.exception)
+    stack.stop()
+    stack.start()
+    stack.send([happened("Buy", "u1", 3)], final_ms=START_MS + 2 * HOUR)
+    wait_for(stack, {"u1"}, {"u1"})
 
 
 def test_segments_that_are_published_later_get_the_models_in_force(stack: Stack) -> None:

@@ -361,8 +361,8 @@ def test_invalid_ids_are_refused(scan: str) -> None:
 
 
 def test_too_large_request_is_refused() -> None:
-    with pytest.raises(ValueError, match="more than 500,000"):
-        encode_request(ScanRequest("s", 1, ForecastRequest(("x" * 500_000,))))
+    with pytest.raises(ValueError, match="more than 900,000"):
+        encode_request(ScanRequest("s", 1, ForecastRequest(("x" * 900_000,))))
 
 
 def test_control_processor_sends_a_scan_to_every_partition() -> None:

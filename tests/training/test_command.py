@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
+from segops.cli import train
+from segops.config import Settings
+from segops.core.scoring.models import Model
+from segops.core.training import rivals
 from segops.schemas.model_files import load_model
 from tests.command import run
 
@@ -97,3 +102,30 @@ def test_too_few_events_are_not_enough_data(tmp_path: Path, features: Path) -> N
     empty.write_bytes(b"")
     done = run("train", "--from", empty)
     assert done.status == 2 and "no event to train on" in done.err
+
+
+def test_a_model_in_force_that_is_better_is_kept_unless_forced(
+    events: Path, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one in force is the same model, so that margins alone decide."""
+    command = ("train", "convert_24h", "--from", events, "--features", features)
+    run(*command, "--model", tmp_path)
+    model = msgspec.structs.replace(load_model(tmp_path / "convert_24h.json"), version=3)
+    published: list[str] = []
+
+    async def in_force(_settings: Settings) -> dict[str, Model]:
+        return {model.name: model}
+
+    monkeypatch.setattr(train, "models_in_force", in_force)
+    monkeypatch.setattr(train, "publish_model", lambda *_, **__: published.append("once"))
+    done = run(*command, "--publish")
+    assert published == ["once"] and "it may be replaced: the new model is no worse" in done.out
+    monkeypatch.setattr(rivals, "AUC_MARGIN", -0.1)
+    done = run(*command, "--publish")
+    assert published == ["once"] and "convert_24h is kept: not published" in done.err
+    assert (
+        "version 3, which is in force: AUC 0." in done.out
+        and "it is kept: the new model is worse" in done.out
+    )
+    run(*command, "--publish", "--force")
+    assert published == ["once", "once"]

@@ -13,6 +13,7 @@ from segops.core.training.periods import Leak, Split, check_split, periods, spli
 from segops.core.training.progressive import progressive
 from segops.core.training.quality import quality
 from segops.core.training.report import Source, TrainingReport, trained
+from segops.core.training.rivals import InForce, compared
 from segops.schemas.models import read_model
 
 from .helpers import DAY_MS, SMALL, TASK
@@ -161,3 +162,38 @@ def test_signs_of_leaks_have_thresholds() -> None:
     assert len(leaks(["a"], [0.98], 0.8, 0.7)) == 1
     assert len(leaks(["a"], [0.9], 0.9, 0.74)) == 1
     assert leaks(["a"], [0.9], None, None) == []
+
+
+def test_the_model_in_force_is_kept_while_it_foretells_better() -> None:
+    found = decisions()
+    source = Source("test", SMALL.inputs, SMALL.figures, DAY_MS, DAY_MS * (DAYS + 1), len(found))
+
+    def beside(of: InForce | None) -> TrainingReport:
+        return trained(TASK, found, source, now_ms=50, in_force=of)
+
+    true = {tuple(each.vector): 0.999 if each.observed else 0.001 for each in found}
+    best = InForce(3, lambda vector: true[tuple(vector)])
+    outdone = beside(best)
+    assert (outdone.verdict, outdone.status, outdone.is_outdone) == ("kept", "ready", True)
+    rival = outdone.in_force
+    assert rival is not None and rival.measured is not None and rival.measured.auc == 1.0
+    assert "AUC" in rival.reason and "instead of 1.000" in rival.reason
+    for replaced, why in (
+        (InForce(3, lambda _: 0.2), "no worse"),
+        (InForce(3, None), "features that the trainer lacks"),
+        (InForce(3, best.foretell, valid_until_ms=50), "past its valid_until"),
+        (InForce(3, best.foretell, live_ece=0.05), "calibration error is 0.050"),
+    ):
+        report = beside(replaced)
+        assert report.verdict == "ready" and report.in_force is not None and why in report.in_force.reason
+    assert beside(InForce(3, best.foretell, valid_until_ms=51, live_ece=0.04)).is_outdone
+    assert beside(None).in_force is None
+
+
+@pytest.mark.parametrize(
+    ("auc", "brier", "stays"), [(0.7951, 0.1, False), (0.7949, 0.1, True), (0.8, 0.1011, True)]
+)
+def test_a_difference_within_the_margins_is_chance(auc: float, brier: float, stays: bool) -> None:
+    old = msgspec.structs.replace(quality([0.1, 0.9], [False, True]), auc=0.8, brier=0.1)
+    new = msgspec.structs.replace(old, auc=auc, brier=brier)
+    assert compared(new, InForce(1, None), old, now_ms=0).stays is stays

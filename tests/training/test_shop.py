@@ -22,7 +22,7 @@ from .helpers import DAY_MS, TASK, observer
 from .shop import TASK as ORDERS
 from .shop import Shop
 
-SIZES = [(180, 40), in_rest(1_000, 50)]
+SIZES = [(600, 40), in_rest(1_000, 50)]
 
 
 @cache

@@ -19,6 +19,7 @@ from segops.core.scoring.models import (
 from segops.core.segments import Definition
 from segops.operations.models import readers
 from segops.schemas.model_views import is_stale
+from segops.schemas.own_models import own_problem
 from segops.schemas.published_models import ModelLog, carried_models
 
 #: What a model raises that cannot be read.
@@ -76,8 +77,8 @@ def scores_form(
 ) -> list[dict[str, Any]]:
     """Return the scores for the builder's picker, those that customers have first.
 
-    ``state``: ``ready``, ``stale``, ``no model`` or why its model gives none; ``declared``: the scores of
-    published segments that wait for a model. ``range``: that of a probability.
+    ``state``: ``ready``, ``stale``, ``no model``, ``not installed`` or why its model gives none;
+    ``declared``: the scores of published segments that wait for a model. ``range``: that of a probability.
     """
     own = [score for model in models.values() if model.kind != _POPULATION for score in model.scores]
     names = dict.fromkeys([*SCORERS, *own, *STANDARD_SCORES, *declared])
@@ -117,4 +118,6 @@ def _state(name: str, models: Mapping[str, Model], now_ms: int) -> str:
     unready = [each.status for each in found if not each.is_ready]
     if unready:
         return unready[0].replace("_", " ")
+    if any(own_problem(each.parameters) for each in found):
+        return "not installed"
     return "stale" if any(is_stale(each, now_ms) for each in found) else "ready"

@@ -15,7 +15,7 @@ from segops.console.people.shown import text_of
 from segops.console.rendering import quoted
 from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.rules.wording import figure_text
-from segops.core.scoring.models import Model, TreesParameters, WeightedParameters
+from segops.core.scoring.models import Model, OwnParameters, TreesParameters, WeightedParameters
 from segops.schemas.model_views import doubts, is_stale
 from segops.schemas.models import written
 from segops.schemas.published_models import ModelLog, PublishedModel
@@ -224,14 +224,14 @@ def _quality(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _parameters(form: Mapping[str, Any]) -> list[dict[str, Any]]:
     values = form.get("parameters")
     found = {name: each for name, each in (values or {}).items() if name != "weights"}
-    found |= {name: form[name] for name in ("calibration", "link", "currency") if name in form}
+    found |= {name: form[name] for name in ("scorer", "calibration", "link", "currency") if name in form}
     return [{"name": name.replace("_", " "), "value": _text(each)} for name, each in found.items()]
 
 
 def _features(model: Model) -> list[Data]:
     """Return what a model reads of a customer; of weights, the strongest first."""
     of = model.parameters
-    if not isinstance(of, (WeightedParameters, TreesParameters)):
+    if not isinstance(of, (OwnParameters, WeightedParameters, TreesParameters)):
         return []
     weights: Iterable[float | None] = (
         of.weights if isinstance(of, WeightedParameters) else [None] * len(of.inputs)

@@ -16,7 +16,9 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, thawed
 from segops.core.scoring import SCORERS
+from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.models import models_of
+from segops.core.scoring.own import OwnScore
 from segops.core.scoring.rfm import Quantiles, Rfm
 
 
@@ -36,10 +38,23 @@ def percentiles_of(node: Node) -> list[PercentileFigure]:
     return list(dict.fromkeys(each for each in _read_by(node) if isinstance(each, PercentileFigure)))
 
 
+def affinities_of(node: Node) -> list[tuple[str, AffinityScore]]:
+    """Return the affinities that a rule reads, by the names of their models."""
+    found = ((each.name, each.model.formula) for each in scores_of(node) if each.model is not None)
+    return [(name, formula) for name, formula in found if isinstance(formula, AffinityScore)]
+
+
+def own_problem(node: Node) -> str | None:
+    """Return why this process cannot compute an own score that a rule reads; None if it can."""
+    formulas = (each.model.formula for each in scores_of(node) if each.model is not None)
+    return next((each.problem for each in formulas if isinstance(each, OwnScore) and each.problem), None)
+
+
 def unmeasured_populations(node: Node) -> list[str]:
     """Return the names of the populations that a rule waits for, sorted."""
     of_grids = {each.unmeasured for each in grids_of(node) if each.unmeasured is not None}
-    return sorted(of_grids | {each.model for each in percentiles_of(node) if each.edges is None})
+    of_scores = {each.model for each in percentiles_of(node) if each.edges is None}
+    return sorted(of_grids | of_scores | {name for name, each in affinities_of(node) if not each.measured})
 
 
 def names_of_areas(node: Node) -> set[str]:

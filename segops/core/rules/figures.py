@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from segops.core.areas import Location
+from segops.core.clocks import CIRCLES
 from segops.core.features.feature import Money
 from segops.core.operators import Predicate
 from segops.core.refresh import Refresh
@@ -51,10 +52,23 @@ class TraitFigure(msgspec.Struct, frozen=True, tag="trait"):
 
 
 class ScoreFigure(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):
-    """The score ``name``. ``model``: what it is computed from; None: no model has it."""
+    """The score ``name``. ``model``: what it is computed from; None: no model has it.
+
+    ``of``: the value whose affinity it is.
+    """
 
     name: str
     model: Scored | None = None
+    of: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, and the value whose affinity it is.
+
+        >>> ScoreFigure("affinity.category", of="shoes").title
+        'affinity.category of shoes'
+        """
+        return self.name if self.of is None else f"{self.name} of {self.of}"
 
 
 class PercentileFigure(msgspec.Struct, frozen=True, tag="percentile"):
@@ -84,6 +98,21 @@ class DaysFigure(msgspec.Struct, frozen=True, tag="days"):
 
     which: str
     select: Selection
+
+
+class ClockFigure(msgspec.Struct, frozen=True, tag="clock"):
+    """The ``hour`` or ``weekday`` that clocks in a zone show, as ``unit`` says; models alone read it.
+
+    Missing from CLOCK_MS after the profile's latest event on.
+    """
+
+    unit: str
+    zone: str
+
+    @property
+    def circle(self) -> int:
+        """The number of values, after which they begin again with 0."""
+        return CIRCLES[self.unit]
 
 
 class TierFigure(msgspec.Struct, frozen=True, tag="tier"):
@@ -131,6 +160,7 @@ Figure = (
     | PercentileFigure
     | DigitFigure
     | DaysFigure
+    | ClockFigure
     | DistanceFigure
     | TierFigure
     | RatioFigure

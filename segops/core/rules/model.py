@@ -23,6 +23,7 @@ from segops.core.rules.figures import Compare as Compare
 from segops.core.rules.figures import Distance as Distance
 from segops.core.rules.figures import PublishedFigure as PublishedFigure
 from segops.core.rules.figures import Ratio as Ratio
+from segops.core.rules.figures import ScoreFigure
 from segops.core.scoring import scorer_of
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
@@ -211,11 +212,20 @@ class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
 
 
 class ScoreNode(msgspec.Struct, frozen=True, tag="score", omit_defaults=True):
-    """The score ``name`` satisfies ``test``. ``model``: what it is computed from; None: no model has it."""
+    """The score ``name`` satisfies ``test``. ``model``: what it is computed from; None: no model has it.
+
+    ``of``: the value whose affinity it is.
+    """
 
     name: str
     test: Predicate
     model: Scored | None = None
+    of: str | None = None
+
+    @property
+    def untested(self) -> ScoreFigure:
+        """The score without the test."""
+        return ScoreFigure(self.name, self.model, self.of)
 
     @property
     def scorer(self) -> Scorer:
@@ -330,7 +340,7 @@ def side(node: Node, *, inside: bool) -> Node:
 
 def _has_value(node: ScoreNode | RfmNode) -> Node:
     if isinstance(node, ScoreNode):
-        return ScoreNode(node.name, Predicate((("exists", True),)), node.model)
+        return ScoreNode(node.name, Predicate((("exists", True),)), node.model, node.of)
     return RfmNode(node.rfm, (), (("recency", Predicate((("gte", 1),))),))
 
 

@@ -8,16 +8,27 @@ from typing import Any, Final
 import msgspec
 
 from segops.core.rules.figures import Figure, RatioFigure
+from segops.core.scoring.affinity import affinity_score
 from segops.core.scoring.figure_scores import BASE_DAYS, IntentScore, WeightedScore
-from segops.core.scoring.models import INTENT, ORDER_SCORES, READY, Input, Model, models_of
+from segops.core.scoring.models import (
+    INTENT,
+    ORDER_SCORES,
+    READY,
+    AffinityParameters,
+    Input,
+    Model,
+    models_of,
+)
 from segops.core.scoring.scored import Scored, figure_score, order_score
 from segops.core.windows import Between, Within
 
 _DAY_MS: Final = 86_400_000
 
 
-def scored(name: str, models: Mapping[str, Model]) -> Scored | None:
+def scored(name: str, models: Mapping[str, Model], of: str | None = None) -> Scored | None:
     """Return what a rule holds of the models of a score; None if one of them does not exist.
+
+    ``of``: the value whose affinity is read.
 
     >>> from segops.core.scoring.buying import Buying
     >>> from segops.core.scoring.models import BuyingParameters
@@ -33,13 +44,16 @@ def scored(name: str, models: Mapping[str, Model]) -> Scored | None:
     if unready:
         return Scored(None, None, unready[0].status, unready[0].reasons)
     valid = [each.valid_until_ms for each in found if each.valid_until_ms is not None]
-    return Scored(_scorer(name, models), min(valid, default=None))
+    return Scored(_scorer(name, models, of), min(valid, default=None))
 
 
-def _scorer(name: str, models: Mapping[str, Model]) -> Any:
+def _scorer(name: str, models: Mapping[str, Model], of: str | None) -> Any:
     if name in ORDER_SCORES:
         return order_score(name, models)
-    of_model = figure_score(models[models_of(name)[0]].parameters)
+    parameters = models[models_of(name)[0]].parameters
+    if isinstance(parameters, AffinityParameters):
+        return affinity_score(parameters, of)
+    of_model = figure_score(parameters)
     if name != INTENT or not isinstance(of_model, WeightedScore):
         return of_model
     usual = [_shifted(each, day * _DAY_MS) for day in range(1, BASE_DAYS + 1) for each in of_model.inputs]

@@ -45,6 +45,7 @@ from segops.core.scans.plan import (
     edit_of,
 )
 from segops.core.scans.population import (
+    VOTES,
     Measured,
     PopulationCounter,
     Populations,
@@ -70,6 +71,7 @@ __all__ = [
     "MAX_WATCHES",
     "SHARE_FROM",
     "STAYING",
+    "VOTES",
     "Draft",
     "Edit",
     "Estimate",

@@ -1,4 +1,4 @@
-"""The populations that edges of grids and of scores are quantiles of: histograms over all profiles."""
+"""Populations: histograms over all profiles for the edges of grids and scores, votes for shares of values."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import msgspec
 from segops.core.errors import UserError
 from segops.core.features import reducer_of
 from segops.core.profile import Profile
-from segops.core.rules.blocks import grids_of, percentiles_of
+from segops.core.rules.blocks import affinities_of, grids_of, percentiles_of
 from segops.core.rules.execution import reading_of
 from segops.core.rules.figures import ScoreFigure
+from segops.core.scoring.affinity import AffinityScore, votes
 from segops.core.scoring.population import (
     PERCENTILES,
     SCORE,
@@ -26,6 +27,21 @@ from segops.core.scoring.rfm import Quantiles, Rfm
 from segops.core.segments import Definition
 from segops.core.values import kind
 
+#: The measure of an affinity: votes by value instead of profiles.
+VOTES: Final = "votes"
+#: The most values of an affinity that a partition answers with, those with the most votes.
+MAX_VOTED: Final = 5_000
+
+
+def _most_voted(one: Mapping[str, int], other: Mapping[str, int]) -> Histogram:
+    """Return the votes of both, the most first."""
+    found = {value: one.get(value, 0) + other.get(value, 0) for value in one.keys() | other.keys()}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+#: Measure -> how to add two histograms; others are of numbers.
+_MERGED: Final = {VOTES: _most_voted}
+
 
 class Measured(msgspec.Struct):
     """The histograms of one model, by measure, of the ``profiles`` that have the measures."""
@@ -35,7 +51,10 @@ class Measured(msgspec.Struct):
 
     def merged(self, other: Measured) -> Measured:
         """Return the histograms over the profiles of both."""
-        both = {name: added(found, other.histograms[name]) for name, found in self.histograms.items()}
+        both = {
+            name: _MERGED.get(name, added)(found, other.histograms[name])
+            for name, found in self.histograms.items()
+        }
         return Measured(self.profiles + other.profiles, both)
 
 
@@ -49,11 +68,11 @@ class Populations(msgspec.Struct):
         return Populations({name: found.merged(other.models[name]) for name, found in self.models.items()})
 
 
-Population = Rfm | ScoreFigure
+Population = Rfm | ScoreFigure | AffinityScore
 
 
 def population_named(name: str, definitions: Iterable[Definition]) -> Population:
-    """Return the grid, or the score, whose population a model describes that published rules read.
+    """Return the grid or the score whose population a model describes that published rules read.
 
     Raises UserError if no rule reads it, or if rules read different grids by this name.
     """
@@ -72,6 +91,8 @@ def _read_by(definitions: Iterable[Definition]) -> Iterator[tuple[str, Populatio
                 yield grid.quantiles.model, _unmeasured(grid)
         for figure in percentiles_of(definition.when):
             yield figure.model, figure.score
+        for name, score in affinities_of(definition.when):
+            yield name, msgspec.structs.replace(score, shares=(), of=None, measured=False)
 
 
 def _unmeasured(rfm: Rfm) -> Rfm:
@@ -87,6 +108,8 @@ def populations_read(definitions: Iterable[Definition]) -> list[str]:
 
 def groups_in(population: Population) -> dict[str, int]:
     """Return the measures of a population, with the numbers of groups into which it is divided."""
+    if isinstance(population, AffinityScore):
+        return {}
     return groups_of(population) if isinstance(population, Rfm) else {SCORE: PERCENTILES}
 
 
@@ -99,6 +122,8 @@ class _Counted(NamedTuple):
 
 def _counted(population: Population) -> _Counted:
     histograms: dict[str, Histogram] = {measure: {} for measure in groups_in(population)}
+    if isinstance(population, AffinityScore):
+        return _voting(population)
     if isinstance(population, Rfm):
         key, reducer = population.feature.id, reducer_of(population.feature)
 
@@ -121,6 +146,18 @@ def _counted(population: Population) -> _Counted:
     return _Counted(count_score, histograms)
 
 
+def _voting(score: AffinityScore) -> _Counted:
+    key, voted = score.feature.id, Histogram()
+
+    def vote(profile: Profile, now_ms: int) -> bool:
+        found = votes(score, profile.features.get(key), now_ms)
+        for value, part in found.items():
+            voted[value] = voted.get(value, 0) + part
+        return bool(found)
+
+    return _Counted(vote, {VOTES: voted})
+
+
 class PopulationCounter:
     """Counts what all profiles have of the measures of ``populations``, by model."""
 
@@ -141,5 +178,10 @@ class PopulationCounter:
 
     def _measured(self) -> Iterator[tuple[str, Measured]]:
         for name, counted in self._counted.items():
-            histograms = {measure: added(found, {}) for measure, found in counted.histograms.items()}
+            histograms = {
+                measure: _MERGED.get(measure, added)(found, {})
+                for measure, found in counted.histograms.items()
+            }
+            if VOTES in histograms:
+                histograms[VOTES] = dict(list(histograms[VOTES].items())[:MAX_VOTED])
             yield name, Measured(self._profiles[name], histograms)

@@ -11,13 +11,13 @@ Times are in days. Sums of logarithms replace products, so that hundreds of orde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from math import exp, lgamma, log
 from typing import Final
 
 import msgspec
 
-from segops.core.scoring.losses import orders_in_spans
+from segops.core.scoring.losses import Spans, orders_in
 
 #: Log-odds beyond it are certain.
 _CERTAIN: Final = 700.0
@@ -89,20 +89,25 @@ class Buying(msgspec.Struct, frozen=True):
 
     def orders_if_alive(self, of: History, days: float) -> float:
         """Return ``expected_orders`` of a customer who is one for certain at ``of.age``."""
-        return self.orders_by_span(of, (days,))[0]
+        return self.orders_over(of, _span(days))
 
-    def orders_by_span(self, of: History, spans: Sequence[float]) -> tuple[float, ...]:
-        """Return ``orders_if_alive`` for each number of days of ``spans``, which ascend.
+    def orders_over(self, of: History, spans: Spans) -> float:
+        """Return the sum of ``orders_if_alive`` of each of the spans, times its share.
 
         Given that the customer is one, the rate is gamma distributed with shape r + x and scale alpha + T,
         and the probability to be lost beta distributed with a and b + x. The paper's 2F1 is then the mean of
         a function that neither cancels nor overflows, however many the orders are.
         """
-        survived, start = self.b + of.repeats + self.modified, self.alpha + of.age
-        return orders_in_spans(self.a, survived, self.r + of.repeats, tuple([days / start for days in spans]))
+        survived = self.b + of.repeats + self.modified
+        return orders_in(self.a, survived, self.r + of.repeats, self.alpha + of.age, spans)
 
     def _may_be_lost(self, of: History) -> bool:
         return of.repeats > 0 or self.modified
+
+
+@lru_cache(maxsize=64)
+def _span(days: float) -> Spans:
+    return Spans.of((days,), (1.0,))
 
 
 def _log_sum(one: float, other: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from math import exp, log1p
+from math import cos, exp, log1p, pi, sin
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -96,8 +96,15 @@ def input_number(each: Input, value: Any) -> float:
         number = float(value is not None)
     else:
         found = _number(value)
-        number = each.missing if found is None else _TRANSFORMED[each.transform](found)
+        number = each.missing if found is None else _transformed(each, found)
     return (number - each.mean) / each.scale
+
+
+def _transformed(each: Input, number: float) -> float:
+    if each.transform in WAVES:
+        wave, turns = WAVES[each.transform]
+        return wave(2 * pi * turns * number / each.figure.circle)
+    return _TRANSFORMED[each.transform](number)
 
 
 def _number(value: Any) -> float | None:
@@ -116,6 +123,14 @@ _TRANSFORMED: Final[dict[str, Callable[[float], float]]] = {
     "none": float,
     "log1p": _logarithm,
     "days_log1p": _logarithm,
+}
+
+#: Transform of a figure whose values go round a circle -> its wave, and how often that turns on the way.
+WAVES: Final[dict[str, tuple[Callable[[float], float], int]]] = {
+    "sine": (sin, 1),
+    "cosine": (cos, 1),
+    "sine_2": (sin, 2),
+    "cosine_2": (cos, 2),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from segops.core.paths import Path
 from segops.core.scoring.buying import Buying
 from segops.core.scoring.spending import Spending
 
@@ -18,6 +19,11 @@ SPENDING: Final = "spending"
 INTENT: Final = "intent"
 #: The model that ``intent`` is derived from.
 INTENT_OF: Final = "convert_24h"
+
+#: What the name of a property follows in that of its score, and of its model.
+AFFINITY: Final = "affinity."
+#: The kind of the models of what a population is like.
+POPULATION: Final = "population"
 
 READY: Final = "ready"
 #: The statuses of a model; only a ``ready`` one gives scores.
@@ -145,8 +151,39 @@ class PopulationParameters(msgspec.Struct, frozen=True, tag="population"):
     measured_at_ms: int
 
 
+class AffinityParameters(msgspec.Struct, frozen=True, tag="affinity"):
+    """Of ``population`` for an affinity: how events count, and the shares that values have of all counts.
+
+    A customer with fewer than ``least`` counts has no score. ``measured_at_ms``: when ``profiles`` were
+    measured to have these ``shares`` together, sorted by value; None and none of them before that.
+    """
+
+    names: tuple[str, ...]
+    path: Path
+    half_life_ms: int
+    prior: float
+    least: int
+    shares: tuple[tuple[str, float], ...] = ()
+    profiles: int = 0
+    measured_at_ms: int | None = None
+
+
+class OwnParameters(msgspec.Struct, frozen=True, tag="own"):
+    """Of ``python``: the name of a scorer, its inputs, and its parameters as JSON, with keys in order."""
+
+    scorer: str
+    inputs: tuple[Input, ...]
+    json: str = "{}"
+
+
 Parameters = (
-    BuyingParameters | SpendingParameters | WeightedParameters | TreesParameters | PopulationParameters
+    BuyingParameters
+    | SpendingParameters
+    | WeightedParameters
+    | TreesParameters
+    | PopulationParameters
+    | AffinityParameters
+    | OwnParameters
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.figure_scores import IntentScore, TreesScore, WeightedScore
 from segops.core.scoring.models import (
     BUYING,
@@ -15,11 +16,13 @@ from segops.core.scoring.models import (
     SPENDING,
     BuyingParameters,
     Model,
+    OwnParameters,
     SpendingParameters,
     TreesParameters,
     WeightedParameters,
 )
 from segops.core.scoring.order_scores import OrderScore
+from segops.core.scoring.own import OwnScore
 
 
 class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,7 +31,7 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
     ``valid_until_ms``: from then on, the models are stale. They go on to give scores.
     """
 
-    formula: OrderScore | WeightedScore | TreesScore | IntentScore | None = None
+    formula: OrderScore | AffinityScore | WeightedScore | TreesScore | IntentScore | OwnScore | None = None
     valid_until_ms: int | None = None
     status: str = READY
     reasons: tuple[str, ...] = ()
@@ -48,10 +51,12 @@ def order_score(name: str, models: Mapping[str, Model]) -> OrderScore:
     return OrderScore(name, **found)
 
 
-def figure_score(parameters: object) -> WeightedScore | TreesScore:
+def figure_score(parameters: object) -> WeightedScore | TreesScore | OwnScore:
     """Return the score of a model of figures. Raises TypeError for another model."""
     if isinstance(parameters, WeightedParameters):
         return WeightedScore(parameters)
     if isinstance(parameters, TreesParameters):
         return TreesScore(parameters)
+    if isinstance(parameters, OwnParameters):
+        return OwnScore(parameters.scorer, parameters.inputs, parameters.json)
     raise TypeError(f"expected the parameters of a model of figures, got {parameters!r}")

@@ -5,12 +5,14 @@ P. Fader, B. Hardie, "The Gamma-Gamma Model of Monetary Value" (2013, note 025 o
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
+from itertools import pairwise
 from math import lgamma, log
 
 import msgspec
 
 from segops.core.scoring.buying import Buying, History
+from segops.core.scoring.losses import Spans
 
 #: Periods of a lifetime value are months of this many days, discounted at their ends.
 MONTH = 30.4375
@@ -62,16 +64,18 @@ def lifetime_value(
     >>> lifetime_value(tea, of, 40.0, days=90, monthly_discount=0.01) < 18.1
     True
     """
+    spans = _discounted(days, monthly_discount)
+    return buying.p_alive(of) * order_value * buying.orders_over(of, spans)
+
+
+@lru_cache(maxsize=64)
+def _discounted(days: float, monthly_discount: float) -> Spans:
+    """Return the spans to the ends of months: orders before one count for the discount that it adds."""
     ends = _month_ends(days)
-    orders = buying.orders_by_span(of, ends)
-    value = before = 0.0
-    for end, ordered in zip(ends, orders, strict=True):
-        value += (ordered - before) / (1 + monthly_discount) ** (end / MONTH)
-        before = ordered
-    return buying.p_alive(of) * order_value * value
+    factors = [(1 + monthly_discount) ** (-end / MONTH) for end in ends] + [0.0]
+    return Spans.of(ends, tuple([factor - later for factor, later in pairwise(factors)]))
 
 
-@cache
 def _month_ends(days: float) -> tuple[float, ...]:
     """Return the ends of the months of so many days; the last one may be shorter.
 

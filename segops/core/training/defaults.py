@@ -39,6 +39,10 @@ _OTHERS: Final[tuple[_Row, ...]] = (
         "log1p",
     ),
     ("on_weekend", {"did": "any_event", "time_of_day": {"days": ["sat", "sun"]}, "within": "24h"}, "log1p"),
+    # The hour and the weekday as waves, since a day and a week are circles: neighbours are alike, and two
+    # numbers per wave are learnt from hundreds of decisions, of which an indicator of each hour has few.
+    *((f"hour_{wave}", {"clock": "hour"}, wave) for wave in ("sine", "cosine", "sine_2", "cosine_2")),
+    *((f"weekday_{wave}", {"clock": "weekday"}, wave) for wave in ("sine", "cosine")),
 )
 
 
@@ -49,9 +53,20 @@ def _rows() -> Iterator[_Row]:
     yield from _OTHERS
 
 
-def _form(name: str, figure: dict[str, Any], transform: str) -> dict[str, Any]:
+def _form(row: _Row, zone: str) -> dict[str, Any]:
+    name, figure, transform = row
+    if "clock" in figure:
+        figure = figure | {"zone": zone}
+    if "time_of_day" in figure:
+        figure = figure | {"time_of_day": figure["time_of_day"] | {"zone": zone}}
     form = {"name": name, "figure": figure, "transform": transform}
     return form | {"missing": NEVER} if name.startswith("days_since") else form
 
 
-DEFAULT_FEATURES: Final[list[dict[str, Any]]] = [_form(*row) for row in _rows()]
+def default_features(zone: str) -> list[dict[str, Any]]:
+    """Return the features, with days and hours by the clocks of a time zone.
+
+    >>> default_features("Europe/Paris")[-1]["figure"]
+    {'clock': 'weekday', 'zone': 'Europe/Paris'}
+    """
+    return [_form(row, zone) for row in _rows()]

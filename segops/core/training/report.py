@@ -16,6 +16,7 @@ from segops.core.training.logistic import fitted
 from segops.core.training.periods import Periods, Split, check_split, periods, split
 from segops.core.training.progressive import progressive
 from segops.core.training.quality import Quality, auc, quality
+from segops.core.training.rivals import InForce, Rival, compared
 from segops.core.values import format_instant
 
 NOT_ENOUGH_DATA: Final = "not_enough_data"
@@ -51,7 +52,8 @@ class TrainingReport(msgspec.Struct, frozen=True):
     """What training found. ``model``: its file form; None if a leak refuses it.
 
     ``progressive_auc``: of predictions that were made before the outcome, while learning. ``measured``: of
-    the model on the held-out future. Both are None without enough data.
+    the model on the held-out future. Both are None without enough data. ``in_force``: the model in force
+    beside one that is ready, if there is one.
     """
 
     name: str
@@ -67,6 +69,12 @@ class TrainingReport(msgspec.Struct, frozen=True):
     measured: Quality | None = None
     features: list[FeatureReport] = []
     model: dict[str, Any] | None = None
+    in_force: Rival | None = None
+
+    @property
+    def is_outdone(self) -> bool:
+        """Whether the model in force stays, because it foretells better."""
+        return self.in_force is not None and self.in_force.stays
 
     @property
     def is_ready(self) -> bool:
@@ -75,8 +83,8 @@ class TrainingReport(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """The status of the model; ``refused`` if it knew the future."""
-        return "refused" if self.leaks else self.status
+        """The status of the model; ``refused`` if it knew the future, ``kept`` if the one in force stays."""
+        return "refused" if self.leaks else "kept" if self.is_outdone else self.status
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -86,10 +94,18 @@ class _Made(msgspec.Struct, frozen=True):
     foretold: list[float]
 
 
-def trained(task: Task, decisions: Sequence[Decision], source: Source, *, now_ms: int) -> TrainingReport:
+def trained(
+    task: Task,
+    decisions: Sequence[Decision],
+    source: Source,
+    *,
+    now_ms: int,
+    in_force: InForce | None = None,
+) -> TrainingReport:
     """Return the report of a model made of decisions whose outcomes are known, with the model.
 
-    Raises Leak if the periods overlap. Nothing depends on the order of the decisions.
+    One that is ready is compared with the model ``in_force`` on the decisions on which it is measured. Raises
+    Leak if the periods overlap. Nothing depends on the order of the decisions.
     """
     found = sorted(decisions, key=lambda each: (each.at_ms, each.profile, each.mark))
     of = _periods(found, source, task.horizon_ms)
@@ -110,7 +126,19 @@ def trained(task: Task, decisions: Sequence[Decision], source: Source, *, now_ms
     )
     if reasons:
         return _with(report, model=_header(task, report, source, now_ms))
-    return _measured(task, of_periods, source, report, now_ms=now_ms)
+    found_report = _measured(task, of_periods, source, report, now_ms=now_ms)
+    return found_report if in_force is None else _beside(found_report, in_force, of_periods, now_ms)
+
+
+def _beside(report: TrainingReport, of: InForce, of_periods: Split, now_ms: int) -> TrainingReport:
+    """Return the report of a model that is ready with the comparison to the model in force."""
+    if not report.is_ready or report.measured is None:
+        return report
+    foretell, rows = of.foretell, of_periods.measured
+    measured = (
+        None if foretell is None else quality([foretell(each.vector) for each in rows], _observed(rows))
+    )
+    return _with(report, in_force=compared(report.measured, of, measured, now_ms=now_ms))
 
 
 def _periods(found: Sequence[Decision], source: Source, horizon_ms: int) -> Periods:

@@ -29,7 +29,7 @@ from segops.core.rules.execution import (
     ratio_value,
     session_figure,
 )
-from segops.core.rules.figures import Number, ScoreFigure, figures_of
+from segops.core.rules.figures import Number, figures_of
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
@@ -353,7 +353,7 @@ def _score(node: model.ScoreNode | model.RfmNode, view: _View) -> Any:
 def _value_of_score(node: model.ScoreNode, view: _View) -> Any:
     if node.model is None:
         return _score(node, view)
-    return figure_value(ScoreFigure(node.name, node.model), view.profile, view.now_ms)
+    return figure_value(node.untested, view.profile, view.now_ms)
 
 
 def _digits(node: model.RfmNode, view: _View) -> str | None:

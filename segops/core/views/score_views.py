@@ -14,6 +14,7 @@ from segops.core.rules.blocks import scores_of
 from segops.core.rules.execution import Rule, figure_value
 from segops.core.rules.figures import ScoreFigure
 from segops.core.rules.wording import threshold
+from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.models import STANDARD_SCORES
 from segops.core.scoring.order_scores import OrderScore
 from segops.core.segments import Definition, SegmentSet
@@ -63,7 +64,7 @@ def view_scores(segments: SegmentSet, profile: Profile, now_ms: int, *, days: in
     read: dict[str, model.ScoreNode | ScoreFigure] = {}
     for definition in segments.all_definitions:
         for each in scores_of(definition.when):
-            read.setdefault(each.name, each)
+            read.setdefault(_figure(each).title, each)
     crossings = _crossings(segments, profile, now_ms)
     names = sorted(read, key=lambda name: (name not in STANDARD_SCORES, name))[:MAX_SCORES]
     return tuple(_view(read[name], profile, now_ms, days, crossings.get(name, [])) for name in names)
@@ -72,14 +73,18 @@ def view_scores(segments: SegmentSet, profile: Profile, now_ms: int, *, days: in
 def _view(
     scored: model.ScoreNode | ScoreFigure, profile: Profile, now_ms: int, days: int, crossings: list[Crossing]
 ) -> ScoreView:
-    figure = ScoreFigure(scored.name, scored.model)
+    figure = _figure(scored)
     value = _value(figure, profile, now_ms)
     curve = _curve(figure, profile, now_ms, days) if isinstance(value, (int, float)) else ()
     try:
         details = score_details(scored, profile, now_ms)
     except Exception:  # a score that fails is missing
         details = None
-    return ScoreView(scored.name, value, curve, tuple(crossings), details)
+    return ScoreView(figure.title, value, curve, tuple(crossings), details)
+
+
+def _figure(scored: model.ScoreNode | ScoreFigure) -> ScoreFigure:
+    return scored.untested if isinstance(scored, model.ScoreNode) else scored
 
 
 def _value(figure: ScoreFigure, profile: Profile, now_ms: int) -> Any:
@@ -94,7 +99,7 @@ def _curve(
     figure: ScoreFigure, profile: Profile, now_ms: int, days: int
 ) -> tuple[tuple[int, float | None], ...]:
     formula = None if figure.model is None else figure.model.formula
-    inputs = 1 if formula is None or isinstance(formula, OrderScore) else len(formula.inputs)
+    inputs = 1 if isinstance(formula, (AffinityScore, OrderScore, type(None))) else len(formula.inputs)
     points = max(2, min(_POINTS, _READS // max(1, inputs)))
     times = (now_ms + days * DAY_MS * number // points for number in range(points + 1))
     return tuple((at_ms, _value(figure, profile, at_ms)) for at_ms in times)
@@ -106,7 +111,9 @@ def _crossings(segments: SegmentSet, profile: Profile, now_ms: int) -> dict[str,
     found: dict[str, list[Crossing]] = {}
     for definition in segments.definitions:
         for node in _tests(definition.when):
-            found.setdefault(node.name, []).append(_crossing(node, definition, rules, (profile, now_ms)))
+            found.setdefault(node.untested.title, []).append(
+                _crossing(node, definition, rules, (profile, now_ms))
+            )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import exp2
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from segops.core.rules import model
 from segops.core.rules.blocks import scores_of
 from segops.core.rules.execution import figure_value
 from segops.core.rules.figures import DaysFigure, ScoreFigure
+from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.figure_scores import (
     MAX_DAYS,
     IntentScore,
@@ -23,7 +25,8 @@ from segops.core.scoring.figure_scores import (
 )
 from segops.core.scoring.models import READY, Input
 from segops.core.scoring.order_scores import OrderScore
-from segops.core.values import format_instant
+from segops.core.scoring.own import OwnScore
+from segops.core.values import format_instant, kind
 
 #: The contributions that a note names, the greatest first.
 _NAMED: Final = 5
@@ -42,6 +45,8 @@ class Contribution(msgspec.Struct, frozen=True):
 
 class ScoreDetails(msgspec.Struct, frozen=True):
     """What a score is computed from. ``facts``: x, t_x and T in days, or for ``intent`` both probabilities.
+
+    Of an affinity: the decayed counts and shares of the value.
 
     ``valid_until``: from then on the model is stale. ``reasons``: why the model gives no scores.
     """
@@ -62,12 +67,16 @@ def score_details(
     if found is None:
         return None
     until = None if found.valid_until_ms is None else format_instant(found.valid_until_ms)
-    details = ScoreDetails(scored.name, found.status, found.reasons, until)
+    details = ScoreDetails(_figure(scored).title, found.status, found.reasons, until)
     if found.formula is None:
         return details
+    if isinstance(found.formula, AffinityScore):
+        return msgspec.structs.replace(details, facts=_drawn(found.formula, profile, now_ms))
     if isinstance(found.formula, OrderScore):
         return msgspec.structs.replace(details, facts=_facts(found.formula, profile, now_ms))
     values = [figure_value(each.figure, profile, now_ms) for each in found.formula.inputs]
+    if isinstance(found.formula, OwnScore):
+        return _of_own(details, found.formula, values)
     numbers = [_number(*each) for each in zip(found.formula.inputs, values, strict=True)]
     if isinstance(found.formula, IntentScore):
         now, usual = found.formula.both(numbers)
@@ -88,12 +97,40 @@ def _note(scored: model.ScoreNode | ScoreFigure, profile: Profile, now_ms: int) 
     if details.status != READY:
         return f"the model of {scored.name} is {details.status}: {', '.join(details.reasons)}"
     until_ms = None if scored.model is None else scored.model.valid_until_ms
-    parts = [f"{name} {value:g}" for name, value in details.facts.items()]
+    parts = [*details.reasons, *(f"{name} {value:g}" for name, value in details.facts.items())]
     strongest = sorted(details.contributions, key=lambda each: -abs(each.adds))[:_NAMED]
     parts += [f"{each.name} {each.adds:+.3g}" for each in strongest]
     if until_ms is not None and now_ms >= until_ms:
         parts.append(f"the model is stale since {details.valid_until}")
-    return f"{scored.name}: {', '.join(parts)}" if parts else ""
+    return f"{details.name}: {', '.join(parts)}" if parts else ""
+
+
+def _figure(scored: model.ScoreNode | ScoreFigure) -> ScoreFigure:
+    return scored.untested if isinstance(scored, model.ScoreNode) else scored
+
+
+def _drawn(formula: AffinityScore, profile: Profile, now_ms: int) -> dict[str, float]:
+    """Return the counts now of the value, or of the strongest one, and of all, and both shares."""
+    read = formula.read(profile.features.get(formula.feature.id))
+    of = None if read is None else formula.of or formula.strongest(read)
+    if read is None or of is None:
+        return {}
+    decay = exp2((read.latest_ms - now_ms) / formula.half_life_ms)
+    count, share = read.counts.get(of, 0.0), dict(formula.shares)[of]
+    return {
+        "count": round(count * decay, 3),
+        "of all": round(read.total * decay, 3),
+        "own share": round(count / read.total, 3),
+        "share of all customers": share,
+    }
+
+
+def _of_own(details: ScoreDetails, formula: OwnScore, values: Sequence[Any]) -> ScoreDetails:
+    """Return the details of an own score: its figures that are numbers, and why it cannot be computed."""
+    named = zip(formula.inputs, values, strict=True)
+    facts = {each.name: float(value) for each, value in named if kind(value) == "number"}
+    reasons = () if formula.problem is None else (formula.problem,)
+    return msgspec.structs.replace(details, facts=facts, reasons=reasons)
 
 
 def _facts(formula: OrderScore, profile: Profile, now_ms: int) -> dict[str, float]:

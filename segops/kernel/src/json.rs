@@ -158,10 +158,8 @@ impl<'a> Scanner<'a> {
                     return Err(Odd);
                 }
                 if (0xd800..0xdc00).contains(&point) {
-                    if bytes.get(self.at..self.at + 2) != Some(b"\\u") {
-                        return Err(Odd);
-                    }
-                    if !(0xdc00..0xe000).contains(&self.hex(self.at + 2)?) {
+                    let is_escape = bytes.get(self.at..self.at + 2) == Some(b"\\u");
+                    if !is_escape || !(0xdc00..0xe000).contains(&self.hex(self.at + 2)?) {
                         return Err(Odd);
                     }
                     self.at += 6;

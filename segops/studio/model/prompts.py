@@ -1,4 +1,4 @@
-"""What a model is told: fixed instructions, and one JSON document with all that others have written."""
+"""Instructions to a model, which never change, and one JSON document with all that others have written."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from segops.core.rules.figures import (
     TierFigure,
     TraitFigure,
 )
+from segops.core.scoring.models import AFFINITY
 from segops.core.scoring.rfm import Rfm
 from segops.core.windows import ALWAYS, Between, Fixed, SinceLast, Window, Within
 
@@ -110,8 +111,8 @@ def _tested(literal: Literal) -> _Tested | None:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
         case model.HasBeen(path=path, test=test) if literal.holds:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
-        case model.ScoreNode(name=name, test=test) as node:
-            kinds = ANY_KIND if name == "next_order_at" else ("missing", "number")
+        case model.ScoreNode(test=test) as node:
+            kinds = _kinds_of_score(node)
             return _Tested(msgspec.structs.replace(node, test=NOTHING), test, kinds)
         case model.Did(count=test) as node:
             return _Tested(msgspec.structs.replace(node, count=NOTHING), test, ("whole",))
@@ -119,6 +120,13 @@ def _tested(literal: Literal) -> _Tested | None:
             what = msgspec.structs.replace(node, test=NOTHING)
             return _Tested(what, _exact(function, test), KINDS[function])
     return _compared(literal.node) or _rhythm(literal.node)
+
+
+def _kinds_of_score(node: model.ScoreNode) -> tuple[str, ...]:
+    if node.name == "next_order_at":
+        return ANY_KIND
+    is_text = node.of is None and node.name.startswith(AFFINITY)
+    return ("missing", "string" if is_text else "number")
 
 
 def _compared(node: model.Node) -> _Tested | None:

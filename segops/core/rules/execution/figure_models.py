@@ -49,8 +49,8 @@ class FigureModel:
         self.ages = [number for number, each in enumerate(readings) if each.ages]
         self._readings = readings
         self._terms = [term_of(*each) for each in zip(scorer.inputs, scorer.factors, strict=True)]
-        self._ends = [each.other_end for each in readings if each.other_end is not None]
-        self._has_ends = len(self._ends) == len(readings)
+        self._spans = [self._span(number, each.values) for number, each in enumerate(readings) if each.values]
+        self._has_ends = all(each.other_end is not None or each.values for each in readings)
 
     def value(self, read: Sequence[Any], now_ms: int) -> float:
         """Return the score of values at ``now_ms``."""
@@ -73,7 +73,7 @@ class FigureModel:
         values = [next(each)[1] for each in series]
         terms, at = self._terms_at(values, now_ms), now_ms
         yield at, ranks.of(self.scorer.total(terms))
-        if self._has_ends and self._agree(ranks, terms, self._last_terms(values, terms)):
+        if self._has_ends and self._agree(ranks, *self._both_ends(values, terms)):
             return
         coming = [next(each, None) for each in series]
         while True:
@@ -146,12 +146,22 @@ class FigureModel:
             found[number] = self._terms[number](_days(values[number], now_ms))
         return found
 
-    def _last_terms(self, values: Sequence[Any], terms: list[float]) -> list[float]:
-        """Return the terms of the other ends of the values."""
-        found = [term(end(value)) for term, end, value in zip(self._terms, self._ends, values, strict=True)]
+    def _span(self, number: int, values: Sequence[Any]) -> tuple[int, float, float]:
+        """Return an input with its least and its greatest term."""
+        terms = [self._terms[number](value) for value in values]
+        return number, min(terms), max(terms)
+
+    def _both_ends(self, values: Sequence[Any], terms: list[float]) -> tuple[list[float], list[float]]:
+        """Return two lists of terms between which the terms stay until the next event."""
+        ones, others = terms.copy(), terms.copy()
+        for number, each in enumerate(self._readings):
+            if each.other_end is not None:
+                others[number] = self._terms[number](each.other_end(values[number]))
         for number in self.ages:
-            found[number] = terms[number] if values[number] is None else self._terms[number](MAX_DAYS)
-        return found
+            others[number] = terms[number] if values[number] is None else self._terms[number](MAX_DAYS)
+        for number, low, high in self._spans:
+            ones[number], others[number] = low, high
+        return ones, others
 
 
 def numbers_reading(

@@ -15,6 +15,7 @@ from segops.core.features.feature import Stepping, Unfolding
 from segops.core.features.sliding import SlidingCount, SlidingSum
 from segops.core.operators import OPERATORS
 from segops.core.profile import Profile
+from segops.core.rules.execution.clocks import clock_reading
 from segops.core.rules.execution.days import LATEST_MS, Days, moves_of
 from segops.core.rules.execution.distances import distance_reading
 from segops.core.rules.execution.frozen import projection, sampled
@@ -25,6 +26,7 @@ from segops.core.rules.execution.scores import score_reading
 from segops.core.rules.execution.verdicts import Unfold, aging, evaluated
 from segops.core.rules.figures import (
     AggregateFigure,
+    ClockFigure,
     Compare,
     CountFigure,
     DaysFigure,
@@ -385,6 +387,7 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     DigitFigure: lambda figure: _of_rfm(figure.rfm, attrgetter(figure.name)),
     TierFigure: lambda figure: _of_rfm(figure.rfm, figure.rfm.tier),
     DaysFigure: _days,
+    ClockFigure: clock_reading,
     DistanceFigure: distance_reading,
     RatioFigure: _ratio,
     FrozenFigure: _frozen,

@@ -43,6 +43,8 @@ class Reading(msgspec.Struct, frozen=True):
     #: From what is read at an instant to the other end of all that will be read without another event: values
     #: stay between the two. None if the end is not known.
     other_end: Callable[[Any], Any] | None = None
+    #: All values that may be read, if they are few and come in no order.
+    values: tuple[Any, ...] = ()
     #: Of a score that moves with time: ``read`` is what it is computed from.
     moving: Moving | None = None
 

@@ -14,13 +14,16 @@ from segops.core.rules.execution.figure_models import FigureModel, Ranks
 from segops.core.rules.execution.leaf import Leaf
 from segops.core.rules.execution.leaf import reading as leaf_reading
 from segops.core.rules.execution.leaves import score as score_of_scorer
+from segops.core.rules.execution.own_scores import own_leaf, own_reading
 from segops.core.rules.execution.readings import Reading, exact_number
 from segops.core.rules.execution.verdicts import evaluated
 from segops.core.rules.figures import Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
 from segops.core.scoring import SCORERS
+from segops.core.scoring.affinity import AffinityScore
 from segops.core.scoring.figure_scores import Scorers
 from segops.core.scoring.order_scores import OrderScore, numbers_in, rank_among
+from segops.core.scoring.own import OwnScore
 
 ReadingOf = Callable[[Figure], Reading]
 
@@ -32,6 +35,11 @@ def score(node: ScoreNode, reading_of: ReadingOf) -> Leaf:
         return score_of_scorer(node)
     if isinstance(scorer, OrderScore):
         return _of_orders(node, scorer)
+    if isinstance(scorer, AffinityScore):
+        return _of_affinity(node, scorer)
+    if isinstance(scorer, OwnScore):
+        reading = _reading_of_own(scorer, reading_of)
+        return score_of_scorer(node) if reading.moving is None else own_leaf(node, reading, reading.moving)
     return _of_model(node, scorer, reading_of)
 
 
@@ -67,16 +75,38 @@ def _of_orders(node: ScoreNode, scorer: OrderScore) -> Leaf:
     return leaf_reading(scorer.feature, holds, moves=lambda read, at: scorer.next_edge(read, tests, at))
 
 
+def _of_affinity(node: ScoreNode, scorer: AffinityScore) -> Leaf:
+    """Compile a test of an affinity, which is computed from all events that its feature keeps."""
+    feature, test, tests = scorer.feature, node.test, node.predicates
+    key = feature.id
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        return test.holds(scorer.value(scorer.read(profile.features.get(key)), now_ms), now_ms)
+
+    def edge(profile: Profile, now_ms: int) -> int | None:
+        return scorer.next_edge(scorer.read(profile.features.get(key)), tests, now_ms)
+
+    return Leaf(holds, edge, feature)
+
+
 def score_reading(figure: ScoreFigure, reading_of: ReadingOf) -> Reading:
     """Return how to read a score of a model; without one, it is missing."""
     scorer = None if figure.model is None else figure.model.formula
     if scorer is None:
         return Reading(lambda _profile, _now_ms: None, lambda _profile, now_ms: iter([(now_ms, None)]))
+    if isinstance(scorer, AffinityScore):
+        return _reading_of_affinity(scorer)
+    if isinstance(scorer, OwnScore):
+        return _reading_of_own(scorer, reading_of)
     if not isinstance(scorer, OrderScore):
         readings = [reading_of(each.figure) for each in scorer.inputs]
         found = _of_figures(FigureModel(scorer, readings), readings)
         return found if found.moving is not None else _exact(found)
     return _reading_of_orders(scorer)
+
+
+def _reading_of_own(scorer: OwnScore, reading_of: ReadingOf) -> Reading:
+    return own_reading(scorer, [reading_of(each.figure) for each in scorer.inputs], all_together)
 
 
 def _reading_of_orders(scorer: OrderScore) -> Reading:
@@ -86,6 +116,20 @@ def _reading_of_orders(scorer: OrderScore) -> Reading:
     def read(profile: Profile, now_ms: int) -> Any:
         found = reducer.read(profile.features.get(key), now_ms)
         return found if scorer.moves else exact_number(scorer.value(found, now_ms))
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        yield now_ms, read(profile, now_ms)
+
+    return Reading(read, series, features=(feature,), moving=scorer if scorer.moves else None)
+
+
+def _reading_of_affinity(scorer: AffinityScore) -> Reading:
+    feature = scorer.feature
+    key = feature.id
+
+    def read(profile: Profile, now_ms: int) -> Any:
+        found = scorer.read(profile.features.get(key))
+        return found if scorer.moves else scorer.value(found, now_ms)
 
     def series(profile: Profile, now_ms: int) -> Series:
         yield now_ms, read(profile, now_ms)

@@ -30,7 +30,7 @@ from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
 from segops.core.rules.parsing.rfm import DIGITS, grid_of
-from segops.core.rules.parsing.scores import bound_model, read_score_name
+from segops.core.rules.parsing.scores import bound_model, is_affinity, read_score_name, read_score_of
 from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, only_keys, read_window
 from segops.core.scoring.models import STILL_SCORES
@@ -92,7 +92,9 @@ def is_age(figure: Figure | Number) -> bool:
 
 def moves(figure: Figure | Number) -> bool:
     """Return whether a figure is a score that may move with every millisecond."""
-    return isinstance(figure, ScoreFigure) and figure.name not in STILL_SCORES
+    if not isinstance(figure, ScoreFigure) or figure.name in STILL_SCORES:
+        return False
+    return figure.of is not None or not is_affinity(figure.name)
 
 
 def _check_moves(form: Reader, one: Figure | Number, other: Figure | Number) -> None:
@@ -167,12 +169,15 @@ def _trait(reader: Reader, head: str) -> TraitFigure:
 
 def _score(reader: Reader, head: str) -> ScoreFigure:
     form = reader.at(head)
-    return ScoreFigure(read_score_name(form), bound_model(form))
+    name, of = reader.gather(partial(read_score_name, form), partial(read_score_of, reader))
+    return ScoreFigure(name, bound_model(form, of), of)
 
 
 def read_percentile(reader: Reader, head: str) -> PercentileFigure:
     """Parse the figure ``score_percentile``."""
     score = _score(reader, head)
+    if is_affinity(score.name):
+        reader.at(head).fail("expected a score with one number of each customer, got an affinity")
     name, groups = f"{PERCENTILE}{score.name}", {"score": PERCENTILES}
     edges = reader.context.population_edges(name, groups)
     if edges is None and not reader.context.published:
@@ -233,7 +238,7 @@ FIGURES: dict[str, FigureHead] = {
     "did": FigureHead(("where", *TIME_KEYS, "time_of_day", "refresh"), _count),
     **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
     "trait": FigureHead((), _trait),
-    "score": FigureHead((), _score),
+    "score": FigureHead(("of",), _score),
     "score_percentile": FigureHead((), read_percentile),
     "rfm": FigureHead(("grid", "refresh"), _rfm),
     **dict.fromkeys(

@@ -35,7 +35,9 @@ from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_fig
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.refresh import frozen
 from segops.core.rules.parsing.rfm import named_tiers
+from segops.core.rules.parsing.scores import check_lift
 from segops.core.scoring.models import MOVING_SCORES
+from segops.core.scoring.own import OwnScore
 from segops.core.values import exact
 
 INDICATOR_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -108,10 +110,16 @@ def _publication(form: Reader, figure: Figure) -> PublishedFigure | None:
         lambda: _change_by(written["change_by"], figure) if "change_by" in written else None,
         lambda: _period(form, written) if {"at_most", "per"} & written.keys() else None,
     )
-    moves = isinstance(figure, ScoreFigure) and figure.name in MOVING_SCORES
-    if moves and change_by is None and not form.context.published:
+    if _moves(figure) and change_by is None and not form.context.published:
         form.fail("missing change_by: this score moves with every millisecond, such as {change_by: 0.05}")
     return PublishedFigure(figure, change_by, per_ms)
+
+
+def _moves(figure: Figure) -> bool:
+    if not isinstance(figure, ScoreFigure):
+        return False
+    is_own = figure.model is not None and isinstance(figure.model.formula, OwnScore)
+    return figure.name in MOVING_SCORES or figure.of is not None or is_own
 
 
 def _change_by(reader: Reader, figure: Figure) -> Decimal:
@@ -204,12 +212,19 @@ _COMPARED: dict[str, Callable[[_Whole, Any], model.Node]] = {
     "not_in": _each("ne", model.All),
 }
 
+
+def _of_score(figure: ScoreFigure, form: Reader) -> model.Node:
+    node = model.ScoreNode(figure.name, form.predicate(), figure.model, figure.of)
+    check_lift(form, node)
+    return node
+
+
 #: Figure -> the node that tests it, from the figure and its ``is``.
 _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: lambda figure, form: model.Trait(figure.path, form.test()),
-    ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate(), figure.model),
+    ScoreFigure: _of_score,
     DigitFigure: _digit,
     DaysFigure: _days,
     PercentileFigure: _compared_with,

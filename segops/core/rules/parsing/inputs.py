@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from segops.core.clocks import CIRCLES
 from segops.core.paths import CONTEXT, TIME, Path
 from segops.core.rules.figures import (
+    ClockFigure,
     DigitFigure,
     DistanceFigure,
     Figure,
@@ -30,19 +32,26 @@ _REFUSED: Final = (
 
 
 def read_input_figure(reader: Reader) -> Figure:
-    """Parse the figure of a feature of a model, which must mean the same in every segment file.
+    """Parse the figure of a feature of a model, which must mean the same in every segment file, or ``clock``.
 
     Raises DefinitionError for scores, RFM, distances, indicators and figures with a ``refresh``.
 
     >>> read_input_figure(Reader({"trait": "age"}, "figure"))
     TraitFigure(path=('age',))
     """
+    if isinstance(reader.raw, dict) and "clock" in reader.raw:
+        return _clock(reader)
     figure = read_figure(reader)
     if any(isinstance(each, _REFUSED) for each in _all_in(figure)):
         reader.fail(
             "expected a figure over events or a trait, without a refresh, got one that a model cannot read"
         )
     return figure
+
+
+def _clock(reader: Reader) -> ClockFigure:
+    found = reader.fields({"clock": lambda each: each.one_of(tuple(CIRCLES)), "zone": Reader.zone})
+    return ClockFigure(found["clock"], found.get("zone", "UTC"))
 
 
 def figure_names(figure: Figure | Number) -> list[str]:

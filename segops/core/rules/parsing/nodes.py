@@ -242,7 +242,7 @@ HEADS: dict[str, Head] = {
     "bucket": Head((), _bucket),
     "sequence": Head(("within", "strict"), read_sequence),
     "rfm": Head((), read_rfm_or_hysteresis),
-    "score": Head(("is", *SIDES), read_score),
+    "score": Head(("of", "is", *SIDES), read_score),
     "score_percentile": Head(("is",), read_percentile_node),
     "in_segment": Head((), _in_segment),
     **{

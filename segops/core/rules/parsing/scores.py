@@ -17,7 +17,10 @@ from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.rfm import read_rfm_node
 from segops.core.rules.scores import is_ready, scored
 from segops.core.scoring import SCORERS
-from segops.core.scoring.models import STANDARD_SCORES, models_of
+from segops.core.scoring.affinity import AffinityScore
+from segops.core.scoring.models import AFFINITY, POPULATION, STANDARD_SCORES, models_of
+from segops.core.scoring.order_scores import numbers_in
+from segops.core.scoring.own import OwnScore
 from segops.core.scoring.scored import Scored
 
 SIDES = ("enter", "exit")
@@ -46,10 +49,13 @@ def read_rfm_or_hysteresis(node: Reader) -> RfmNode | Hysteresis:
 
 def read_score(node: Reader) -> ScoreNode | Hysteresis:
     """Parse a ``score`` node."""
+    figure, value = node.at("score"), node.raw.get("of")
+    model = bound_model(figure, value)
 
     def score(form: Reader) -> ScoreNode:
-        figure = node.at("score")
-        return ScoreNode(figure.raw, form.predicate(), bound_model(figure))
+        found = ScoreNode(figure.raw, form.predicate(), model, value)
+        check_lift(form, found)
+        return found
 
     def sides() -> ScoreNode | Hysteresis:
         return _hysteresis(node, score) if _has_sides(node) else score(node.at("is"))
@@ -58,9 +64,42 @@ def read_score(node: Reader) -> ScoreNode | Hysteresis:
         if _has_sides(node) and "is" in node:
             node.at("is").fail("expected either is, or enter and exit")
 
-    name = partial(read_score_name, node.at("score"))
-    found: ScoreNode | Hysteresis = node.gather(one_kind, name, sides)[-1]
+    name, of = partial(read_score_name, node.at("score")), partial(read_score_of, node)
+    found: ScoreNode | Hysteresis = node.gather(one_kind, name, of, sides)[-1]
     return found
+
+
+def check_lift(form: Reader, node: ScoreNode) -> None:
+    """Check that the value that draws a customer most, a text, is not tested as a number."""
+    sided = not form.path.endswith(".is")
+    if is_affinity(node.name) and node.of is None and (sided or numbers_in([node.test])):
+        form.fail(
+            "expected of, such as {score: affinity.category, of: shoes, is: {gte: 2}}: without a value, "
+            "the score is the one that draws the customer most, a text"
+        )
+
+
+def is_affinity(name: Any) -> bool:
+    """Return whether a score is an affinity.
+
+    >>> is_affinity("affinity.category"), is_affinity("affinity"), is_affinity("affinity.A b")
+    (True, False, False)
+    """
+    return (
+        isinstance(name, str) and name.startswith(AFFINITY) and bool(_NAME.fullmatch(name[len(AFFINITY) :]))
+    )
+
+
+def read_score_of(form: Reader) -> str | None:
+    """Read the key ``of`` beside ``score``: the value whose affinity is read."""
+    if "of" not in form:
+        return None
+    at = form.at("of")
+    if not is_affinity(form.raw.get("score")):
+        at.fail("unknown key: only the scores affinity.PROPERTY are of a value")
+    if not at.text():
+        at.fail("expected a value, got an empty text")
+    return at.text()
 
 
 def read_score_name(form: Reader) -> str:
@@ -68,8 +107,9 @@ def read_score_name(form: Reader) -> str:
     context = form.context
     if context.scores is None:
         return form.text()
-    known = (*SCORERS, *STANDARD_SCORES, *context.scores, *context.models)
-    name = form.known("score", dict.fromkeys(known))
+    models = (name for name, each in context.models.items() if each.kind != POPULATION)
+    known = (*SCORERS, *STANDARD_SCORES, *context.scores, *models)
+    name = form.text() if is_affinity(form.raw) else form.known("score", dict.fromkeys(known))
     if name not in SCORERS and name not in context.scores and not context.published:
         _warn_of_missing_model(form, name)
     return name
@@ -81,12 +121,35 @@ def _warn_of_missing_model(form: Reader, name: str) -> None:
         form.warn(f"no model of {' and '.join(models_of(name))} yet: no customer has this score")
     elif found.formula is None:
         form.warn(f"the model is {found.status}: no customer has this score: {'; '.join(found.reasons)}")
+    elif isinstance(found.formula, OwnScore) and found.formula.problem:
+        form.warn(f"{found.formula.problem}; the segment is left out where that is so")
 
 
-def bound_model(form: Reader) -> Scored | None:
+def bound_model(form: Reader, of: str | None = None) -> Scored | None:
     """Return what a rule holds of the models in force of the score that a form names."""
     name = form.raw
-    return None if not isinstance(name, str) or name in SCORERS else scored(name, form.context.models)
+    if not isinstance(name, str) or name in SCORERS or _is_no_score(form, name):
+        return None
+    found = scored(name, form.context.models, of)
+    if found is not None and isinstance(found.formula, AffinityScore) and not form.context.published:
+        _warn_of_missing_share(form, found.formula)
+    return found
+
+
+def _is_no_score(form: Reader, name: str) -> bool:
+    """Return whether a model of this name has edges only, which is reported as an unknown score."""
+    found = form.context.models.get(name)
+    return found is not None and found.kind == POPULATION and not is_affinity(name)
+
+
+def _warn_of_missing_share(form: Reader, score: AffinityScore) -> None:
+    if not score.measured:
+        form.warn(
+            "the population is not measured yet, so no customer has this score; run "
+            f"`segops models refresh {form.raw}`"
+        )
+    elif not score.shares:
+        form.warn(f"{score.of!r} is none of the values with a share: no customer has this score")
 
 
 def read_scores(raw: Any, path: str, context: Context) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from msgspec import UnsetType
 
@@ -13,6 +15,7 @@ from segops.core.events import Event
 from segops.core.rules import model
 from segops.core.rules.figures import (
     AggregateFigure,
+    ClockFigure,
     CountFigure,
     DaysFigure,
     DigitFigure,
@@ -28,6 +31,7 @@ from segops.core.rules.figures import (
 )
 from segops.core.rules.reference.history import History, counts
 from segops.core.rules.reference.orders import action_figures, figures
+from segops.core.rules.reference.own import days_from
 from segops.core.rules.reference.scores import model_score
 from segops.core.rules.reference.values import (
     different,
@@ -43,6 +47,7 @@ from segops.core.rules.reference.values import (
 from segops.core.windows import SinceLast, Window
 
 _DAY_MS = 86_400_000
+_QUARTER_MS = 900_000
 
 
 def value_of(figure: Figure | Number, history: History, now_ms: int) -> Any:
@@ -169,10 +174,22 @@ def _events(figure: CountFigure | AggregateFigure, history: History, now_ms: int
 
 
 def _days(figure: DaysFigure, history: History, now_ms: int) -> int | None:
-    times = [event.time_ms for event in history.select(figure.select, now_ms)]
-    if not times:
+    since_ms = days_from(figure, history, now_ms)
+    return None if since_ms is None else (now_ms - since_ms) // _DAY_MS
+
+
+def clock_end(history: History) -> int | None:
+    """Return when the clocks of a model begin to be missing; None without an event."""
+    times = [event.time_ms for event in history.events]
+    return max(times) + 7 * _DAY_MS if times else None
+
+
+def _clock(figure: ClockFigure, history: History, now_ms: int) -> int | None:
+    end_ms = clock_end(history)
+    if end_ms is None or now_ms >= end_ms:
         return None
-    return (now_ms - (min(times) if figure.which == "first" else max(times))) // _DAY_MS
+    local = datetime.fromtimestamp(now_ms // _QUARTER_MS * _QUARTER_MS / 1_000, ZoneInfo(figure.zone))
+    return local.hour if figure.unit == "hour" else local.weekday()
 
 
 def _distance(figure: DistanceFigure, history: History, now_ms: int) -> float | None:
@@ -205,6 +222,7 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     DigitFigure: _digit,
     TierFigure: _tier,
     DaysFigure: _days,
+    ClockFigure: _clock,
     DistanceFigure: _distance,
     RatioFigure: _ratio,
     FrozenFigure: _frozen,

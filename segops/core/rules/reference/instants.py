@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import pairwise
 from math import floor
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from segops.core.refresh import Refresh
 from segops.core.rules import model
 from segops.core.rules.figures import (
     AggregateFigure,
+    ClockFigure,
     CountFigure,
     DaysFigure,
     DigitFigure,
@@ -27,15 +30,16 @@ from segops.core.rules.figures import (
     figures_of,
     leaf_figures,
 )
-from segops.core.rules.reference.figures import score, value_of
+from segops.core.rules.reference.figures import clock_end, score, value_of
 from segops.core.rules.reference.history import History
+from segops.core.rules.reference.own import own_formula, own_instants
 from segops.core.rules.reference.scores import moving_score, score_instants
 from segops.core.rules.reference.values import exact, is_number
-from segops.core.scoring.order_scores import OrderScore
 from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
 _DAY_MS = 86_400_000
+_QUARTER_MS = 900_000
 _Selecting = model.Did | model.Aggregate | model.Occurrence | CountFigure | AggregateFigure | DaysFigure
 
 
@@ -69,6 +73,8 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
             due = refresh.following(due)
     if any(times.daily for times in everything):
         found.update(_days_later(history, now_ms, until_ms))
+    for clock in {times.clock for times in everything if times.clock is not None}:
+        found.update(_hours(clock, history, now_ms, until_ms))
     found.update(_anniversaries(everything, values, now_ms, until_ms))
     coming = {at for at in found if now_ms < at <= until_ms}
     return sorted({*coming, *_crossings(walked, history, {now_ms, *coming}, until_ms)})
@@ -83,6 +89,18 @@ def _crossings(
             moving = moving_score(scored, history)
             if moving is not None:
                 yield from score_instants(moving, numbers, min(instants), until_ms)
+            elif (formula := own_formula(scored)) is not None:
+                exactly = isinstance(scored, ScoreFigure)
+                crossed = partial(_passed, numbers, exactly)
+                yield from own_instants(formula, history, instants, until_ms, value_of, crossed=crossed)
+
+
+def _passed(
+    numbers: Iterable[Any], exactly: bool, moving: Callable[[int], Any], begin: int, end: int
+) -> Iterable[int]:
+    """Yield when a score passes numbers; ``exactly``: its exact value is compared."""
+    seen = (lambda at: exact(moving(at))) if exactly else moving
+    return score_instants(seen, numbers, begin, end)
 
 
 def _numbers_of(node: model.Node, history: History, instants: set[int]) -> Iterable[tuple[object, set[Any]]]:
@@ -174,7 +192,7 @@ class _Times(NamedTuple):
 
     ``daily``: it changes at whole days after an event. ``compared``: the same of each of its figures.
     ``at_ms``: an instant by itself.
-    ``refresh``: it changes at its instants.
+    ``refresh``: it changes at its instants. ``clock``: it changes as clocks do.
     """
 
     tests: Sequence[Predicate] = ()
@@ -184,6 +202,7 @@ class _Times(NamedTuple):
     compared: Sequence[_Times] = ()
     at_ms: int | None = None
     refresh: Refresh | None = None
+    clock: ClockFigure | None = None
 
 
 def _times(node: model.Node) -> _Times:
@@ -210,6 +229,18 @@ def _days_later(history: History, now_ms: int, until_ms: int) -> Iterable[int]:
         while at <= until_ms:
             at += _DAY_MS
             yield at
+
+
+def _hours(clock: ClockFigure, history: History, now_ms: int, until_ms: int) -> Iterable[int]:
+    """Yield when clocks show another hour or weekday, and when they begin to be missing."""
+    end_ms = clock_end(history)
+    if end_ms is None:
+        return
+    yield end_ms
+    times = range(now_ms // _QUARTER_MS * _QUARTER_MS, min(until_ms, end_ms) + 1, _QUARTER_MS)
+    for before_ms, at_ms in pairwise(times):
+        if value_of(clock, history, before_ms) != value_of(clock, history, at_ms):
+            yield at_ms
 
 
 def _where(node: _Selecting) -> list[Predicate]:
@@ -245,7 +276,7 @@ def _of_figures(
 def _score(scored: model.ScoreNode | ScoreFigure) -> _Times:
     """Return what moves a score: the days of ``recency_days``, or what moves the figures of its model."""
     scorer = None if scored.model is None else scored.model.formula
-    inputs = () if scorer is None or isinstance(scorer, OrderScore) else scorer.inputs
+    inputs = getattr(scorer, "inputs", ())
     tests = [scored.test] if isinstance(scored, model.ScoreNode) else []
     compared = [_FIGURES[type(each.figure)](each.figure) for each in inputs]
     return _Times(tests, daily=scored.name == "recency_days", compared=compared)
@@ -257,6 +288,7 @@ _FIGURES: dict[type, Callable[[Any], _Times]] = {
         (CountFigure, AggregateFigure), lambda figure: _Times(_where(figure), window=figure.window)
     ),
     DaysFigure: lambda figure: _Times(_where(figure), daily=True),
+    ClockFigure: lambda figure: _Times(clock=figure),
     ScoreFigure: _score,
     PercentileFigure: lambda figure: _score(figure.score),
     **dict.fromkeys(

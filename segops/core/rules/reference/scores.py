@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from math import exp, log1p
+from math import cos, exp, exp2, fsum, log1p, pi, sin
 from operator import le, lt
 from typing import Any, NamedTuple
 
 from segops.core.rules.figures import DaysFigure, Figure, ScoreFigure
 from segops.core.rules.model import ScoreNode
-from segops.core.rules.reference.history import History
+from segops.core.rules.reference.history import History, named
 from segops.core.rules.reference.orders import lifetime_orders
-from segops.core.rules.reference.values import exact, is_number
+from segops.core.rules.reference.own import own_score
+from segops.core.rules.reference.values import exact, is_number, values_at
+from segops.core.scoring.affinity import AffinityScore, lift
 from segops.core.scoring.buying import History as Past
 from segops.core.scoring.figure_scores import IntentScore, TreesScore, WeightedScore
 from segops.core.scoring.models import Input, Isotonic, Platt, Tree
 from segops.core.scoring.order_scores import OrderScore
+from segops.core.scoring.own import OwnScore
 from segops.core.scoring.spending import lifetime_value
 from segops.core.values import format_instant
 
@@ -37,6 +40,10 @@ def model_score(scored: ScoreNode | ScoreFigure, history: History, now_ms: int, 
         return None
     if isinstance(scorer, OrderScore):
         return _of_orders(scorer, _facts(scorer, history), now_ms)
+    if isinstance(scorer, AffinityScore):
+        return _affinity(scorer, _drawn(scorer, history), now_ms)
+    if isinstance(scorer, OwnScore):
+        return own_score(scorer, history, now_ms, value_of)
     numbers = [_input(each, value_of(each.figure, history, now_ms)) for each in scorer.inputs]
     return _of_numbers(scorer, numbers)
 
@@ -93,6 +100,38 @@ def _next_order(scorer: OrderScore, past: Past, last: int) -> str | None:
     return None if at_ms > _END_MS else format_instant(int(at_ms))
 
 
+# -- affinities --------------------------------------------------------------------------------------------
+
+
+def _drawn(scorer: AffinityScore, history: History) -> list[tuple[int, str]]:
+    """Return the time and the value of each count."""
+    return [
+        (event.time_ms, value)
+        for event in history.in_order()
+        if named(event, scorer.names)
+        for value in values_at(event, scorer.path)
+        if isinstance(value, str)
+    ]
+
+
+def _affinity(scorer: AffinityScore, found: list[tuple[int, str]], now_ms: int) -> Any:
+    if not found or len(found) < scorer.least:
+        return None
+    latest_ms = max(time_ms for time_ms, _ in found)
+    weights = [(exp2((time_ms - latest_ms) / scorer.half_life_ms), value) for time_ms, value in found]
+    total = fsum(weight for weight, _ in weights)
+    ratios = {}
+    for value, share in scorer.shares:
+        ratios[value] = fsum(weight for weight, each in weights if each == value) / share
+    if scorer.of is None:
+        greatest = max(ratios.values(), default=0.0)
+        return min((value for value, ratio in ratios.items() if ratio == greatest > total), default=None)
+    if scorer.of not in ratios:
+        return None
+    halves = (now_ms - latest_ms) / scorer.half_life_ms
+    return round(lift(ratios[scorer.of], total, scorer.prior, halves), 9)
+
+
 # -- figures -----------------------------------------------------------------------------------------------
 
 
@@ -105,9 +144,15 @@ def _input(each: Input, value: Any) -> float:
         number = float(min(max(value, -1e100), 1e100))
         if each.transform in ("log1p", "days_log1p"):
             number = log1p(number) if number > 0 else 0.0
+        elif each.transform in _WAVES:
+            wave, turns = _WAVES[each.transform]
+            number = wave(2 * pi * turns * number / (24 if each.figure.unit == "hour" else 7))
     else:
         number = each.missing
     return (number - each.mean) / each.scale
+
+
+_WAVES = {"sine": (sin, 1), "cosine": (cos, 1), "sine_2": (sin, 2), "cosine_2": (cos, 2)}
 
 
 def _of_numbers(scorer: WeightedScore | TreesScore | IntentScore, numbers: list[float]) -> float:
@@ -160,10 +205,12 @@ Moving = Callable[[int], Any]
 
 
 def moving_score(scored: object, history: History) -> Moving | None:
-    """Return the score of orders at an instant, if ``scored`` is one that moves with every millisecond."""
+    """Return the score at an instant, if ``scored`` is one that moves with every millisecond."""
     if not isinstance(scored, (ScoreNode, ScoreFigure)) or scored.model is None:
         return None
     scorer = scored.model.formula
+    if isinstance(scorer, AffinityScore):
+        return _moving_affinity(scorer, history, exactly=isinstance(scored, ScoreFigure))
     if not isinstance(scorer, OrderScore) or scorer.name in _STILL:
         return None
     facts = _facts(scorer, history)
@@ -172,6 +219,18 @@ def moving_score(scored: object, history: History) -> Moving | None:
     if isinstance(scored, ScoreNode):
         return lambda at_ms: _of_orders(scorer, facts, at_ms)
     return lambda at_ms: exact(_of_orders(scorer, facts, at_ms))
+
+
+def _moving_affinity(scorer: AffinityScore, history: History, *, exactly: bool) -> Moving | None:
+    found = _drawn(scorer, history)
+    if scorer.of is None or _affinity(scorer, found, 0) is None:
+        return None
+
+    def lift_at(at_ms: int) -> Any:
+        value = _affinity(scorer, found, at_ms)
+        return exact(value) if exactly else value
+
+    return lift_at
 
 
 _STILL = ("next_order_at", "average_order_value_expected")

@@ -7,7 +7,7 @@ import { hint, keyedField } from "./names.js";
 import { pathText } from "./tree.js";
 
 const OPPOSITE = { gte: "lt", gt: "lte", lte: "gt", lt: "gte" };
-const REMARKS = { "no model": "no model yet: no customer has it", stale: "its model is past its validity" };
+const REMARKS = { "no model": "no model yet: no customer has it", "not installed": "its scorer is not installed here: segments that read it are left out", stale: "its model is past its validity" };
 
 function describe({ meaning, state }) {
   return [meaning, state === "ready" ? "" : state].filter(Boolean).join("; ");
