@@ -218,7 +218,7 @@ class Leaves:
 
     def score(self, node: model.ScoreNode) -> list[Any]:
         """Return a leaf about the days since the latest event."""
-        if node.model is not None or not isinstance(node.scorer, RecencyDays):
+        if node.model is not None or node.of is not None or not isinstance(node.scorer, RecencyDays):
             raise LeftToPythonError(node)
         operands = (o for _, of in node.test.ops for o in (of if isinstance(of, tuple) else (of,)))
         numbers = [_literal(each) for each in operands if kind(each) == "number"]

@@ -6,10 +6,11 @@ they emit, count and store must be equal, in order.
 
 from __future__ import annotations
 
-import json
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import chain
 from random import Random
 from typing import Any
@@ -20,10 +21,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from segops.config import TopicSettings
 from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
-from segops.core.events import Event
-from segops.core.identifiers import Rules
 from segops.core.segments import SegmentSet
-from segops.core.values import format_instant
 from segops.kernel import found
 from segops.schemas.changes import decode_change, encode_change
 from segops.schemas.events import route
@@ -34,6 +32,7 @@ from segops.schemas.state import decode_profile, encode_profile, redirect_of
 from segops.schemas.ticks import TICK_HEADERS, source_tick, wall_tick
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
+from segops.streaming.native_route import native_route
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.native_segment import NativeSegmentProcessor
 from segops.streaming.partition.output import Encoded
@@ -41,6 +40,7 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from segops.streaming.publishers import ChangePublisher
 from segops.testing import RecordingOutput
+from tests.kernel.people import DEVICES, LIMITS, event_json
 
 PARTITIONS = 2
 _FAR_MS = 4 * 10**12
@@ -115,6 +115,7 @@ class Side:
         limits: IdentityLimits,
     ) -> None:
         self.limits = limits
+        self.route: Any = native_route(found()[0], limits) if native else partial(route, limits=limits)
         self.native, self.by_events, self.cache = native, by_events, cache
         #: Whether profiles stay in memory, in which a duplicate changes the offset, but not in the store.
         self.keeps = keeps
@@ -156,7 +157,7 @@ class Side:
     def post(self, value: bytes, source: str) -> None:
         """Forward an event as the resolve step does."""
         try:
-            routed = route(value, now_ms=_FAR_MS, default_time_ms=0, limits=self.limits)
+            routed = self.route(value, now_ms=_FAR_MS, default_time_ms=0, repairs=Counter())
         except RejectedEvent:  # it has no identifier that is used
             return
         key = routed.profile_id.encode()
@@ -284,62 +285,6 @@ def assert_equal(python: dict[str, Any], native: dict[str, Any], when: object) -
         if name == "meta":
             assert_equal(value, native[name], (when, name))
         assert native[name] == value, (when, name)
-
-
-IDS = (
-    {"userId": "u1"},
-    {"userId": "u1", "anonymousId": "a1"},
-    {"userId": "u1", "anonymousId": "a2"},
-    {"userId": "u2"},
-    {"userId": "u2", "anonymousId": "a2"},
-    {"anonymousId": "a1"},
-    {"anonymousId": "a3"},
-    {"userId": 7},
-    {"userId": "u3", "traits": {"email": "E@x"}},
-    {"traits": {"email": "e@x"}, "anonymousId": "a3"},
-    {"userId": "u3", "traits": {"email": None}},
-    {"userId": "ü4"},
-)
-_CALLS = ("track", "track", "track", "track", "track", "track", "identify", "page", "screen", "group")
-
-
-#: Customers with two devices each, one of which two of them share, and a customer with many.
-DEVICES: tuple[dict[str, Any], ...] = (
-    *({"userId": f"u{n}", "anonymousId": f"a{n}{each}"} for n in range(4) for each in range(2)),
-    *({"anonymousId": f"a{n}0"} for n in range(4)),
-    {"userId": "u1", "anonymousId": "a00"},
-    *({"userId": "u9", "anonymousId": f"b{each}"} for each in range(7)),
-)
-LIMITS = (
-    *[IdentityLimits()] * 5,
-    IdentityLimits(rules=Rules(default_limit=1)),
-    IdentityLimits(rules=Rules(("user_id", "anonymous_id", "*"))),
-    IdentityLimits(rules=Rules(("anonymous_id", "email"))),
-)
-
-
-def event_json(
-    event: Event, rng: Random, number: int, known: tuple[dict[str, Any], ...] | None = None
-) -> bytes:
-    """Write a drawn event as the JSON of a call of a random person (one of ``known``, if given)."""
-    call, ids = rng.choice(_CALLS), rng.choice(known or (IDS if rng.random() < 0.3 else IDS[:4]))
-    found: dict[str, Any] = {
-        "type": call,
-        "timestamp": format_instant(event.time_ms + rng.choice((0, 0, number))),
-    }
-    found |= {"event": event.name} if call == "track" else {"name": event.name}
-    found |= {key: value for key, value in ids.items() if key != "traits"}
-    if rng.random() < 0.9:
-        found["messageId"] = f"{event.message_id}-{number // rng.choice((1, 1, 1, 2))}"
-    traits = {**(event.traits or {}), **ids.get("traits", {})}
-    on_top = "email" in traits or rng.random() < 0.5
-    context = {**(event.context or {}), **({"traits": traits} if traits and not on_top else {})}
-    if event.location is not None:
-        context["location"] = dict(zip(("latitude", "longitude"), event.location, strict=True))
-    found |= {"traits": traits} if traits and on_top else {}
-    parts = {"context": context, "properties": event.properties}
-    found |= {name: part for name, part in parts.items() if part or rng.random() < 0.2}
-    return json.dumps(found, ensure_ascii=rng.random() < 0.5).encode()
 
 
 def assert_sides_agree(

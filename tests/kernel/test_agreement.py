@@ -19,7 +19,8 @@ from segops.testing import definition
 from tests.core.strategies import BASE_MS, streams
 from tests.core.test_equivalence import segment_sets
 from tests.fuzz_kernel import plain_case
-from tests.kernel.sides import DEVICES, Side, assert_sides_agree
+from tests.kernel.people import DEVICES
+from tests.kernel.sides import Side, assert_sides_agree
 
 pytestmark = pytest.mark.skipif(found()[0] is None, reason="the kernel is not built")
 

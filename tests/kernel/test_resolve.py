@@ -21,7 +21,8 @@ from segops.streaming.partition.resolve import ResolveProcessor
 from segops.testing import RecordingOutput
 from tests.core.strategies import BASE_MS
 from tests.kernel import plain_cases
-from tests.kernel.sides import Record, event_json
+from tests.kernel.people import event_json
+from tests.kernel.sides import Record
 
 NATIVE = found()[0]
 pytestmark = pytest.mark.skipif(NATIVE is None, reason="the kernel is not built")
@@ -36,18 +37,18 @@ class OutboxForwarding(RecordingOutput):
         self.forward_outboxes = [NATIVE.Outbox(1_000, False) for _ in range(_PARTITIONS)]
 
     def forward(self, key: bytes, value: bytes | None, *, headers: Any, timestamp: int) -> None:
-        place = self.forward_outboxes[partition_of(key, _PARTITIONS)]
-        place.append(timestamp, key, value, [*headers])
+        outbox = self.forward_outboxes[partition_of(key, _PARTITIONS)]
+        outbox.append(timestamp, key, value, [*headers])
 
     def broadcast(self, value: bytes, *, headers: Any = TICK_HEADERS) -> None:
-        for place in self.forward_outboxes:
-            place.append(0, None, value, [*headers])
+        for outbox in self.forward_outboxes:
+            outbox.append(0, None, value, [*headers])
 
     def by_partition(self) -> list[list[Any]]:
-        return [[*map(_fields, self._sent(place))] for place in self.forward_outboxes]
+        return [[*map(_fields, self._sent(outbox))] for outbox in self.forward_outboxes]
 
-    def _sent(self, place: Any) -> list[Any]:
-        batches = [MemoryRecords(bytes(each._build())).next_batch() for each in place.take(False)]
+    def _sent(self, outbox: Any) -> list[Any]:
+        batches = [MemoryRecords(bytes(each._build())).next_batch() for each in outbox.take(False)]
         return [record for batch in batches for record in batch]
 
 

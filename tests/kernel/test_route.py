@@ -18,7 +18,7 @@ from segops.streaming.native_route import native_route
 from tests.bench.workload import events as workload_events
 from tests.core.strategies import BASE_MS
 from tests.kernel import plain_cases
-from tests.kernel.sides import event_json
+from tests.kernel.people import event_json
 
 pytestmark = pytest.mark.skipif(found()[0] is None, reason="the kernel is not built")
 

@@ -77,7 +77,7 @@ READ: dict[type, tuple[str, ...]] = {
     model.HasBeen: ("path", "test", "length_ms"),
     model.SequenceNode: ("sequence",),
     model.RfmNode: ("rfm", "tiers", "tests"),
-    model.ScoreNode: ("name", "test", "model"),
+    model.ScoreNode: ("name", "test", "model", "of"),
     model.Near: ("lat", "lon", "radius_m", "within_ms", "by"),
     model.Located: ("name", "areas", "within_ms", "by"),
     model.KnownFor: ("length_ms",),
