@@ -1,7 +1,8 @@
 """``make fuzz-kernel``: whole partitions by the kernel and by Python, over many more cases than the tests.
 
 Half of the cases have rules that the kernel evaluates itself (``kernel/plain_cases.py``), half any rules,
-drawn as ``make fuzz`` draws them. A mismatch is printed with the seed that draws it again. Exit status 1 if
+drawn as ``make fuzz`` draws them. The former have a log of raw events too, which both resolve in whole
+batches (``kernel/resolving.py``). A mismatch is printed with the seed that draws it again. Exit status 1 if
 there was any.
 """
 
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 from .fuzz import Round, run_round
 from .kernel import plain_cases
+from .kernel.resolving import assert_resolved_alike
 from .kernel.sides import assert_sides_agree
 
 #: The cases of a job.
@@ -42,7 +44,11 @@ class JobResult(NamedTuple):
 
 
 def plain_case(seed: int) -> dict[str, int]:
-    """Draw and compare one case of rules that the kernel evaluates; return what Python did, by reason."""
+    """Draw and compare one case of rules that the kernel evaluates, and one log of raw events.
+
+    Return what Python did of the former, by reason.
+    """
+    assert_resolved_alike(Random(seed))
     rng = Random(seed)
     segments, steps = plain_cases.segments(rng), plain_cases.steps(rng)
     later = plain_cases.segments(rng) if rng.random() < 0.2 else None
