@@ -39,6 +39,7 @@ pub mod reduce;
 pub mod replay;
 pub mod rfm;
 pub mod route;
+pub mod rows;
 pub mod rule;
 pub mod running;
 pub mod search;
@@ -60,3 +61,5 @@ pub mod written;
 
 #[cfg(feature = "python")]
 mod python;
+#[cfg(test)]
+mod test_tables;

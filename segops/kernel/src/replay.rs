@@ -218,34 +218,12 @@ pub fn take_lines(partition: &mut Partition) -> (String, BTreeMap<u32, i64>) {
 mod tests {
     use super::*;
     use crate::limits::Limits;
-    use crate::msgpack::Writer;
-    use crate::tables::{Tables, TABLES};
-
-    fn without_segments() -> Tables {
-        let mut out = Writer::default();
-        out.array(14);
-        out.int(TABLES);
-        out.str("none");
-        (0..2).for_each(|_| out.array(0)); // features, segments
-        out.map(0);
-        out.nil(); // what watches any event
-        (0..3).for_each(|_| out.map(0));
-        out.array(0);
-        out.array(6);
-        (0..6).for_each(|_| out.array(0));
-        out.array(7);
-        (0..5).for_each(|_| out.array(0));
-        out.int(10);
-        out.array(0);
-        out.int(1 << 20);
-        out.bool(false);
-        Tables::read(&out.0).unwrap_or_else(|| panic!("tables of another form"))
-    }
+    use crate::test_tables::tables;
 
     fn replay() -> (Replay, Partition) {
         let rules =
             Rules { limits: Limits::default(), order: vec![2], max_bytes: 1_000, max_ahead: 0, min_skew: 10_000 };
-        (Replay::new(Arc::new(rules), Survey::default(), 1 << 50), Partition::new(Arc::new(without_segments())))
+        (Replay::new(Arc::new(rules), Survey::default(), 1 << 50), Partition::new(Arc::new(tables(&[]))))
     }
 
     fn line(user: &str, second: u32) -> String {

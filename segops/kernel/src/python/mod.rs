@@ -7,6 +7,7 @@ mod partition;
 mod records;
 mod replay;
 mod route;
+mod rows;
 
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<partition::PyPartition>()?;
     module.add_class::<replay::PyReplay>()?;
     module.add_class::<route::PyRoute>()?;
+    module.add_class::<rows::PyRows>()?;
     module.add_class::<records::PyBatch>()?;
     module.add_class::<records::PyRecord>()?;
     module.add_class::<records::PyRecords>()?;
