@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from segops.kernel.tables import Limits, exported
 from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.records import Record
+from segops.schemas.state import redirect_of
 from segops.streaming.partition.native_profiles import NativeProfiles
 from segops.streaming.partition.native_rows import NativeRows
 from segops.streaming.partition.segment import SegmentProcessor
@@ -167,6 +168,13 @@ class NativeSegmentProcessor(SegmentProcessor):
                 counts.left_to_python[self._reasons[_PYTHON - late_ms]] += 1
             for cached in self._profiles.known((profile_id,)):
                 self._fire_due(cached, now_ms)
+
+    def _survivors_of(self, profile_ids: Collection[str]) -> dict[str, str]:
+        native = self._profiles.native
+        states = {each: native.state(each) for each in profile_ids if native.has(each)}
+        found = super()._survivors_of([each for each in profile_ids if each not in states])
+        into = {each: redirect_of(state) for each, state in states.items()}
+        return found | {each: survivor for each, survivor in into.items() if survivor is not None}
 
     def rescan(self, limit: int) -> int:
         number = super().rescan(limit)
