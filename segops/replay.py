@@ -208,6 +208,11 @@ class Publication:
         self._rows: dict[str, list[Row]] = {}
         self._events = 0
 
+    @property
+    def needs_history(self) -> bool:
+        """Whether there is anything to ``note``."""
+        return bool(self._features)
+
     def note(self, profile_id: str, event: Event, *, arrival_ms: int) -> None:
         """Keep what the missing features read of an event that was sent to a profile."""
         row = self._collector.row(event, arrival_ms=arrival_ms, partition=0, offset=self._events)

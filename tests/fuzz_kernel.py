@@ -1,4 +1,4 @@
-"""``make fuzz-kernel``: whole partitions by the kernel and by Python, over many more cases than the tests.
+"""``make fuzz-kernel``: whole partitions and replays by the kernel and by Python, over many more cases.
 
 Half of the cases have rules that the kernel evaluates itself (``kernel/plain_cases.py``), half any rules,
 drawn as ``make fuzz`` draws them. The former have a log of raw events too, which both resolve in whole
@@ -17,10 +17,13 @@ import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from random import Random, randrange
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from segops.core.segments import SegmentSet
 
 from .fuzz import Round, run_round
 from .kernel import plain_cases
+from .kernel.replays import assert_replays_agree
 from .kernel.resolving import assert_resolved_alike
 from .kernel.sides import assert_sides_agree
 
@@ -52,7 +55,16 @@ def plain_case(seed: int) -> dict[str, int]:
     rng = Random(seed)
     segments, steps = plain_cases.segments(rng), plain_cases.steps(rng)
     later = plain_cases.segments(rng) if rng.random() < 0.2 else None
-    return assert_sides_agree(segments, steps, rng.random() < 0.5, later)
+    left = assert_sides_agree(segments, steps, rng.random() < 0.5, later)
+    assert_replays_agree(segments, steps, later)
+    return left
+
+
+def any_case(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> dict[str, int]:
+    """Compare a case of any rules; return what Python did, by reason."""
+    left = assert_sides_agree(segments, steps, watermark)
+    assert_replays_agree(segments, steps)
+    return left
 
 
 def run_job(job: Job) -> JobResult:
@@ -60,7 +72,7 @@ def run_job(job: Job) -> JobResult:
     logging.disable(logging.CRITICAL)
     left: Counter[str] = Counter()
     if not job.plain:
-        result = run_round(Round(job.seed, CASES), lambda *case: left.update(assert_sides_agree(*case)))
+        result = run_round(Round(job.seed, CASES), lambda *case: left.update(any_case(*case)))
         return JobResult(
             result.cases, [] if result.mismatch is None else [f"any {job.seed}\n{result.mismatch}"], left
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from segops.cli._lines import read_events
+from segops.cli._lines import Found, read_events
 from segops.cli._say import say
 from segops.core import skips
 from segops.core.errors import RejectedEvent
@@ -32,19 +32,25 @@ class Input:
         self._replay = replay
 
     def __iter__(self) -> Iterator[tuple[str, Event]]:
-        replay = self._replay
         for found in read_events(self._path):
-            try:
-                owner, event = replay.read(found.value, default_id=found.default_id)
-            except RejectedEvent as error:
-                self.rejected[error.reason] += 1
-                say(f"{self._path}: {found.location}: {error}", err=True)
-                continue
-            skipped = dict.fromkeys(self.survey.observe(event), owner)
-            yield owner, event
-            skipped |= {skip: profile_id for profile_id, skip in replay.take_skipped()}
-            for skip, profile_id in skipped.items():
-                self.skipped.setdefault(profile_id, Counter())[skip] += 1
+            yield from self._read(found)
+
+    def _read(self, found: Found) -> Iterator[tuple[str, Event]]:
+        """Yield the event, unless it is invalid."""
+        replay = self._replay
+        try:
+            owner, event = replay.read(found.value, default_id=found.default_id)
+        except RejectedEvent as error:
+            self.rejected[error.reason] += 1
+            say(f"{self._path}: {found.location}: {error}", err=True)
+            return
+        skipped = dict.fromkeys(self.survey.observe(event), owner)
+        yield owner, event
+        self._note_skipped(skipped | {skip: profile_id for profile_id, skip in replay.take_skipped()})
+
+    def _note_skipped(self, skipped: Mapping[Skip, str]) -> None:
+        for skip, profile_id in skipped.items():
+            self.skipped.setdefault(profile_id, Counter())[skip] += 1
 
     def notes(self) -> Iterator[str]:
         """Yield a line per kind of repair, per kind of skipped value and per path that no event had."""

@@ -21,6 +21,7 @@ from segops.schemas.batches import events_of
 
 STDIN: Final = Path("-")
 _CHUNK: Final = 1 << 18
+_PIECE: Final = 1 << 20
 _AHEAD: Final = 4
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -52,10 +53,35 @@ def read_events(path: Path) -> Iterator[Found]:
         for number, line in enumerate(_lines(path, file), 1):
             if number == 1:
                 _refuse_utf_16(path, line)
-            found = events_of(line)
-            for item, value in enumerate(found, 1):
-                if value.strip():
-                    yield Found(number, item if len(found) > 1 else 0, value)
+            yield from events_in(line.rstrip(b"\r\n"), number)
+
+
+def events_in(line: bytes, number: int) -> Iterator[Found]:
+    """Yield the events of a line without its line feed; ``number`` counts lines from 1."""
+    found = events_of(line)
+    for item, value in enumerate(found, 1):
+        if value.strip():
+            yield Found(number, item if len(found) > 1 else 0, value)
+
+
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """Yield whole lines of a file, many at once, as soon as they can be read (see ``read_events``).
+
+    Raises UserError if the file cannot be read to its end.
+    """
+    with _open_bytes(path) as file:
+        rest, begun = b"", False
+        for read in _pieces(path, file):
+            rest += read
+            if not begun and len(rest) > 1:
+                _refuse_utf_16(path, rest)
+                begun = True
+            cut = rest.rfind(b"\n") + 1
+            if cut:
+                yield rest[:cut]
+                rest = rest[cut:]
+        if rest:
+            yield rest
 
 
 def _open_bytes(path: Path) -> BinaryIO:
@@ -67,10 +93,17 @@ def _open_bytes(path: Path) -> BinaryIO:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
+def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    try:
+        while read := cast(io.BufferedReader, file).read1(_PIECE):
+            yield read
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read to its end: {error}") from None
+
+
 def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
     try:
-        for line in file:
-            yield line.rstrip(b"\r\n")
+        yield from file
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read to its end: {error}") from None
 

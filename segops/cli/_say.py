@@ -45,6 +45,12 @@ def say_all(lines: Iterable[str]) -> None:
             sys.stdout.write(printable(line) + "\n")
 
 
+def say_block(lines: str) -> None:
+    """Print whole lines, each of which ends with a line feed, without flushing."""
+    with _reporting_failure():
+        sys.stdout.write(printable(lines, lines=True))
+
+
 def warn(line: str) -> None:
     """Print a line with the prefix ``warning:`` to standard error."""
     say(f"warning: {line}", err=True)

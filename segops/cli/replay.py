@@ -12,16 +12,19 @@ import click
 from segops.cli._input import Input
 from segops.cli._lists import LISTS, NamedFile, in_force, put_on_lists
 from segops.cli._models import MODEL_FILE
+from segops.cli._native_input import NativeInput, Note, published
 from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all
 from segops.config import load
 from segops.core.audiences.compiling import definition_of
 from segops.core.events import Change, Event
 from segops.core.segments import Definition, SegmentSet, edited
+from segops.core.survey import Survey
 from segops.core.values import format_instant
+from segops.kernel import chosen
+from segops.native_replay import NativeReplay
 from segops.replay import Publication, Replay
-from segops.schemas.changes import encode_change
-from segops.schemas.identifying import limits_of
+from segops.schemas.identifying import IdentityLimits, limits_of
 from segops.schemas.indicators import line_of
 from segops.schemas.model_files import load_models
 from segops.schemas.segments import Loaded, load_checked, load_drafts
@@ -44,7 +47,7 @@ def _row(change: Change) -> str:
 
 
 _FORMATS: dict[str, Callable[[Change], str]] = {
-    "jsonl": lambda change: encode_change(change, change.occurred_at).decode(),
+    "jsonl": published,
     "table": _row,
 }
 _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}  {'flips at':<24}  profile"
@@ -118,16 +121,29 @@ def command(
     """
     if bool(applied) != (at_ms is not None):
         raise click.UsageError("expected --apply and --at together")
-    static, models = in_force(lists), load_models(model_files)
+    static, models, limits = in_force(lists), load_models(model_files), limits_of(load())
     found = bound(_definitions(load_checked(segments, models), indicators), static)
-    replay = Replay(SegmentSet(found), wall_ms=wall_ms(), limits=limits_of(load()))
-    put_on_lists(replay, lists, limits_of(load()))
+    replay = begun(SegmentSet(found), limits, indicators)
+    put_on_lists(replay, lists, limits)
     later = SegmentSet(edited(found, bound(_definitions(load_drafts(applied, models), indicators), static)))
-    edit = None if at_ms is None else _Edit(replay, later, at_ms)
-    read = Input(events, replay)
-    show = _FORMATS[form]
+    edit = None if at_ms is None else Edit(replay, later, at_ms)
     if form == "table":
         say(_HEADING)
+    read = run(replay, events, edit, form=form, until=until, indicators=indicators)
+    _report(read, edit, strict=strict)
+
+
+def run(
+    replay: Replay,
+    events: Path,
+    edit: Edit | None,
+    *,
+    form: str = "jsonl",
+    until: int | None = None,
+    indicators: BinaryIO | None = None,
+) -> Input:
+    """Apply the events of a file, print the changes, and return what was read."""
+    read, show = _input(events, replay, form, edit), _FORMATS[form]
     for owner, event in read:
         if edit is not None:
             _print(edit.before(owner, event), show)
@@ -138,7 +154,26 @@ def command(
     if until is not None:
         _print(replay.advance(until), show)
     _write(replay, indicators)
-    _report(read, edit, strict=strict)
+    return read
+
+
+def begun(segments: SegmentSet, limits: IdentityLimits, indicators: BinaryIO | None = None) -> Replay:
+    """Return a replay that has read nothing, by the kernel if the settings allow it."""
+    wall, native = wall_ms(), chosen(load().engine.kernel)
+    # Values of indicators on standard output come between the changes, as each event causes them.
+    if native is None or (indicators is not None and indicators is sys.stdout.buffer):
+        return Replay(segments, wall_ms=wall, limits=limits)
+    survey = Survey(segments.all_definitions)
+    return NativeReplay(segments, native=native, survey=survey, wall_ms=wall, limits=limits)
+
+
+def _input(events: Path, replay: Replay, form: str, edit: Edit | None) -> Input:
+    if not isinstance(replay, NativeReplay):
+        return Input(events, replay)
+    show = None if form == "jsonl" else _FORMATS[form]
+    if edit is None:
+        return NativeInput(events, replay, show)
+    return NativeInput(events, replay, show, stop_ms=edit.stop_ms, note=edit.note)
 
 
 def _definitions(loaded: Loaded, indicators: BinaryIO | None) -> list[Definition]:
@@ -153,7 +188,7 @@ def _write(replay: Replay, indicators: BinaryIO | None) -> None:
         indicators.writelines(line_of(value) + b"\n" for value in replay.take_values())
 
 
-class _Edit:
+class Edit:
     """The publication of ``--apply`` when the clock reaches ``--at``."""
 
     def __init__(self, replay: Replay, segments: SegmentSet, at_ms: int) -> None:
@@ -165,6 +200,17 @@ class _Edit:
         yield from self.reach(event.time_ms - 1)
         if self._publication is not None:
             self._publication.note(owner, event, arrival_ms=self._replay.clock_ms or 0)
+
+    def stop_ms(self) -> int | None:
+        """Return the time of the first event that may come after the publication; None: it is past."""
+        return None if self._publication is None else self._at_ms + 1
+
+    def note(self) -> Note | None:
+        """Return what keeps an event as history, given its profile and arrival; None: nothing needs it."""
+        publication = self._publication
+        if publication is None or not publication.needs_history:
+            return None
+        return lambda owner, event, arrival_ms: publication.note(owner, event, arrival_ms=arrival_ms)
 
     def reach(self, clock_ms: int) -> Iterator[Change]:
         """Publish if the clock advances to --at, or beyond; yield the changes until then."""
@@ -180,7 +226,7 @@ class _Edit:
             yield f"nothing was published: the clock did not reach {format_instant(self._at_ms)} (--at)"
 
 
-def _report(read: Input, edit: _Edit | None, *, strict: bool) -> None:
+def _report(read: Input, edit: Edit | None, *, strict: bool) -> None:
     for note in (*read.notes(), *(() if edit is None else edit.notes())):
         say(note, err=True)
     rejected = read.rejected.total()

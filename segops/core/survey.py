@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import UnsetType
@@ -144,6 +144,14 @@ class Survey:
     def _read_of(self, name: str) -> Iterator[tuple[dict[Reading, bool], Reading]]:
         for known in (self._of.get(name, {}), self._of.get(ANY_NAME, {})):
             yield from ((known, reading) for reading in known)
+
+    def readings(self) -> Mapping[str, Collection[Reading]]:
+        """Return what segments read of events, by name."""
+        return self._of
+
+    def traits(self) -> Mapping[tuple[str, ...], bool]:
+        """Return the traits that segments read -> whether a number is expected."""
+        return {path: path in self._numbers for path in self._traits}
 
     def suggestions(self) -> Iterator[str]:
         """Yield one line per path at which a rule expects numbers, and events have them as text."""

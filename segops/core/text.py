@@ -19,7 +19,9 @@ def printable(text: str, *, lines: bool = False) -> str:
     >>> printable("ann\x1b[2J\u202e\n"), printable("a\nb\r", lines=True)
     ('ann\\u001b[2J\\u202e\\u000a', 'a\nb\\u000d')
     """
-    if text.isprintable():  # the common case, without the regular expression
+    if (
+        text.replace("\n", "") if lines else text
+    ).isprintable():  # the common case, without the regular expression
         return text
     return (_CONTROL_BUT_LINES if lines else _CONTROL).sub(_escape, text)
 

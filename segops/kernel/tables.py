@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from segops.core.backfill import Collector
 from segops.core.features import ANY_NAME, Feature
 from segops.core.features.orders import ACTIONS
 from segops.core.features.sequence import Sequence
@@ -68,6 +69,22 @@ def exported(segments: SegmentSet, limits: Limits) -> Exported:
     return Exported(tables, tuple(export.asked.tests), tuple(export.asked.calendars))
 
 
+def exported_features(collector: Collector, limits: Limits) -> Exported:
+    """Return tables without segments: of the features whose rows a backfill collects."""
+    asked, features = Asked(), collector.features
+    numbers = {key: number for number, key in enumerate(features)}
+    watches = [*collector.watches.values(), *filter(None, (collector.watch_of_any,))]
+    indexed = _indexed(watches, collector.histories)
+    rows = [_feature(key, features[key], indexed[key], asked) for key in features]
+    named = {name: _watch(watch, numbers, asked) for name, watch in collector.watches.items()}
+    of_any = None if collector.watch_of_any is None else _watch(collector.watch_of_any, numbers, asked)
+    histories = _histories(collector.histories, numbers)
+    parts: list[list[int]] = [[] for _ in range(6)]
+    rest = [parts, _limits(limits, collector.context_keys), limits.max_bytes, bool(asked.calendars)]
+    tables = [VERSION, "", rows, [], named, of_any, {}, {}, histories, [], *rest]
+    return Exported(msgspec.msgpack.encode(tables), tuple(asked.tests), tuple(asked.calendars))
+
+
 class _Export:
     def __init__(self, segments: SegmentSet) -> None:
         self.asked = Asked()
@@ -80,23 +97,21 @@ class _Export:
         """Return the tables, in the order in which the kernel reads them."""
         of = self._segments
         rows = [self._segment(each) for each in of.units]
-        indexed = _indexed(of)
+        watches = [*of.watches.values(), *([] if of.watch_of_any is None else [of.watch_of_any])]
+        indexed = _indexed(watches, of.histories)
         return [
             VERSION,
             of.version,
             [_feature(key, feature, indexed[key], self.asked) for key, feature in of.features.items()],
             rows,
-            {name: self._watch(watch) for name, watch in of.watches.items()},
-            None if of.watch_of_any is None else self._watch(of.watch_of_any),
+            {name: _watch(watch, self._numbers, self.asked) for name, watch in of.watches.items()},
+            None if of.watch_of_any is None else _watch(of.watch_of_any, self._numbers, self.asked),
             _listed(of.by_trait),
             {
                 name: [(path, sorted(kinds)) for path, kinds in each]
                 for name, each in of.trait_readings.items()
             },
-            {
-                name: [(path, self._numbers[each.id]) for path, each in pairs]
-                for name, pairs in of.histories.items()
-            },
+            _histories(of.histories, self._numbers),
             list(self._dates),
             [sorted(of.by_part[part]) for part in (FIRST, LATEST, LOCATION, IDENTIFIERS)]
             + [sorted(of.blank_members), sorted(of.by_part[LISTS])],
@@ -162,27 +177,43 @@ class _Export:
             raise LeftToPythonError(key)
         return self._definitions[key].when
 
-    def _watch(self, watch: Watch) -> list[Any]:
-        by_value = [
-            (path, {value: [self._watched(each) for each in features] for value, features in table.items()})
-            for path, table in watch.by_value
-        ]
-        return [[self._watched(each) for each in watch.always], by_value]
 
-    def _watched(self, feature: IndexedFeature) -> list[Any]:
-        """Return the conditions that the kernel tests; all of those of a feature that it changes."""
-        tested = (_condition(*each, self.asked) for each in feature.where)
-        return [self._numbers[feature.id], [found for found in tested if found is not None]]
+def _watch(watch: Watch, numbers: Mapping[int, int], asked: Asked) -> list[Any]:
+    by_value = [
+        (
+            path,
+            {
+                value: [_watched(each, numbers, asked) for each in features]
+                for value, features in table.items()
+            },
+        )
+        for path, table in watch.by_value
+    ]
+    return [[_watched(each, numbers, asked) for each in watch.always], by_value]
 
 
-def _indexed(of: SegmentSet) -> dict[int, IndexedFeature]:
+def _watched(feature: IndexedFeature, numbers: Mapping[int, int], asked: Asked) -> list[Any]:
+    """Return the conditions that the kernel tests; all of those of a feature that it changes."""
+    tested = (_condition(*each, asked) for each in feature.where)
+    return [numbers[feature.id], [found for found in tested if found is not None]]
+
+
+#: By the name of a trait: paths of values, with the features that keep their history.
+_Histories = Mapping[str, tuple[tuple[tuple[str, ...], IndexedFeature], ...]]
+
+
+def _histories(of: _Histories, numbers: Mapping[int, int]) -> dict[str, list[Any]]:
+    return {name: [(path, numbers[each.id]) for path, each in pairs] for name, pairs in of.items()}
+
+
+def _indexed(watches: Iterable[Watch], histories: _Histories) -> dict[int, IndexedFeature]:
     """Return the indexed form of each feature; a history, which reads no event, among them."""
-    watches = [*of.watches.values(), *([] if of.watch_of_any is None else [of.watch_of_any])]
+    watches = list(watches)
     found = {each.id: each for watch in watches for each in watch.always}
     found |= {
         each.id: each for watch in watches for _, t in watch.by_value for fs in t.values() for each in fs
     }
-    return found | {each.id: each for pairs in of.histories.values() for _, each in pairs}
+    return found | {each.id: each for pairs in histories.values() for _, each in pairs}
 
 
 def _listed(found: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:

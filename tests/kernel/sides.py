@@ -23,15 +23,18 @@ from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
 from segops.core.segments import SegmentSet
 from segops.kernel import found
+from segops.schemas.backfills import BACKFILL_HEADERS
 from segops.schemas.changes import decode_change, encode_change
 from segops.schemas.events import route
 from segops.schemas.identifying import IdentityLimits
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.records import partition_of
+from segops.schemas.sizes import Progress, SizeRecord
 from segops.schemas.state import decode_profile, encode_profile, redirect_of
 from segops.schemas.ticks import TICK_HEADERS, source_tick, wall_tick
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
+from segops.streaming.assignment import recorded_engine
 from segops.streaming.native_route import native_route
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.native_segment import NativeSegmentProcessor
@@ -143,9 +146,14 @@ class Side:
             "limits": self.limits,
         }
         store = self.stores.open(number)
+        engine, _ = recorded_engine(store, self.engine) or (self.engine, 0)
         if self.native:
-            return NativeSegmentProcessor(store, self.engine, native=found()[0], **options)
-        return SegmentProcessor(store, self.engine, **options)
+            opened: SegmentProcessor = NativeSegmentProcessor(store, engine, native=found()[0], **options)
+        else:
+            opened = SegmentProcessor(store, engine, **options)
+        if opened.wants(self.engine):
+            opened.use(self.engine)
+        return opened
 
     def append(
         self, number: int, key: bytes | None, value: bytes, headers: Sequence[Any], at_ms: int
@@ -176,10 +184,19 @@ class Side:
         processor = self.processors[number]
         batch = self.logs[number][processor.offset : processor.offset + count]
         processor.process(batch)
-        for message in self.outputs[number].sent:
+        self._deliver(number)
+
+    def _deliver(self, number: int) -> None:
+        """Append the messages, moved rows and announcements of a partition to the logs."""
+        output = self.outputs[number]
+        for message in (*output.sent, *output.moved):
             key = message.to.encode()
             headers = [("segops-type", name_of(message).encode())]
             self.append(partition_of(key, PARTITIONS), key, encode_message(message), headers, 1)
+        for sent in output.forwarded:
+            if sent.headers == BACKFILL_HEADERS:
+                for to in range(PARTITIONS):
+                    self.append(to, None, sent.value, BACKFILL_HEADERS, 1)
 
     def fire(self, number: int, limit: int) -> None:
         """Fire some timers of a partition."""
@@ -229,7 +246,12 @@ class Side:
     def work(self, number: int) -> None:
         """Do a part of a backfill, or a whole scan by new definitions, which visits profiles in any order."""
         processor, output = self.processors[number], self.outputs[number]
+        gap = processor.backfill.gap
+        if gap is not None:
+            upto = min(gap[1], gap[0] + 9)
+            processor.backfill.read(self.logs[number][gap[0] : upto], gap[0], upto, since_ms=None)
         processor.work_backfill(5)
+        self._deliver(number)
         while processor.rescan(1_000):
             pass
         output.changes.sort(key=lambda change: change.profile_id)
@@ -259,6 +281,7 @@ class Side:
         output.changes.clear()
         for name in ("output.dead_letters", "output.rejected"):
             seen[name] = [(_fields(record), *rest) for record, *rest in seen[name]]
+        seen["output.figures"] = [_without_rate(each) for each in seen["output.figures"]]
         if not self.keeps:
             seen["output.sent"] = [_without_offset(message) for message in seen["output.sent"]]
         return seen
@@ -267,6 +290,14 @@ class Side:
 def _fields(record: Any) -> tuple[Any, ...]:
     """Return the parts of a record, of whichever client."""
     return record.offset, record.timestamp, record.key, record.value, [*record.headers]
+
+
+def _without_rate(figures: Any) -> Any:
+    """Return figures, without how fast history is read by the wall clock."""
+    if not isinstance(figures, SizeRecord) or figures.progress is None:
+        return figures
+    read = figures.progress
+    return msgspec.structs.replace(figures, progress=Progress(read.read, read.total))
 
 
 def _without_offset(message: Any) -> Any:
@@ -314,6 +345,8 @@ def assert_sides_agree(
         for side in sides
     ]
     assert stored[0] == stored[1]
+    rows = [[each.rows for each in side.stores._by_partition.values()] for side in sides]
+    assert rows[0] == rows[1]
     return sides[1].left
 
 
@@ -331,7 +364,7 @@ def _script(steps: list[tuple[str, Any]], rng: Random, later: SegmentSet | None)
             script += _between(rng)
         if later is not None and number == rounds // 2:
             script.append(("use", later))
-    for _ in range(3):  # messages lead to messages
+    for _ in range(3 if later is None else 9):  # messages lead to messages, and a backfill has rounds
         for number in range(PARTITIONS):
             script += [
                 ("read", number, 1_000),

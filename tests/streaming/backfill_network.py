@@ -1,5 +1,7 @@
 """Partitions that backfill together without Kafka: their logs, crashes, lost disks, and when each sees what.
 
+``SEGOPS_KERNEL=require`` runs them with the kernel.
+
 A partition's output is in the other logs at once, or, with ``transactional``, after its next checkpoint only.
 """
 
@@ -7,18 +9,20 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 
+from segops.config import load
 from segops.core.engine import Engine
 from segops.core.events import Change
 from segops.core.messages import Handover, Message, Rows
 from segops.core.profile import Profile
 from segops.core.scans import Plan
 from segops.core.segments import SegmentSet
+from segops.kernel import chosen
 from segops.schemas.changes import encode_change
 from segops.schemas.events import route
 from segops.schemas.messages import decode_message, encode_message, name_of
@@ -33,6 +37,7 @@ from segops.streaming.assignment import recorded_engine
 from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.backfill.adoption import DraftSet
 from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.native_segment import NativeSegmentProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from segops.testing import RecordingOutput
@@ -71,6 +76,10 @@ class _Output(RecordingOutput):
         for message in messages:
             self._to(message)
 
+    def send_encoded(self, to: str, kind: str, value: bytes, *, arrived_ms: int) -> None:
+        super().send_encoded(to, kind, value, arrived_ms=arrived_ms)
+        self.send([self.sent.pop()], arrived_ms=arrived_ms)
+
 
 class BackfillNetwork:
     """``number`` partitions, all evaluating by ``segments`` at first. ``seed`` draws what happens when."""
@@ -107,7 +116,9 @@ class BackfillNetwork:
         store = self._stores[partition].open(partition)
         engine, since_ms = recorded_engine(store) or (self._first, None)
         replay_until = 0 if since_ms is None else len(self.logs[partition])
-        return SegmentProcessor(
+        native = chosen(load().engine.kernel)
+        of = SegmentProcessor if native is None else partial(NativeSegmentProcessor, native=native)
+        return of(
             store,
             engine,
             start=Start(

@@ -47,8 +47,11 @@ class Collector:
             msgspec.structs.replace(each, extract=_exactly(each.extract)) if each.id in summed else each
             for each in indexed
         ]
-        self._watches, self._watch_of_any = watches(indexed)
-        self._histories = histories(indexed)
+        #: By the name of an event, the features that read it; and those that read events of any other name.
+        self.watches, self.watch_of_any = watches(indexed)
+        #: By the name of a trait, the features that keep its history.
+        self.histories = histories(indexed)
+        self.features = features
         #: The parts of an event's context that the features read.
         self.context_keys = context_keys(features.values())
 
@@ -58,22 +61,22 @@ class Collector:
         A value that is missing or UNREADABLE is left out, as the engine skips it.
         """
         values: dict[int, Any] = {}
-        watch = self._watches.get(event.name, self._watch_of_any)
+        watch = self.watches.get(event.name, self.watch_of_any)
         if watch is not None:
             for feature in watch.matching(event.properties):
                 if not feature.where or feature.selects(event, event.time_ms):
                     value = None if feature.extract is None else feature.extract(event)
                     if feature.extract is None or not (value is None or value is UNREADABLE):
                         values[feature.id] = value
-        if event.traits and self._histories:
+        if event.traits and self.histories:
             self._add_traits(values, event.traits)
         if not values:
             return None
         return Row(event.time_ms, arrival_ms, message_hash(event.message_id), partition, offset, values)
 
     def _add_traits(self, values: dict[int, Any], traits: Mapping[str, Any]) -> None:
-        for name in traits.keys() & self._histories.keys():
-            for path, feature in self._histories[name]:
+        for name in traits:
+            for path, feature in self.histories.get(name, ()):
                 values[feature.id] = lookup(traits, path)
 
 

@@ -103,16 +103,7 @@ impl<'a> Event<'a> {
     /// Return the property at a path; None if it is missing. Odd: the path leads through a list.
     pub fn property(&self, path: &[Box<str>]) -> Result<Option<Val<'a>>, Odd> {
         let (first, rest) = path.split_first().ok_or(Odd)?;
-        let mut found = self.root(first);
-        for name in rest {
-            match found {
-                Some(Val::Obj(text)) => found = find(&Scanner::new(text).pairs(0)?, name),
-                Some(Val::Packed(bytes)) => found = value_below(bytes, name)?,
-                Some(Val::List(_)) => return Err(Odd),
-                _ => return Ok(None),
-            }
-        }
-        Ok(found.filter(|value| !matches!(value, Val::Null)))
+        below(self.root(first), rest)
     }
 
     /// The traits to merge, in order: those of the context, then the call's own.
@@ -123,6 +114,19 @@ impl<'a> Event<'a> {
         merged.extend(own.iter().filter(|(name, _)| find(&self.context_traits, name).is_none()));
         merged
     }
+}
+
+/// Return what is at a path below a value; None if it is missing. Odd: the path leads through a list.
+pub fn below<'a>(mut found: Option<Val<'a>>, path: &[Box<str>]) -> Result<Option<Val<'a>>, Odd> {
+    for name in path {
+        match found {
+            Some(Val::Obj(text)) => found = find(&Scanner::new(text).pairs(0)?, name),
+            Some(Val::Packed(bytes)) => found = value_below(bytes, name)?,
+            Some(Val::List(_)) => return Err(Odd),
+            _ => return Ok(None),
+        }
+    }
+    Ok(found.filter(|value| !matches!(value, Val::Null)))
 }
 
 /// Return a property as predicates read it; a path through a list leads nowhere.

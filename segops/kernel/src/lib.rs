@@ -36,8 +36,10 @@ pub mod profile;
 pub mod publish;
 pub mod record_batch;
 pub mod reduce;
+pub mod replay;
 pub mod rfm;
 pub mod route;
+pub mod rows;
 pub mod rule;
 pub mod running;
 pub mod search;
@@ -50,6 +52,7 @@ pub mod snapshot;
 pub mod state;
 pub mod statement;
 pub mod stored;
+pub mod survey;
 pub mod tables;
 pub mod values;
 pub mod view;
@@ -58,3 +61,5 @@ pub mod written;
 
 #[cfg(feature = "python")]
 mod python;
+#[cfg(test)]
+mod test_tables;

@@ -103,7 +103,8 @@ impl Record {
     }
 }
 
-fn value(group: &Group, change: &Change, (segment, version): (&str, i64), id: &str, wall: i64) -> String {
+/// A change as JSON, stamped with a wall clock in milliseconds, as `segops.schemas.changes.encode_change` writes it.
+pub fn value(group: &Group, change: &Change, (segment, version): (&str, i64), id: &str, wall: i64) -> String {
     let (mut out, member) = (String::with_capacity(512 + change.traits.len()), change.member);
     out.push_str("{\"profile_id\":");
     text(&group.profile, &mut out);

@@ -50,9 +50,13 @@ impl Rules {
         if value.is_empty() || value.len() > self.max_bytes {
             return Err(Odd);
         }
-        let event = Event::decode(value, &self.limits)?;
-        let profile = self.profile(&event)?;
-        let (time, clamped) = self.time(&event, default)?;
+        self.of(&Event::decode(value, &self.limits)?, now, default)
+    }
+
+    /// Return the profile and the time of a decoded event, as `route` does.
+    pub fn of(&self, event: &Event<'_>, now: i64, default: Option<i64>) -> Result<Routed, Odd> {
+        let profile = self.profile(event)?;
+        let (time, clamped) = self.time(event, default)?;
         if time > now + self.max_ahead {
             return Ok(Routed { profile, time: now, clamped: true });
         }

@@ -112,6 +112,12 @@ class NativeProfiles(ProfileCache):
         self._taken[profile_id] = None
         return super().get(profile_id)
 
+    def known(self, profile_ids: Iterable[str]) -> list[CachedProfile]:
+        found = super().known(profile_ids)
+        for entry in found:  # each may be changed, and may be one that the kernel can hold from then on
+            self._taken[entry.profile.id] = None
+        return found
+
     def load(self, profile_ids: Iterable[str], *, used: bool = True) -> None:
         entries = self._entries
         missing = {profile_id for profile_id in profile_ids if profile_id not in entries}

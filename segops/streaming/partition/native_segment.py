@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -13,7 +13,9 @@ from segops.kernel.tables import Limits, exported
 from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.records import Record
+from segops.schemas.state import redirect_of
 from segops.streaming.partition.native_profiles import NativeProfiles
+from segops.streaming.partition.native_rows import NativeRows
 from segops.streaming.partition.segment import SegmentProcessor
 
 _COMPILED: Final = 4
@@ -31,14 +33,8 @@ def native_engine(
 
     They are the same ones for all partitions.
     """
-    of_kernel = Limits(
-        blocked=tuple(sorted(limits.blocked)),
-        email_sources=limits.email_sources,
-        rules=limits.rules,
-        max_bytes=max_state_bytes // 2,
-    )
     segments = engine.segments
-    tables = exported(segments, of_kernel)
+    tables = exported(segments, _of_kernel(limits, max_state_bytes))
 
     def decoded(value: bytes, time_ms: int, default_id: str) -> Event:
         keys = segments.context_keys
@@ -46,6 +42,15 @@ def native_engine(
 
     answers = Answers(segments, tables, decoded)
     return native.Engine(tables.tables, answers), answers
+
+
+def _of_kernel(limits: IdentityLimits, max_state_bytes: int) -> Limits:
+    return Limits(
+        blocked=tuple(sorted(limits.blocked)),
+        email_sources=limits.email_sources,
+        rules=limits.rules,
+        max_bytes=max_state_bytes // 2,
+    )
 
 
 class NativeSegmentProcessor(SegmentProcessor):
@@ -74,32 +79,41 @@ class NativeSegmentProcessor(SegmentProcessor):
         profiles = partial(NativeProfiles, make_native=make_native)
         kwargs |= {"limits": limits, "max_state_bytes": max_state_bytes, "profiles": profiles}
         super().__init__(*args, **kwargs)
+        self._row_writer = NativeRows(native, _of_kernel(limits, max_state_bytes))
+        self.backfill.history.read_native = self._row_writer.read
 
     def process(self, records: Sequence[Record]) -> None:
         is_native = isinstance(records, self._records_type)
         super().process(records if is_native else self._records_type.of(records))
 
     def _apply(self, records: Any) -> None:
-        rows, at = records, 0
+        rows, at, is_native = records, 0, self._is_native
         while at < len(rows):
-            if not self.backfill.collects:
+            if is_native:
                 at, reason = self._feed(rows, at)
                 if reason == HELD and self._profiles.give_back_one(rows[at].key):
                     continue
                 if reason:
                     self._effects.counts.left_to_python[reason] += 1
-            # The kernel tries the record after this one again: only a backfill needs all of them here.
-            end = len(rows) if self.backfill.collects else at + 1
+            # The kernel tries the record after this one again.
+            end = at + 1 if is_native else len(rows)
             super()._apply(rows[at:end])
             at = end
-        if not self.backfill.collects:
+        if is_native:
             self._profiles.give_back()
+
+    @property
+    def _is_native(self) -> bool:
+        """Whether the kernel applies records: not if held events must keep more than it reads of them."""
+        coming = self.backfill.engine
+        return coming is None or coming.segments.context_keys <= self.in_force.segments.context_keys
 
     def _feed(self, rows: Any, at: int) -> tuple[int, str]:
         """Give records to the kernel; return the index of the first one that it left, and why ("": none)."""
         native = self._profiles.native
         native.set_clock(self.clock.observed)
-        at, self.offset, applied, why = native.feed(rows, at, self.offset, self._effects.base)
+        kept = self._row_writer.of(self.backfill.history.collector) if self.backfill.collects else None
+        at, self.offset, applied, why = native.feed(rows, (at, self.offset), self._effects.base, kept)
         self._since_snapshot += applied
         marks, idle, least, now_ms = native.clock()
         self._publish_native(native)
@@ -115,6 +129,8 @@ class NativeSegmentProcessor(SegmentProcessor):
                 self._effects.publish(changes, arrived_ms)
         for to, kind, value, arrived_ms in native.take_messages():
             self._output.send_encoded(to, kind, value, arrived_ms=arrived_ms)
+        for profile_id, offset, row in native.take_rows():
+            self.backfill.history.keep(profile_id, offset, row)
         for profile_id, identifiers in native.take_waits():
             if identifiers is None:
                 self._output.wait_started(profile_id)
@@ -152,6 +168,13 @@ class NativeSegmentProcessor(SegmentProcessor):
                 counts.left_to_python[self._reasons[_PYTHON - late_ms]] += 1
             for cached in self._profiles.known((profile_id,)):
                 self._fire_due(cached, now_ms)
+
+    def _survivors_of(self, profile_ids: Collection[str]) -> dict[str, str]:
+        native = self._profiles.native
+        states = {each: native.state(each) for each in profile_ids if native.has(each)}
+        found = super()._survivors_of([each for each in profile_ids if each not in states])
+        into = {each: redirect_of(state) for each, state in states.items()}
+        return found | {each: survivor for each, survivor in into.items() if survivor is not None}
 
     def rescan(self, limit: int) -> int:
         number = super().rescan(limit)

@@ -5,7 +5,9 @@ mod changes;
 mod outboxes;
 mod partition;
 mod records;
+mod replay;
 mod route;
+mod rows;
 
 use std::sync::Arc;
 
@@ -49,7 +51,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("REASONS", REASONS.to_vec())?;
     module.add_class::<PyEngine>()?;
     module.add_class::<partition::PyPartition>()?;
+    module.add_class::<replay::PyReplay>()?;
     module.add_class::<route::PyRoute>()?;
+    module.add_class::<rows::PyRows>()?;
     module.add_class::<records::PyBatch>()?;
     module.add_class::<records::PyRecord>()?;
     module.add_class::<records::PyRecords>()?;

@@ -7,6 +7,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::outboxes::PyOutbox;
 use super::records::{profile_event, Profiled, PyRecords};
+use super::rows::{noted, Noted, PyRows};
 use super::PyEngine;
 use crate::partition::{Fired, Partition};
 use crate::slots::Meta;
@@ -30,13 +31,15 @@ type ClockTuple = (Vec<i64>, Vec<bool>, i64, i64, bool, bool);
 #[pyclass(name = "Partition", module = "segops.kernel._native")]
 pub struct PyPartition {
     pub inner: Partition,
+    /// Rows of a backfill that were not taken yet.
+    rows: Vec<Noted>,
 }
 
 #[pymethods]
 impl PyPartition {
     #[new]
     fn new(engine: &PyEngine) -> PyPartition {
-        PyPartition { inner: Partition::new(Arc::clone(&engine.tables)) }
+        PyPartition { inner: Partition::new(Arc::clone(&engine.tables)), rows: vec![] }
     }
 
     fn __len__(&self) -> usize {
@@ -129,22 +132,30 @@ impl PyPartition {
     ///
     /// Returns the index of the first record that was not applied, the offset after those that were, their number, and why
     /// the record is Python's: a number of `REASONS`, or -1 after the last one. Other threads may run meanwhile.
+    /// `rows`: keep the rows of a backfill.
+    #[pyo3(signature = (records, place, base, rows = None))]
     fn feed(
         &mut self,
         py: Python<'_>,
         records: &PyRecords,
-        at: usize,
-        start: i64,
+        place: (usize, i64),
         base: i64,
+        rows: Option<&PyRows>,
     ) -> (usize, i64, usize, i32) {
-        let inner = &mut self.inner;
+        let (inner, kept, (at, start)) = (&mut self.inner, &mut self.rows, place);
+        let tables = rows.map(|rows| &*rows.tables);
         py.allow_threads(|| {
             let (mut number, mut next, mut applied) = (at, start, 0);
             for view in records.views(at) {
                 if view.offset >= next {
-                    let done = profile_event(&view).and_then(|record| match record {
-                        Profiled::Event(event) => inner.apply(&event, base),
-                        Profiled::Message(letter) => inner.deliver(letter, base),
+                    let done = profile_event(&view).and_then(|record| {
+                        let row = tables.map_or(Ok(None), |tables| noted(inner, tables, &record))?;
+                        match record {
+                            Profiled::Event(event) => inner.apply(&event, base)?,
+                            Profiled::Message(letter) => inner.deliver(letter, base)?,
+                        }
+                        kept.extend(row);
+                        Ok(())
                     });
                     if let Err(why) = done {
                         return (number, next, applied, why as i32);
@@ -215,6 +226,12 @@ impl PyPartition {
     /// Take the profiles that wait now (None), or no longer, with so many identifiers.
     fn take_waits(&mut self) -> Vec<(String, Option<usize>)> {
         std::mem::take(&mut self.inner.waits).into_iter().map(|(id, owned)| (id.into(), owned)).collect()
+    }
+
+    /// Take the rows of a backfill in order: the profile, the offset of the record, and the row.
+    fn take_rows<'py>(&mut self, py: Python<'py>) -> Vec<(String, i64, Bound<'py, PyBytes>)> {
+        let rows = std::mem::take(&mut self.rows).into_iter();
+        rows.map(|(id, offset, row)| (id, offset, PyBytes::new(py, &row))).collect()
     }
 
     /// Take the profiles that did not exist before.

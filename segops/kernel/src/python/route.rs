@@ -1,5 +1,7 @@
 //! The resolve step.
 
+use std::sync::Arc;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -16,7 +18,7 @@ use crate::route::Rules;
 /// without a user by number, the most bytes, and two lengths in milliseconds: `max_ahead` and `min_skew`.
 #[pyclass(frozen, name = "Route", module = "segops.kernel._native")]
 pub struct PyRoute {
-    rules: Rules,
+    pub rules: Arc<Rules>,
     fallback: Py<PyAny>,
     make: Py<PyAny>,
 }
@@ -31,7 +33,8 @@ impl PyRoute {
         let (blocked, email_sources, order, max_bytes, max_ahead, min_skew) = limits;
         let blocked = blocked.into_iter().map(String::into_boxed_str).collect();
         let limits = Limits { blocked, email_sources, ..Limits::default() };
-        PyRoute { rules: Rules { limits, order, max_bytes, max_ahead, min_skew }, fallback, make }
+        let rules = Arc::new(Rules { limits, order, max_bytes, max_ahead, min_skew });
+        PyRoute { rules, fallback, make }
     }
 
     /// Return `make(profile_id, time_ms, clamped)`. Raises RejectedEvent.

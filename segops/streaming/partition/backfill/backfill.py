@@ -65,13 +65,13 @@ class Backfill:
         self._number = start.number
         self._history_ms = history_ms
         self.engine: Engine | None = None
-        #: Whether a row is kept of each event that is applied.
+        #: Whether a row is kept, in ``history``, of each event that is applied.
         self.collects = False
         self._output = output
         self._max_bytes = max_bytes
         self._record = recorded(store.meta(BACKFILL_META))
         self._rounds = Rounds(self._record, output, number=start.number, partitions=start.partitions)
-        self._history = History(store, limits)
+        self.history = History(store, limits)
         self._features: Mapping[int, Feature] = {}
         self._owners: Iterator[str] | None = None
         self._clear_due = False
@@ -82,10 +82,10 @@ class Backfill:
             self._record.next = None  # the newest definitions are adopted again
         if self._next is not None and engine is not None:
             self._aim(engine)
-            self._history.resume(self._next.version, self._features, start.offset, self._next.from_ms)
-            if self._history.gap is not None:
+            self.history.resume(self._next.version, self._features, start.offset, self._next.from_ms)
+            if self.history.gap is not None:
                 self._rounds.walk_again()
-        self._clear_due = self._next is None and self._history.has_rows
+        self._clear_due = self._next is None and self.history.has_rows
 
     @property
     def _next(self) -> NextSet | None:
@@ -122,27 +122,24 @@ class Backfill:
     @property
     def is_blocked(self) -> bool:
         """Whether nothing may be applied until rows, which were lost, are read again."""
-        return self._rounds.needs_rows and self._history.gap is not None
+        return self._rounds.needs_rows and self.history.gap is not None
 
     @property
     def is_ready(self) -> bool:
         """Whether all rows have arrived where they belong: the definitions can come into force."""
-        return self._history.gap is None and not self.switched and not self.draft and self._rounds.is_agreed
+        return self.history.gap is None and not self.switched and not self.draft and self._rounds.is_agreed
 
     def has_history_for(self, plan_id: str) -> bool:
         """Return whether all rows for the draft of a plan have arrived where they belong."""
         draft = self.draft
         return (
-            draft is not None
-            and draft[0] == plan_id
-            and self._history.gap is None
-            and self._rounds.is_through
+            draft is not None and draft[0] == plan_id and self.history.gap is None and self._rounds.is_through
         )
 
     @property
     def gap(self) -> tuple[int, int] | None:
         """The next range of offsets of the log to read, the end excluded; None: nothing is to be read."""
-        return None if self._next is None else self._history.gap
+        return None if self._next is None else self.history.gap
 
     @property
     def from_ms(self) -> int:
@@ -152,7 +149,7 @@ class Backfill:
     @property
     def progress(self) -> Progress | None:
         """How much of the history has been read; None without a backfill."""
-        return None if self._next is None else Progress(*self._history.progress)
+        return None if self._next is None else Progress(*self.history.progress)
 
     def building(self, in_force: SegmentSet) -> dict[str, int]:
         """Return the segments that wait for history, and their versions."""
@@ -180,7 +177,7 @@ class Backfill:
             draft=plan_id,
         )
         self._aim(engine)
-        self._history.collect_for(engine.version, self._features, offset, from_ms)
+        self.history.collect_for(engine.version, self._features, offset, from_ms)
         self._owners, self._rounds.changed = None, True
         log.info("partition %d collects history for %d features", self._number, len(self._features))
 
@@ -203,7 +200,7 @@ class Backfill:
     def _end(self, offset: int | None = None) -> None:
         self._record.next, self.engine, self._features, self._owners = None, None, {}, None
         self.collects = False
-        self._history.stop(offset)
+        self.history.stop(offset)
         self._rounds.changed = self._clear_due = True
 
     def switch(self) -> None:
@@ -215,7 +212,7 @@ class Backfill:
     def end_if_done(self, *, folded: bool) -> None:
         """End if all partitions have switched and all profiles of this one are ``folded``."""
         if self.switched and folded and self._rounds.end():
-            since = {**self._record.since, **dict.fromkeys(self._features, self._history.since_ms)}
+            since = {**self._record.since, **dict.fromkeys(self._features, self.history.since_ms)}
             kept = () if self.engine is None else self.engine.segments.features
             self._record.since = {key: at for key, at in since.items() if at and key in kept}
             self._end()
@@ -228,16 +225,16 @@ class Backfill:
         ``survivors_of`` maps those of some profiles that are redirects to their survivors.
         """
         found = self._next
-        if found is None or not self._rounds.must_walk or self._history.gap is not None:
+        if found is None or not self._rounds.must_walk or self.history.gap is not None:
             return 0
         if self._owners is None:
-            self._owners = self._history.rows.owners()
+            self._owners = self.history.rows.owners()
         owners = list(islice(self._owners, limit))
         into = survivors_of({split_owner(owner)[0] for owner in owners})
         for owner in owners:
             profile_id, source = split_owner(owner)
             if profile_id in into:
-                rows = [value for _, value in self._history.rows.of(owner)]
+                rows = [value for _, value in self.history.rows.of(owner)]
                 self._move(into[profile_id], {source: rows}, ahead=False)
                 found.moved = True
         if owners:
@@ -247,7 +244,7 @@ class Backfill:
         return 1
 
     def _move(self, into: str, rows: Mapping[str, Sequence[bytes]], *, ahead: bool) -> None:
-        version = self._history.version
+        version = self.history.version
         for source, of_source in rows.items():
             for part in chunked(of_source):
                 self._output.move(Rows(into, version, source, part, ahead))
@@ -273,13 +270,13 @@ class Backfill:
     def note(self, profile: Profile, event: Event, record: Record, source: bytes | None = None) -> None:
         """Keep the row of an event that a profile has applied or holds (``History.note``)."""
         if profile.merged_into is None:
-            self._history.note(profile.id, event, record, source)
+            self.history.note(profile.id, event, record, source)
 
     def take(self, message: Rows, record: Record, receiver: Profile) -> None:
         """Keep rows that another partition moved here, or relay them."""
         found = self._next
         if receiver.merged_into is None:
-            self._history.take(message, record)
+            self.history.take(message, record)
         elif message.hops < MAX_HOPS:
             message.to, message.hops = receiver.merged_into, message.hops + 1
             self._output.move(message)
@@ -301,13 +298,13 @@ class Backfill:
             if isinstance(sent, Handover) and sent.source == profile.id and sent.state is not None:
                 self._take_along(sent, sent.state)
         for erased in result.erased:
-            self._history.wipe(erased.identifier, erased.others, record.offset)
+            self.history.wipe(erased.identifier, erased.others, record.offset)
 
     def _take_along(self, handover: Handover, state: Profile) -> None:
         """Send the rows of a profile ahead of its hand-over, and enclose the folded features."""
-        if self._history.gap is not None:
+        if self.history.gap is not None:
             return  # its rows are relayed when all are read
-        rows = self._history.of(state)
+        rows = self.history.of(state)
         self._move(handover.to, rows, ahead=True)
         if self.switched or self.draft:
             return  # the features are in the state, or it arrives before any partition may switch
@@ -323,7 +320,7 @@ class Backfill:
     def fold(self, profile: Profile, *, since_ms: int) -> None:
         """Put the features into a profile that was last evaluated without them, and sources that it holds."""
         if self.switched:
-            for each, rows in with_rows(profile, self._history.of(profile)):
+            for each, rows in with_rows(profile, self.history.of(profile)):
                 if each.first_ms is not None:
                     self._fill(each, rows, since_ms, holder=profile)
 
@@ -334,7 +331,7 @@ class Backfill:
         into, may stand at any instant from then on, and its windows end there.
         Of a copy, only ``features`` and ``counted`` are changed, and these in place.
         """
-        _, rows = next(with_rows(profile, self._history.of(profile)))
+        _, rows = next(with_rows(profile, self.history.of(profile)))
         self._fill(profile, rows, now_ms, holder=profile)
 
     def _fill(self, profile: Profile, rows: OwnRows, now_ms: int, *, holder: Profile) -> None:
@@ -357,7 +354,7 @@ class Backfill:
 
     def read(self, records: Sequence[Record], start: int, end: int, *, since_ms: int | None) -> bool:
         """Take records of the log, read aside (``History.read``)."""
-        if self._next is None or not self._history.read(records, start, end, since_ms=since_ms):
+        if self._next is None or not self.history.read(records, start, end, since_ms=since_ms):
             return False
         if since_ms is not None:
             log.warning("partition %d: the history before %d ms is missing", self._number, since_ms)
@@ -381,7 +378,7 @@ class Backfill:
     def planned_since(self, segments: SegmentSet, now_ms: int) -> Mapping[str, int]:
         """Return the same of segments that a draft would bring into force, if one is collected."""
         drafted = self._features if self.draft else ()
-        since = {**self._record.since, **dict.fromkeys(drafted, self._history.since_ms)}
+        since = {**self._record.since, **dict.fromkeys(drafted, self.history.since_ms)}
         return incomplete(segments, since, now_ms)
 
     def take_meta(self) -> dict[str, bytes]:
@@ -391,10 +388,10 @@ class Backfill:
 
     def writes(self, offset: int) -> tuple[dict[str, bytes], list[RowWrite]]:
         """Return the values and rows to write with a checkpoint at ``offset``; ``written`` must follow."""
-        return self._history.writes(offset)
+        return self.history.writes(offset)
 
     def written(self) -> None:
         """Note that the last record and rows are written: remove the rows of a backfill that has ended."""
         if self._clear_due and not self._rounds.changed:
             self._clear_due = False
-            self._history.clear()
+            self.history.clear()

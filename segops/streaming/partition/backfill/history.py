@@ -7,7 +7,7 @@ event that is applied. A gap that a crash or a move to another disk left is read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,6 +28,9 @@ from segops.stores.base import ProfileStore, RowWrite
 from segops.streaming.partition.backfill.rows import RowBuffer, owner_of, row_name
 from segops.streaming.partition.snapshot import COVERAGE_META
 
+#: Returns the index of each record from an offset to another, the end excluded, that has a row, with the
+#: profile and the row; with None if Python has to read it.
+ReadNative = Callable[[Collector, Sequence[Record], int, int], Iterable[tuple[int, tuple[str, bytes] | None]]]
 #: The source of an event that a redirect forwarded: unknown, and before all others.
 _UNKNOWN: Final = (-1, -1)
 
@@ -41,7 +44,10 @@ class History:
         self._store = store
         self._limits = limits
         self._coverage = decode_coverage(store.meta(COVERAGE_META)) or Coverage([], [], 0, 0)
-        self._collector = Collector({})
+        #: Extracts the rows.
+        self.collector = Collector({})
+        #: Reads records of the log in place of Python, as far as it can.
+        self.read_native: ReadNative | None = None
         self._stopped_at: int | None = None
 
     @property
@@ -78,7 +84,7 @@ class History:
         self.rows.clear({COVERAGE_META: encode_coverage(self._coverage)})
 
     def _aim(self, version: str, features: Mapping[int, Feature]) -> None:
-        self.version, self._collector = version, Collector(features)
+        self.version, self.collector = version, Collector(features)
         self._coverage.features = list(features)
 
     def stop(self, offset: int | None = None) -> None:
@@ -96,19 +102,23 @@ class History:
     @property
     def context_keys(self) -> frozenset[str]:
         """The parts of an event's context that the collected features read."""
-        return self._collector.context_keys
+        return self.collector.context_keys
 
     def note(self, profile_id: str, event: Event, record: Record, source: bytes | None = None) -> None:
         """Keep the row of an event of a profile. ``source``: ``<partition>:<offset>``; None: forwarded."""
         partition, offset = _UNKNOWN if source is None else map(int, source.split(b":"))
-        row = self._collector.row(event, arrival_ms=record.timestamp, partition=partition, offset=offset)
+        row = self.collector.row(event, arrival_ms=record.timestamp, partition=partition, offset=offset)
         if row is None:
             return
         try:
             encoded = encode_row(row)
         except _UNSTORABLE:
             return  # no profile could be stored with this value, either
-        self._put(profile_id, profile_id, record.offset, [encoded])
+        self.keep(profile_id, record.offset, encoded)
+
+    def keep(self, profile_id: str, offset: int, row: bytes) -> None:
+        """Keep the row of the event at an offset, of a profile."""
+        self._put(profile_id, profile_id, offset, [row])
 
     def take(self, message: Rows, record: Record) -> None:
         """Keep the rows of a source of the receiver."""
@@ -172,15 +182,25 @@ class History:
             self._coverage.since_ms = 0  # this is the beginning of the log
         if since_ms is not None:
             self._coverage.since_ms = max(since_ms, self._coverage.since_ms)
-        for record in records:
-            if record.key is not None and start <= record.offset < gap[1]:
-                self._read(record)
+        self._read_all(records, start, gap[1])
         if end < gap[1]:
             self._coverage.gaps[0] = (end, gap[1])
         else:
             del self._coverage.gaps[0]
         self._store.write([], {COVERAGE_META: encode_coverage(self._coverage)}, self.rows.take())
         return True
+
+    def _read_all(self, records: Sequence[Record], start: int, end: int) -> None:
+        if self.read_native is None:
+            for record in records:
+                if record.key is not None and start <= record.offset < end:
+                    self._read(record)
+            return
+        for index, found in self.read_native(self.collector, records, start, end):
+            if found is None:
+                self._read(records[index])
+            else:
+                self.keep(found[0], records[index].offset, found[1])
 
     def _read(self, record: Record) -> None:
         try:
