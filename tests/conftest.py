@@ -69,10 +69,15 @@ def reserve() -> Iterator[Callable[[int], list[int]]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests. Run broker tests first: they take longest, and short tests balance the end."""
+    """Mark slow tests. Run broker tests first: they take longest, and short tests balance the end.
+
+    A test that starts a broker without its mark would be in `make check`: it is refused.
+    """
     for item in items:
         if item.nodeid.partition("[")[0].removeprefix("tests/") in SLOW:
             item.add_marker("slow")
+        if "broker" in getattr(item, "fixturenames", ()) and item.get_closest_marker("broker") is None:
+            raise pytest.UsageError(f"{item.nodeid} starts a broker: mark it as `broker`")
     items.sort(key=lambda item: item.get_closest_marker("broker") is None)
 
 

@@ -164,7 +164,7 @@ class Activation:
 
 
 async def entries_of(settings: Settings) -> int:
-    """Return how often profiles have entered the segment of the audience."""
+    """Return how often profiles have entered the segment of the audience, by all changes published so far."""
     topics = settings.topics
     partitions = [TopicPartition(topics.membership_changes, each) for each in range(topics.partitions)]
     changes = [decode_change(each.value) for each in await read_all(settings.kafka, *partitions)]

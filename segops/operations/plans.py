@@ -186,8 +186,8 @@ def _question(
         sizes = f"{size:,} bytes{found.sizes()}, more than {_MAX_BYTES:,}"
         raise UnknownEffect(f"the changed definitions have {sizes}")
     removed = tuple(sorted(before.keys() - after.keys()))
-    at = version_of(before.values())
-    return PlanRequest(at, found.records, removed, detail.samples, draft, detail.watch, found.models)
+    base = version_of(before.values())
+    return PlanRequest(base, found.records, removed, detail.samples, draft, detail.watch, found.models)
 
 
 def _changed(before: dict[str, Definition], after: dict[str, Definition]) -> list[Definition]:

@@ -34,7 +34,8 @@ def check_scorer(
 
     It must return None or a finite number, the same for the same arguments in any order, and change as it
     declares. ``draw`` draws values for an instant in milliseconds, where those drawn for each kind of figure
-    do not suit. Raises AssertionError with the values, TypeError or DefinitionError for what is no scorer.
+    do not suit. Raises AssertionError with the values; TypeError or DefinitionError if ``scorer``
+    is invalid.
 
     >>> check_scorer(OwnScorer({"views": {"did": "View"}}, lambda values, now_ms, _: values["views"] / 3))
     """

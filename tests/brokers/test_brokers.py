@@ -105,7 +105,7 @@ def test_topics_are_not_created_automatically(own_broker, run, topic_prefix):
 
 
 def test_records_are_read_in_order_with_key_headers_and_timestamp(run, topic_prefix):
-    #: Older records are deleted by the topic's retention, at any moment.
+    # Older records are deleted by the topic's retention, at any moment.
     start_ms = time.time_ns() // 1_000_000
 
     async def steps(servers):

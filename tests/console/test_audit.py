@@ -344,10 +344,6 @@ def test_the_settings_page_shows_no_secret() -> None:
         serve(steps)
 
 
-# -- on Kafka ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.broker
 def test_a_hash_is_made_of_a_password_that_is_piped_in() -> None:
     made = run_command("console", "hash", text="longsecret\n")
     assert made.status == 0 and matches(read_hash(made.out.strip()), "longsecret")

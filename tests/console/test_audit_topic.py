@@ -19,14 +19,14 @@ from tests.command import run as run_command
 from .test_audit import entry
 
 
+@pytest.mark.broker
 def test_entries_are_on_the_topic_when_they_are_written(
     broker: LocalBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
     monkeypatch.setenv("SEGOPS_TOPIC_PREFIX", topic_prefix)
     settings = config.load()
-
-    #: The topic's retention deletes older entries, at any moment.
+    # The topic's retention deletes older entries, at any moment.
     start_ms = time.time_ns() // 1_000_000 - 10_000
 
     async def main() -> None:
