@@ -20,7 +20,7 @@ PARALLEL := -q -n $(or $(PROCESSES),4)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: studio-eval help install image lock demo test test-rest check lint format types imports bench bench-peers fuzz fuzz-kernel faults soak kafka kernel kernel-check clean
+.PHONY: studio-eval help install image lock demo test test-rest test-plain check lint format types imports bench bench-peers fuzz fuzz-kernel faults soak kafka kernel kernel-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ CRATE := --manifest-path segops/kernel/Cargo.toml --locked
 export CARGO_TARGET_DIR := build/kernel
 export CARGO_BUILD_JOBS ?= 1
 
-kernel: $(STAMP) ## Build the kernel (cargo 1.82 or newer); SEGOPS_KERNEL=auto runs it
+kernel: $(STAMP) ## Build the kernel (cargo 1.82 or newer, a C compiler), which workers run unless SEGOPS_KERNEL=off
 	cargo build --quiet --release --features python $(CRATE)
 	for kind in so dylib; do test ! -e build/kernel/release/libsegops_kernel.$$kind || \
 	  cp build/kernel/release/libsegops_kernel.$$kind segops/kernel/_native.new; done
@@ -70,6 +70,13 @@ test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BRO
 
 test-rest: $(STAMP) ## Run the tests that `make test` leaves out (tests/README.md says which)
 	SEGOPS_TEST_EXAMPLES=all $(PYTEST) $(PARALLEL) -m "rest or drawn"
+
+# Of each kind of streaming and fault test one that ran with the kernel in `make test`.
+PLAIN := faults/test_faults.py $(patsubst %,streaming/test_%.py,worker recovery identity exactly_once transactions \
+  rollout backfill_live scans erasure split wall_clock time_travel origin live_figures indicators_live models control)
+
+test-plain: $(STAMP) ## Run a representative part of the tests in pure Python
+	SEGOPS_KERNEL=off $(PYTEST) $(PARALLEL) -m "not rest" $(addprefix tests/,$(PLAIN))
 
 check: format-check lint types imports kernel-check ## Check format, style, types, layers, the kernel; run the short tests without a broker (PROCESSES=2)
 	$(BIN)/pytest -q -m "not (broker or rest or slow)" -n $(or $(PROCESSES),2) --dist worksteal

@@ -28,8 +28,6 @@ from segops.streaming.partition.native_segment import native_engine
 _UNBOUNDED: Final = 1 << 50
 #: Before the first event, in milliseconds.
 _NEVER: Final = -(1 << 62)
-#: Of ``Partition.fire``: from here on down, Python has to fire it.
-_PYTHON: Final = -10
 
 
 class Stopped(NamedTuple):
@@ -161,12 +159,13 @@ class NativeReplay(Replay):
                 yield from self._account(profile, due_ms, self.engine.on_timer(profile, clock_ms=due_ms))
             elif native is None:
                 return
-            elif partition.fire(native[1], native[0]) <= _PYTHON:
-                partition.pop_due()
-                self._profile(native[1])
             else:
+                _, _, why = partition.fire([native[1]], native[0])
                 partition.pop_due()
-                yield from self.take_changes()
+                if why is not None and why >= 0:
+                    self._profile(native[1])
+                else:
+                    yield from self.take_changes()
 
     # -- profiles --------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class EngineSettings(SettingsSection):
     )
     kernel: Literal["auto", "off", "require"] = setting(
         "KERNEL",
-        "off",
+        "auto",
         "Whether the kernel applies events: auto (where it is built), off (pure Python) or require.",
     )
     backfill_share: float = setting(

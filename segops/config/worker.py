@@ -20,7 +20,7 @@ class CheckpointSettings(SettingsSection):
         "Time between checkpoints, 10ms to 1m; by default 1s, or 250ms with exactly_once.",
     )
     max_records: int = setting(
-        "CHECKPOINT_MAX_RECORDS", 20_000, "Records after which a checkpoint is taken early.", ge=1
+        "CHECKPOINT_MAX_RECORDS", 200_000, "Records after which a checkpoint is taken early.", ge=1
     )
     figures_interval_ms: DurationMs = setting(
         "FIGURES_INTERVAL", "1s", "Least time between two publications of a partition's segment sizes."

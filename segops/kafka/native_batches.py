@@ -33,6 +33,11 @@ class BatchReader:
     def __init__(self) -> None:
         self._native: Any = None
 
+    @property
+    def uses_kernel(self) -> bool:
+        """Whether the kernel reads batches."""
+        return self._native is not None
+
     def use(self, native: Any) -> None:
         """Read by the kernel from now on, if both read a sample equally; None: by aiokafka."""
         self._native = None

@@ -1,7 +1,7 @@
 """The kernel: the hot path in Rust, beside this Python that says the same more slowly.
 
-The extension ``_native`` is built from ``src/`` where cargo is found (``make kernel``). It is used only where
-``SEGOPS_KERNEL`` asks for it and it was built for this version; then results are the same, byte for byte.
+The extension ``_native`` is built from ``src/`` where cargo is found (``make kernel``). It is used where it
+was built for this version, unless ``SEGOPS_KERNEL`` is off; results are the same, byte for byte.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from segops.streaming.share import Group, Share
 
 log = logging.getLogger(__name__)
 
-#: Due profiles that are evaluated between two batches of events, which wait meanwhile.
+#: Profiles that a rescan or a backfill evaluates between two batches of events, which wait meanwhile.
 SLICE: Final = 50
 #: Rules that a rescan for new definitions evaluates in one slice.
 _RULES_PER_SLICE: Final = 20_000
@@ -83,13 +83,13 @@ class Background:
         processor = pipeline.processors.get(number)
         if processor is None or not pipeline.running or processor.recording:
             return False
-        fired = processor.fire_due(SLICE)
+        fired = processor.fire_due(processor.timers_at_once)
         rescanned = backfilled = 0
         if processor.adopting:
             with self._share.taken():
                 rescanned = processor.rescan(_slice_of(pipeline.engine))
                 backfilled = processor.work_backfill(SLICE, may_switch=self._may_switch(pipeline.processors))
-        busy = fired == SLICE or rescanned > 0 or backfilled > 0
+        busy = fired == processor.timers_at_once or rescanned > 0 or backfilled > 0
         # Every profile is then as of the clock, and evaluated by the definitions in force.
         idle = not (busy or processor.replaying or processor.backfill.is_blocked)
         scanned = idle and processor.scans.work(number, processor.clock.now_ms)

@@ -13,6 +13,7 @@ from segops.core.messages import Message, Rows
 from segops.core.step import Erased
 from segops.kafka.positions import LogPartition
 from segops.metrics import Metrics
+from segops.observing import observe_all
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.scans import Answer, encode_answer
@@ -58,6 +59,10 @@ class KafkaOutput(Output):
         self._indicators = IndicatorPublisher(outputs, (topics.indicators, self._partition))
         self._metrics = metrics
         self._waiting: dict[str, float] = {}
+        #: Observed by ``export``, all at once.
+        self._latencies_s: list[float] = []
+        self._waited_s: list[float] = []
+        self._identifiers: list[int] = []
         self._published: Counter[tuple[str, str, str]] = Counter()
 
     def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
@@ -95,7 +100,7 @@ class KafkaOutput(Output):
         for change in changes:
             self._published[change.segment_key, change.action, change.reason] += 1
         if arrived_ms is not None:
-            self._metrics.end_to_end.observe(max(0, now_ms - arrived_ms) / 1000)
+            self._latencies_s.append(max(0, now_ms - arrived_ms) / 1000)
 
     def publish_values(self, values: Sequence[IndicatorValue]) -> None:
         """Publish new values of indicators in order, and count them."""
@@ -162,9 +167,9 @@ class KafkaOutput(Output):
         """Measure how long a profile waited, if this process saw the start."""
         began = self._waiting.pop(profile_id, None)
         if began is not None:
-            self._metrics.convergence.observe(time.monotonic() - began)
+            self._waited_s.append(time.monotonic() - began)
         if identifiers:
-            self._metrics.identifiers.observe(identifiers)
+            self._identifiers.append(identifiers)
 
     @property
     def waiting(self) -> int:
@@ -172,10 +177,16 @@ class KafkaOutput(Output):
         return len(self._waiting)
 
     def export(self) -> None:
-        """Add the published changes to the metrics."""
+        """Add the published changes, latencies and waits to the metrics."""
+        metrics = self._metrics
+        observe_all(metrics.end_to_end, self._latencies_s)
+        observe_all(metrics.convergence, self._waited_s)
+        observe_all(metrics.identifiers, self._identifiers)
+        for observed in (self._latencies_s, self._waited_s, self._identifiers):
+            observed.clear()
         for (segment, action, reason), count in self._published.items():
-            label = self._metrics.segment(segment)
-            self._metrics.membership_changes.labels(label, action, reason).inc(count)
+            label = metrics.segment(segment)
+            metrics.membership_changes.labels(label, action, reason).inc(count)
         self._published.clear()
 
 
@@ -194,8 +205,7 @@ def export_partition(counts: Counts, metrics: Metrics) -> None:
         counter = metrics.identities.get(kind)
         if counter is not None:
             counter.inc(number)
-    for lateness_ms in counts.lateness_ms:
-        metrics.timer_lateness.observe(lateness_ms / 1000)
+    observe_all(metrics.timer_lateness, [lateness_ms / 1000 for lateness_ms in counts.lateness_ms])
     for segment, failures in counts.failures.items():
         metrics.rule_failures.labels(metrics.segment(segment)).inc(failures)
     for problem in counts.broken:

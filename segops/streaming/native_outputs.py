@@ -7,6 +7,7 @@ from typing import Any
 
 from segops.kafka.positions import LogPartition
 from segops.schemas.records import Headers
+from segops.stores.base import Write
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.partition.output import Encoded, OutboxOutput
 from segops.streaming.publishers import BatchProducer, Producer
@@ -46,6 +47,9 @@ class NativeBatchProducer(BatchProducer):
             wall_ms() if timestamp is None else timestamp, key, value, list(headers or ())
         )
 
+    def append_writes(self, partition: LogPartition, writes: Sequence[Write]) -> None:
+        self.outbox(partition).append_writes(wall_ms(), writes)
+
     @property
     def over_limit(self) -> bool:
         self._gather(full_only=True)
@@ -82,6 +86,11 @@ class NativeKafkaOutput(KafkaOutput, OutboxOutput):
         """The outboxes of the partitions of profile events."""
         return [self._outputs.outbox(partition) for partition in self._partitions]
 
+    def send_from(self, native: Any) -> None:
+        """Send the messages of the kernel's part of a partition to the partitions of their receivers."""
+        if native.send(self.forward_outboxes):
+            self._outputs.has_waiters = True
+
     def publish_from(self, native: Any) -> Encoded | None:
         """Publish the changes of the kernel's part of a partition and measure their latency."""
         now_ms = wall_ms()
@@ -92,6 +101,5 @@ class NativeKafkaOutput(KafkaOutput, OutboxOutput):
         counts, moves, arrived = found
         for segment, action, reason, _, number in counts:
             self._published[segment, action, reason] += number
-        for arrived_ms in arrived:
-            self._metrics.end_to_end.observe(max(0, now_ms - arrived_ms) / 1000)
+        self._latencies_s += [max(0, now_ms - arrived_ms) / 1000 for arrived_ms in arrived]
         return Encoded(counts, moves)

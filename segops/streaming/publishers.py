@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from segops.config import TopicSettings
@@ -99,6 +100,11 @@ class BatchProducer:
             builder = self._open[partition] = self._producer().create_batch()
             builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
 
+    def append_writes(self, partition: LogPartition, writes: Sequence[Write]) -> None:
+        """Append store writes as records of the changelog."""
+        for write in writes:
+            self.append(partition, key=write.profile_id.encode(), value=write.state)
+
     def _close(self, partition: LogPartition, builder: Any) -> None:
         builder.close()
         self._bytes += builder.size()
@@ -165,10 +171,10 @@ class BatchProducer:
 
 async def log_states(outputs: BatchProducer, changelog: LogPartition, writes: Iterable[Write]) -> None:
     """Append store writes to the changelog, in slices between which other work may run."""
-    for number, write in enumerate(writes, 1):
-        outputs.append(changelog, key=write.profile_id.encode(), value=write.state)
-        if number % _LOG_SLICE == 0:
-            await asyncio.sleep(0)
+    remaining = iter(writes)
+    while few := list(islice(remaining, _LOG_SLICE)):
+        outputs.append_writes(changelog, few)
+        await asyncio.sleep(0)
 
 
 class ChangePublisher:

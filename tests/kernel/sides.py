@@ -11,20 +11,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from itertools import chain
 from random import Random
 from typing import Any
 
 import msgspec
-from aiokafka.record.memory_records import MemoryRecords
 
-from segops.config import TopicSettings
 from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
 from segops.core.segments import SegmentSet
 from segops.kernel import found
 from segops.schemas.backfills import BACKFILL_HEADERS
-from segops.schemas.changes import decode_change, encode_change
+from segops.schemas.changes import encode_change
 from segops.schemas.events import route
 from segops.schemas.identifying import IdentityLimits
 from segops.schemas.messages import encode_message, name_of
@@ -38,15 +35,16 @@ from segops.streaming.assignment import recorded_engine
 from segops.streaming.native_route import native_route
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.native_segment import NativeSegmentProcessor
-from segops.streaming.partition.output import Encoded
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
-from segops.streaming.publishers import ChangePublisher
 from segops.testing import RecordingOutput
+from tests.kernel.outboxes import OutboxRecording
 from tests.kernel.people import DEVICES, LIMITS, event_json
 
 PARTITIONS = 2
 _FAR_MS = 4 * 10**12
+#: Lengths of time without events.
+_JUMPS_MS = (1, 1_000, 5_000, 60_000, 3_600_000, 90_000_000, 40 * 86_400_000)
 
 
 class Record(msgspec.Struct):
@@ -57,42 +55,6 @@ class Record(msgspec.Struct):
     value: bytes | None
     headers: list[tuple[str, bytes]]
     timestamp: int
-
-
-class OutboxRecording(RecordingOutput):
-    """A recording output that takes changes as the kernel has encoded them, and decodes them."""
-
-    forward_outboxes = ()
-
-    def publish_from(self, native: Any) -> Encoded | None:
-        outboxes = [found()[0].Outbox(2_000, False) for _ in range(2)]
-        published = native.publish(*outboxes, b"segops/app", 1_000)
-        if published is None:
-            return None
-        changes, rows = ([*chain.from_iterable(map(_records_of, outbox.take(False)))] for outbox in outboxes)
-        decoded = [decode_change(value) for _, value, _ in changes]
-        expected = _Appended()
-        ChangePublisher(expected, TopicSettings(), app_id="app").publish(0, decoded, now_ms=1_000)  # type: ignore[arg-type]
-        assert [*chain.from_iterable(zip(changes, rows, strict=True))] == expected.records
-        self.changes += decoded
-        counts, moves, _ = published
-        return Encoded(counts, moves)
-
-
-class _Appended:
-    """Keeps what a publisher appends."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[bytes, bytes, Any]] = []
-
-    def append(self, _: object, *, key: bytes, value: bytes, headers: Any) -> None:
-        self.records.append((key, value, headers))
-
-
-def _records_of(batch: Any) -> list[tuple[Any, Any, Any]]:
-    return [
-        (each.key, each.value, [*each.headers]) for each in MemoryRecords(bytes(batch._build())).next_batch()
-    ]
 
 
 @dataclass
@@ -372,6 +334,18 @@ def _script(steps: list[tuple[str, Any]], rng: Random, later: SegmentSet | None)
                 ("work", number),
                 ("checkpoint", number, 0),
             ]
+    return script + _later(max(arg if kind == "clock" else arg.time_ms for kind, arg in steps), rng)
+
+
+def _later(at_ms: int, rng: Random) -> list[tuple[Any, ...]]:
+    """Return steps in which time passes without events: further and further, with crashes in between."""
+    script: list[tuple[Any, ...]] = []
+    for jump_ms in sorted(rng.sample(_JUMPS_MS, 4)):
+        at_ms += jump_ms
+        script.append(("tick", at_ms))
+        for number in range(PARTITIONS):
+            script += [("read", number, 1_000), *[("fire", number, rng.choice((1, 3, 1_000)))] * 3]
+            script.append(rng.choice((("checkpoint", number, 0), ("crash", number), ("fire", number, 1_000))))
     return script
 
 

@@ -21,6 +21,7 @@ from tests.core.test_equivalence import segment_sets
 from tests.fuzz_kernel import plain_case
 from tests.kernel.people import DEVICES
 from tests.kernel.sides import Side, assert_sides_agree
+from tests.rest import rest
 
 pytestmark = pytest.mark.skipif(found()[0] is None, reason="the kernel is not built")
 
@@ -28,6 +29,13 @@ pytestmark = pytest.mark.skipif(found()[0] is None, reason="the kernel is not bu
 @pytest.mark.parametrize("seed", range(12))
 def test_rules_of_the_kernel(seed: int) -> None:
     plain_case(seed)
+
+
+@rest
+@pytest.mark.parametrize("first", range(100, 200, 20))
+def test_more_rules_of_the_kernel(first: int) -> None:
+    for seed in range(first, first + 20):
+        plain_case(seed)
 
 
 @settings(max_examples=8)

@@ -190,7 +190,7 @@ class Stack:
         """Start worker ``number`` with its own data folder and web port."""
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
-            "SEGOPS_KERNEL": os.environ.get("SEGOPS_KERNEL", "off"),
+            "SEGOPS_KERNEL": os.environ.get("SEGOPS_KERNEL", "auto"),
             "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "SEGOPS_TOPIC_PREFIX": self.name,
             "SEGOPS_PARTITIONS": str(self.partitions),

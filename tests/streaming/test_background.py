@@ -32,6 +32,7 @@ class Processor:
     adopting = True
     recording = replaying = False
     offset = 0
+    timers_at_once = 50
 
     def __init__(self, *, folding: bool = False, can_switch: bool = False) -> None:
         self.folding, self.can_switch = folding, can_switch

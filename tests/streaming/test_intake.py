@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from segops.streaming.faust.intake import BATCH_RECORDS, MAX_IN_FLIGHT, Intake
+from segops.kafka.native_batches import READER
+from segops.streaming.faust.intake import BATCH_RECORDS, MAX_IN_FLIGHT, NATIVE_TIMES, Intake
 
 EVENTS, OTHERS = (TopicPartition("events", number) for number in range(2))
 PROFILES = TopicPartition("profile-events", 0)
@@ -25,7 +26,8 @@ class Fetch:
 
 
 @pytest.fixture
-def intake() -> Intake:
+def intake(monkeypatch: pytest.MonkeyPatch) -> Intake:
+    monkeypatch.setattr(READER, "_native", None)
     return Intake()
 
 
@@ -43,6 +45,13 @@ def test_records_of_a_topic_at_the_agent_are_limited(intake: Intake) -> None:
     assert begins == list(range(0, MAX_IN_FLIGHT, BATCH_RECORDS))
     intake.finished(PROFILES, BATCH_RECORDS)
     assert handed(intake) == [(PROFILES, MAX_IN_FLIGHT, BATCH_RECORDS)]
+
+
+def test_the_kernel_gets_larger_batches(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(READER, "_native", object())
+    add(intake, PROFILES, 10 * NATIVE_TIMES * BATCH_RECORDS)
+    sizes = [size for _ in range(9) for _, _, size in handed(intake)]
+    assert sizes == [NATIVE_TIMES * BATCH_RECORDS] * (MAX_IN_FLIGHT // BATCH_RECORDS)
 
 
 def test_busy_topic_does_not_delay_others(intake: Intake) -> None:

@@ -1,6 +1,6 @@
 //! A validating scan of JSON. What is unusual is not an error here: the whole event is then Python's.
 
-use crate::json_text::{each_once, hex4};
+use crate::json_text::{each_once, hex4, plain_len};
 pub use crate::json_text::{find, Str};
 use crate::msgpack::Writer;
 use crate::values::{scalar_of, Num, Scalar};
@@ -129,9 +129,7 @@ impl<'a> Scanner<'a> {
         let (begin, bytes) = (self.at, self.text.as_bytes());
         let mut escaped = false;
         loop {
-            let rest = &bytes[self.at..];
-            let length = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\').ok_or(Odd)?;
-            self.at += length;
+            self.at += plain_len(&bytes[self.at..]).ok_or(Odd)?;
             match bytes[self.at] {
                 b'"' => {
                     self.at += 1;

@@ -92,3 +92,47 @@ pub fn each_once(pairs: &Pairs<'_>) -> Result<(), Odd> {
     }
     Ok(())
 }
+
+/// The bytes before the first quote, backslash or control character; None: there is no such character.
+pub fn plain_len(bytes: &[u8]) -> Option<usize> {
+    let mut words = bytes.chunks_exact(8);
+    let mut passed = 0;
+    for word in words.by_ref() {
+        let marks = marks(u64::from_le_bytes(word.try_into().ok()?));
+        if marks != 0 {
+            return Some(passed + marks.trailing_zeros() as usize / 8);
+        }
+        passed += 8;
+    }
+    let found = words.remainder().iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'))?;
+    Some(passed + found)
+}
+
+/// The top bit of the first of eight bytes that ends plain text, and of some after it; 0: none does.
+///
+/// A byte below n sets its top bit in `x - n` unless it had it before; a borrow reaches later bytes only.
+fn marks(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let below = |bytes: u64, least: u64| bytes.wrapping_sub(ONES * least) & !bytes;
+    let ends = below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1);
+    ends & (ONES << 7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_ends_at_the_first_special_byte() {
+        for byte in 0..=255_u8 {
+            for place in 0..20 {
+                let mut text = [b'!', 0x7f, 0x80, 0xff, b' ', b'#', b'[', b']'].repeat(3);
+                text[place] = byte;
+                text[22] = b'"';
+                let expected = text.iter().position(|each| *each < 0x20 || *each == b'"' || *each == b'\\');
+                assert_eq!(plain_len(&text), expected);
+                assert_eq!(plain_len(&text[..22]), expected.filter(|at| *at < 22));
+            }
+        }
+    }
+}

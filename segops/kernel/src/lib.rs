@@ -61,5 +61,9 @@ pub mod written;
 
 #[cfg(feature = "python")]
 mod python;
+
+#[cfg(feature = "python")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[cfg(test)]
 mod test_tables;

@@ -14,36 +14,20 @@ pub enum Codec {
     Snappy,
 }
 
-/// The records of one batch.
+/// A header: its name (UTF-8) and value.
+pub type Header<'h> = (&'h [u8], Option<&'h [u8]>);
+
+/// A batch that is being filled.
 #[derive(Debug)]
-pub struct Ready {
+struct Open {
     /// Room for the head, then the records.
     bytes: Vec<u8>,
     records: u32,
     first: i64,
     latest: i64,
-    codec: Codec,
-    transactional: bool,
 }
 
-/// A header: its name (UTF-8) and value.
-pub type Header<'h> = (&'h [u8], Option<&'h [u8]>);
-
-impl Ready {
-    fn new(timestamp: i64, codec: Codec, transactional: bool) -> Ready {
-        Ready { bytes: vec![0; HEAD], records: 0, first: timestamp, latest: timestamp, codec, transactional }
-    }
-
-    /// Its bytes, before compression.
-    pub fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The number of records.
-    pub fn records(&self) -> u32 {
-        self.records
-    }
-
+impl Open {
     fn length(&self, timestamp: i64, parts: [Option<&[u8]>; 2], headers: &[Header<'_>]) -> usize {
         let of = |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| varint_len(bytes.len() as i64) + bytes.len());
         let place = varint_len(timestamp - self.first) + varint_len(i64::from(self.records));
@@ -70,13 +54,42 @@ impl Ready {
         self.records += 1;
         self.latest = self.latest.max(timestamp);
     }
+}
 
-    /// The batch as it is sent: compressed, with the producer's id, epoch and first sequence.
-    pub fn sealed(&self, (id, epoch, sequence): (i64, i16, i32)) -> Vec<u8> {
-        let packed = (self.codec == Codec::Snappy).then(|| snappy(&self.bytes)).flatten();
-        let is_packed = packed.is_some();
-        let mut out = packed.unwrap_or_else(|| self.bytes.clone());
-        let attributes = if is_packed { 2_i16 } else { 0 } | if self.transactional { 0x10 } else { 0 };
+/// A closed batch, compressed; its head lacks the producer.
+#[derive(Debug)]
+pub struct Ready {
+    /// Room for the head, then the records.
+    bytes: Vec<u8>,
+    is_packed: bool,
+    /// The bytes before compression.
+    size: usize,
+    records: u32,
+    first: i64,
+    latest: i64,
+    transactional: bool,
+}
+
+impl Ready {
+    /// Its bytes, before compression.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The number of records.
+    pub fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// The number of bytes that are sent.
+    pub fn sealed_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Write the batch as it is sent, with the producer's id, epoch and first sequence, to `sealed_len` bytes.
+    pub fn seal(&self, (id, epoch, sequence): (i64, i16, i32), out: &mut [u8]) {
+        out.copy_from_slice(&self.bytes);
+        let attributes = if self.is_packed { 2_i16 } else { 0 } | if self.transactional { 0x10 } else { 0 };
         let length = (out.len() - 12) as i32;
         out[8..12].copy_from_slice(&length.to_be_bytes());
         out[12..16].copy_from_slice(&(-1_i32).to_be_bytes());
@@ -91,57 +104,92 @@ impl Ready {
         out[57..61].copy_from_slice(&(self.records as i32).to_be_bytes());
         let sum = crc32c::crc32c(&out[CHECKED..]);
         out[CHECKED - 4..CHECKED].copy_from_slice(&sum.to_be_bytes());
-        out
     }
 }
 
-/// Room for the head and the compressed records; None if that is no shorter.
-fn snappy(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(bytes.len() / 2 + HEAD);
-    out.resize(HEAD, 0);
-    out.extend_from_slice(FRAMED);
-    let (mut encoder, mut block) = (snap::raw::Encoder::new(), vec![0; snap::raw::max_compress_len(BLOCK)]);
-    for part in bytes[HEAD..].chunks(BLOCK) {
-        let length = encoder.compress(part, &mut block).ok()?;
-        out.extend_from_slice(&(length as u32).to_be_bytes());
-        out.extend_from_slice(&block[..length]);
+/// Compresses by snappy, with memory that it keeps.
+struct Packer {
+    encoder: snap::raw::Encoder,
+    block: Vec<u8>,
+}
+
+impl Packer {
+    fn new() -> Packer {
+        Packer { encoder: snap::raw::Encoder::new(), block: vec![0; snap::raw::max_compress_len(BLOCK)] }
     }
-    (out.len() < bytes.len()).then_some(out)
+
+    /// Room for the head and the compressed records; None if that is no shorter.
+    fn pack(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(bytes.len() / 2 + HEAD);
+        out.resize(HEAD, 0);
+        out.extend_from_slice(FRAMED);
+        for part in bytes[HEAD..].chunks(BLOCK) {
+            let length = self.encoder.compress(part, &mut self.block).ok()?;
+            out.extend_from_slice(&(length as u32).to_be_bytes());
+            out.extend_from_slice(&self.block[..length]);
+        }
+        (out.len() < bytes.len()).then_some(out)
+    }
 }
 
 /// The batches of one partition that were not taken yet.
-#[derive(Debug)]
 pub struct Outbox {
     limit: usize,
-    codec: Codec,
     transactional: bool,
-    open: Option<Ready>,
+    packer: Option<Packer>,
+    open: Option<Open>,
+    /// The memory of the last batch, for the next one.
+    spare: Vec<u8>,
     full: Vec<Ready>,
 }
 
 impl Outbox {
     /// Batches of at most `limit` bytes before compression: more only if a record has more.
     pub fn new(limit: usize, codec: Codec, transactional: bool) -> Outbox {
-        Outbox { limit, codec, transactional, open: None, full: vec![] }
+        let packer = (codec == Codec::Snappy).then(Packer::new);
+        Outbox { limit, transactional, packer, open: None, spare: vec![], full: vec![] }
     }
 
     /// Append a record. The timestamp is in milliseconds.
     pub fn append(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) {
-        let (codec, transactional, parts) = (self.codec, self.transactional, [key, value]);
-        let mut open = self.open.take().unwrap_or_else(|| Ready::new(timestamp, codec, transactional));
+        let parts = [key, value];
+        let mut open = self.open.take().unwrap_or_else(|| self.begin(timestamp));
         let mut length = open.length(timestamp, parts, headers);
-        if open.records > 0 && open.size() + varint_len(length as i64) + length > self.limit {
-            self.full.push(std::mem::replace(&mut open, Ready::new(timestamp, codec, transactional)));
+        if open.records > 0 && open.bytes.len() + varint_len(length as i64) + length > self.limit {
+            self.close(open);
+            open = self.begin(timestamp);
             length = open.length(timestamp, parts, headers);
         }
         open.append(timestamp, parts, headers, length);
         self.open = Some(open);
     }
 
+    fn begin(&mut self, timestamp: i64) -> Open {
+        let mut bytes = std::mem::take(&mut self.spare);
+        bytes.clear();
+        bytes.resize(HEAD, 0);
+        Open { bytes, records: 0, first: timestamp, latest: timestamp }
+    }
+
+    fn close(&mut self, open: Open) {
+        let Open { bytes, records, first, latest } = open;
+        let (size, transactional) = (bytes.len(), self.transactional);
+        let packed = self.packer.as_mut().and_then(|packer| packer.pack(&bytes));
+        let is_packed = packed.is_some();
+        let bytes = match packed {
+            Some(packed) => {
+                self.spare = bytes;
+                packed
+            }
+            None => bytes,
+        };
+        self.full.push(Ready { bytes, is_packed, size, records, first, latest, transactional });
+    }
+
     /// Take the full batches, or all.
     pub fn take(&mut self, full_only: bool) -> Vec<Ready> {
-        if !full_only {
-            self.full.extend(self.open.take());
+        if let Some(open) = self.open.take_if(|_| !full_only) {
+            self.close(open);
         }
         std::mem::take(&mut self.full)
     }
@@ -150,6 +198,12 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sealed(batch: &Ready) -> Vec<u8> {
+        let mut out = vec![0; batch.sealed_len()];
+        batch.seal((1, 2, 3), &mut out);
+        out
+    }
 
     #[test]
     fn a_full_batch_is_cut_off_and_one_record_always_fits() {
@@ -172,10 +226,10 @@ mod tests {
     fn what_snappy_does_not_shorten_is_sent_as_it_is() {
         let mut outbox = Outbox::new(1_000, Codec::Snappy, true);
         outbox.append(1, None, Some(b"x"), &[]);
-        let sealed = outbox.take(false)[0].sealed((1, 2, 3));
-        assert_eq!((sealed[22], sealed.len()), (0x10, HEAD + 8));
+        let bytes = sealed(&outbox.take(false)[0]);
+        assert_eq!((bytes[22], bytes.len()), (0x10, HEAD + 8));
         outbox.append(1, None, Some(&[7; 900]), &[]);
-        let sealed = outbox.take(false)[0].sealed((1, 2, 3));
-        assert!(sealed[22] == 0x12 && sealed.len() < 200);
+        let bytes = sealed(&outbox.take(false)[0]);
+        assert!(bytes[22] == 0x12 && bytes.len() < 200);
     }
 }

@@ -320,7 +320,10 @@ mod tests {
         let mut outbox = Outbox::new(1_000, codec, true);
         outbox.append(1_000, Some(b"k"), Some(&[b'v'; 90]), &[(b"a", Some(b"1")), (b"b", None)]);
         outbox.append(995, None, None, &[]);
-        outbox.take(false)[0].sealed((7, 1, 0))
+        let ready = &outbox.take(false)[0];
+        let mut sealed = vec![0; ready.sealed_len()];
+        ready.seal((7, 1, 0), &mut sealed);
+        sealed
     }
 
     #[test]

@@ -42,6 +42,11 @@ fn read(written: Option<Val<'_>>) -> Result<Option<i64>, Odd> {
     }
 }
 
+/// The partition of a key among `number` (`segops.schemas.records.partition_of`).
+pub fn partition_of(key: &[u8], number: usize) -> usize {
+    (crc32fast::hash(key) as usize).checked_rem(number).unwrap_or(0)
+}
+
 impl Rules {
     /// Return the profile and the time of an event. Odd: Python has to, or it is invalid.
     ///
@@ -75,7 +80,7 @@ impl Rules {
             vec![(b"segops-source", Some(origin.as_bytes())), (b"segops-time", Some(time.as_bytes()))];
         // Of an event that was mapped: where its record is.
         headers.extend(view.headers.into_iter().filter(|(name, _)| *name == b"segops-from"));
-        let number = (crc32fast::hash(routed.profile.as_bytes()) as usize).checked_rem(outboxes.len())?;
+        let number = partition_of(routed.profile.as_bytes(), outboxes.len());
         outboxes.get_mut(number)?.append(view.timestamp, Some(routed.profile.as_bytes()), Some(value), &headers);
         Some(routed)
     }

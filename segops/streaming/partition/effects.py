@@ -85,6 +85,14 @@ class Effects:
         self._tallies.note_moves(found.moves)
         return True
 
+    def send_from(self, native: Any) -> None:
+        """Send the messages of the kernel's part of a partition to other profiles."""
+        if self._outboxes is not None:
+            self._outboxes.send_from(native)
+            return
+        for to, kind, value, arrived_ms in native.take_messages():
+            self._output.send_encoded(to, kind, value, arrived_ms=arrived_ms)
+
     def publish_corrections(self, changes: Sequence[Change], arrived_ms: int | None) -> None:
         """Publish changes that the sizes already include."""
         if self._changed is not None:

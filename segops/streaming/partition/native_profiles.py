@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from segops.core.engine import Engine
 from segops.core.links import is_waiting
@@ -133,19 +133,21 @@ class NativeProfiles(ProfileCache):
 
     def load_due(self, profile_ids: Iterable[str]) -> None:
         """Load due profiles as ``load_records`` does, without marking them as used."""
-        self._load_natives(profile_ids, used=False)
+        knows = self.native.knows
+        self._load_natives([each for each in {*profile_ids} if not knows(each)], used=False)
 
-    def _load_natives(self, profile_ids: Iterable[str], *, used: bool) -> set[str]:
-        native, absent = self.native, set()
-        ids = [profile_id for profile_id in {*profile_ids} if not native.knows(profile_id)]
-        for profile_id, state in zip(ids, self._store.get_many(ids) if ids else (), strict=True):
-            if state is None:
-                absent.add(profile_id)
-            elif not native.load(profile_id, state, used):
-                entry = self._entries[profile_id] = self._read(profile_id, state)
-                entry.used, entry.size = used, len(state)
-                self._take(profile_id)
-        return absent
+    def _load_natives(self, profile_ids: Sequence[str], *, used: bool) -> set[str]:
+        """Load profiles that are neither here nor decoded; return those that the store does not have."""
+        if not profile_ids:
+            return set()
+        states = self._store.get_many(profile_ids)
+        absent, refused = self.native.load(profile_ids, states, used)
+        for at in refused:
+            profile_id, state = profile_ids[at], cast("bytes", states[at])
+            entry = self._entries[profile_id] = self._read(profile_id, state)
+            entry.used, entry.size = used, len(state)
+            self._take(profile_id)
+        return {profile_ids[at] for at in absent}
 
     def note_created(self) -> None:
         """Hold the ids of the profiles that the kernel has created, if ids are held (``HeldIds``)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from segops.core.engine import Engine
 from segops.core.events import Change, Event
@@ -21,8 +21,6 @@ from segops.streaming.partition.segment import SegmentProcessor
 _COMPILED: Final = 4
 #: Why the kernel leaves a record: Python has its profile.
 HELD: Final = "held"
-#: Of ``Partition.fire``: the profile is not in the kernel, it is not due, Python has to fire it for a reason.
-_ABSENT, _EARLY, _PYTHON = -1, -2, -10
 
 
 @lru_cache(maxsize=_COMPILED)
@@ -58,6 +56,8 @@ class NativeSegmentProcessor(SegmentProcessor):
 
     Its outputs, counts and stored profiles are those of a ``SegmentProcessor``.
     """
+
+    timers_at_once: ClassVar[int] = 500
 
     _profiles: NativeProfiles
     _answers: Answers
@@ -127,8 +127,7 @@ class NativeSegmentProcessor(SegmentProcessor):
             for arrived_ms, clock_ms, changes in native.take_changes(Change):
                 self.clock.now_ms = clock_ms
                 self._effects.publish(changes, arrived_ms)
-        for to, kind, value, arrived_ms in native.take_messages():
-            self._output.send_encoded(to, kind, value, arrived_ms=arrived_ms)
+        self._effects.send_from(native)
         for profile_id, offset, row in native.take_rows():
             self.backfill.history.keep(profile_id, offset, row)
         for profile_id, identifiers in native.take_waits():
@@ -151,23 +150,27 @@ class NativeSegmentProcessor(SegmentProcessor):
         now_ms = self.clock.now_ms
         ids = self._profiles.due_ids(now_ms, limit)
         self._profiles.load_due(ids)
-        for profile_id in ids:
-            self._fire_native(profile_id, now_ms)
+        at = 0
+        while at < len(ids):
+            at += self._fire_natives(ids[at:], now_ms)
         self._profiles.give_back()
         return len(ids)
 
-    def _fire_native(self, profile_id: str, now_ms: int) -> None:
+    def _fire_natives(self, ids: list[str], now_ms: int) -> int:
+        """Fire the timers of profiles, the last of them by Python; return of how many."""
         native, counts = self._profiles.native, self._effects.counts
-        late_ms = native.fire(profile_id, now_ms)
-        if late_ms >= 0:
+        fired, lateness_ms, why = native.fire(ids, now_ms)
+        if lateness_ms:
             self._publish_native(native)
-            counts.timers += 1
-            counts.lateness_ms.append(late_ms)
-        elif late_ms != _EARLY:
-            if late_ms <= _PYTHON:
-                counts.left_to_python[self._reasons[_PYTHON - late_ms]] += 1
-            for cached in self._profiles.known((profile_id,)):
-                self._fire_due(cached, now_ms)
+        counts.timers += len(lateness_ms)
+        counts.lateness_ms += lateness_ms
+        if why is None:
+            return int(fired)
+        if why >= 0:
+            counts.left_to_python[self._reasons[why]] += 1
+        for cached in self._profiles.known((ids[fired],)):
+            self._fire_due(cached, now_ms)
+        return int(fired) + 1
 
     def _survivors_of(self, profile_ids: Collection[str]) -> dict[str, str]:
         native = self._profiles.native

@@ -109,6 +109,9 @@ class OutboxOutput(Output, Protocol):
     def forward_outboxes(self) -> Sequence[Any]:
         """The outboxes of the partitions of profile events."""
 
+    def send_from(self, native: Any) -> None:
+        """Send the messages of the kernel's part of a partition to other profiles, in order."""
+
     def publish_from(self, native: Any) -> Encoded | None:
         """Publish the changes of the kernel's part of a partition; None: they must be emitted as objects."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from segops.core.engine import Engine
 from segops.core.events import Change
@@ -48,6 +48,8 @@ class SegmentProcessor:
     ``max_quarantined`` the quarantined profiles: one more raises StateError. ``figures_interval_ms``: the
     least time between two publications of sizes. ``history_ms``: how long events are history.
     """
+
+    timers_at_once: ClassVar[int] = 50  #: Those that fire between two batches of events, which wait.
 
     def __init__(
         self,
@@ -264,10 +266,7 @@ class SegmentProcessor:
                 self._since_snapshot += 1
 
     def report_watermark(self, partition: int) -> None:
-        """Report the watermark of this partition's sources to every partition, if it changed.
-
-        The report follows everything that this partition has sent so far.
-        """
+        """Report the watermark of this partition's sources to all, after all it has sent, if it changed."""
         reached_ms = self.clock.sources_ms
         if reached_ms is not None and reached_ms != self._reported_ms:
             self._output.broadcast(watermark_tick(partition, reached_ms))

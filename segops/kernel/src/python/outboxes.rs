@@ -1,5 +1,6 @@
 //! Batches to be sent, for a client that takes them for its own builders.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -35,9 +36,20 @@ impl PyOutbox {
         Ok(())
     }
 
+    /// Append store writes: each has the text `profile_id` and the bytes `state` (None: it is deleted).
+    fn append_writes(&mut self, py: Python<'_>, timestamp: i64, writes: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
+        for write in &writes {
+            let (key, state) = (write.getattr(intern!(py, "profile_id"))?, write.getattr(intern!(py, "state"))?);
+            let state = if state.is_none() { None } else { Some(state.downcast::<PyBytes>()?.as_bytes()) };
+            self.outbox.append(timestamp, Some(key.downcast::<PyString>()?.to_str()?.as_bytes()), state, &[]);
+        }
+        Ok(())
+    }
+
     /// Take the full batches, or all.
-    fn take(&mut self, full_only: bool) -> Vec<PyReady> {
-        let taken = self.outbox.take(full_only);
+    fn take(&mut self, py: Python<'_>, full_only: bool) -> Vec<PyReady> {
+        let outbox = &mut self.outbox;
+        let taken = if full_only { outbox.take(true) } else { py.allow_threads(|| outbox.take(false)) };
         taken.into_iter().map(|ready| PyReady { ready, state: (-1, -1, 0), built: None }).collect()
     }
 }
@@ -83,13 +95,17 @@ impl PyReady {
     }
 
     /// Return the batch as it is sent, the same bytes each time.
-    fn _build(&mut self, py: Python<'_>) -> Py<PyBytes> {
+    fn _build(&mut self, py: Python<'_>) -> PyResult<Py<PyBytes>> {
         let (ready, state) = (&self.ready, self.state);
-        let built = self.built.take().unwrap_or_else(|| {
-            let sealed = py.allow_threads(|| ready.sealed(state));
-            PyBytes::new(py, &sealed).unbind()
-        });
+        let built = match self.built.take() {
+            Some(built) => built,
+            None => PyBytes::new_with(py, ready.sealed_len(), |out| {
+                ready.seal(state, out);
+                Ok(())
+            })?
+            .unbind(),
+        };
         self.built = Some(built.clone_ref(py));
-        built
+        Ok(built)
     }
 }

@@ -1,15 +1,17 @@
 //! The profiles of a partition, for `segops.streaming.partition`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::outboxes::PyOutbox;
 use super::records::{profile_event, Profiled, PyRecords};
 use super::rows::{noted, Noted, PyRows};
 use super::PyEngine;
 use crate::partition::{Fired, Partition};
+use crate::route::partition_of;
 use crate::slots::Meta;
 
 /// What is known of a profile beside its state, in the order of `Meta`. Times are in milliseconds.
@@ -88,9 +90,22 @@ impl PyPartition {
         self.inner.forget(id);
     }
 
-    /// Take a profile from the store; False for one that is Python's to read.
-    fn load(&mut self, id: &str, state: &[u8], used: bool) -> bool {
-        self.inner.load(id, state, used)
+    /// Take profiles from the store; return the places of those that it does not have, and of those that are Python's.
+    fn load(
+        &mut self,
+        ids: Vec<Bound<'_, PyString>>,
+        states: Vec<Option<Bound<'_, PyBytes>>>,
+        used: bool,
+    ) -> PyResult<(Vec<usize>, Vec<usize>)> {
+        let (mut absent, mut refused) = (vec![], vec![]);
+        for (at, (id, state)) in ids.iter().zip(states).enumerate() {
+            match state {
+                None => absent.push(at),
+                Some(state) if !self.inner.load(id.to_str()?, state.as_bytes(), used) => refused.push(at),
+                Some(_) => {}
+            }
+        }
+        Ok((absent, refused))
     }
 
     /// Give a profile to Python: its stored form, and what is known of it; None if it is not here.
@@ -124,8 +139,9 @@ impl PyPartition {
     /// The profiles of records from the offset `start` on that are neither here nor away, each once.
     fn missing(&self, records: &PyRecords, start: i64) -> Vec<String> {
         let keys = records.views(0).filter(|view| view.offset >= start).filter_map(|view| view.key);
-        let texts = keys.map(String::from_utf8_lossy).filter(|key| !self.inner.knows(key));
-        texts.map(String::from).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        let mut seen = HashSet::new();
+        let texts = keys.map(String::from_utf8_lossy).filter(|key| !self.inner.knows(key) && seen.insert(key.clone()));
+        texts.map(String::from).collect()
     }
 
     /// Apply records from index `at` and offset `start` on; `base`: the first sequence of a new profile.
@@ -168,17 +184,21 @@ impl PyPartition {
         })
     }
 
-    /// Fire what is due of a profile by `now`.
+    /// Fire what is due of profiles by `now`, in order, until one is Python's.
     ///
-    /// Returns how late it was; -1: the profile is not here, -2: it is not due; -10 and below: Python has to
-    /// fire it, for reason -10 - n.
-    fn fire(&mut self, id: &str, now: i64) -> i64 {
-        match self.inner.fire(id, now) {
-            Fired::Late(late) => late,
-            Fired::Absent => -1,
-            Fired::Early => -2,
-            Fired::Python(why) => -10 - why as i64,
+    /// Returns the number of profiles before it, how late each timer was, and why it is Python's: a number of
+    /// `REASONS`, -1 if it is not here, None after the last one.
+    fn fire(&mut self, ids: Vec<Bound<'_, PyString>>, now: i64) -> PyResult<(usize, Vec<i64>, Option<i32>)> {
+        let mut late = Vec::with_capacity(ids.len());
+        for (at, id) in ids.iter().enumerate() {
+            match self.inner.fire(id.to_str()?, now) {
+                Fired::Late(by) => late.push(by),
+                Fired::Early => {}
+                Fired::Absent => return Ok((at, late, Some(-1))),
+                Fired::Python(why) => return Ok((at, late, Some(why as i32))),
+            }
         }
+        Ok((ids.len(), late, None))
     }
 
     /// The due time and id of the earliest changed profile that may be due by `until`; None: there is none.
@@ -221,6 +241,23 @@ impl PyPartition {
     fn take_messages<'py>(&mut self, py: Python<'py>) -> Vec<(String, &'static str, Bound<'py, PyBytes>, i64)> {
         let sent = std::mem::take(&mut self.inner.sent).into_iter();
         sent.map(|each| (each.to.into(), each.kind, PyBytes::new(py, &each.value), each.arrived)).collect()
+    }
+
+    /// Send the messages to other profiles through the outboxes of the partitions of profile events.
+    ///
+    /// Returns how many there were.
+    fn send(&mut self, py: Python<'_>, outboxes: Vec<Py<PyOutbox>>) -> usize {
+        let sent = std::mem::take(&mut self.inner.sent);
+        for each in &sent {
+            let number = partition_of(each.to.as_bytes(), outboxes.len());
+            outboxes[number].borrow_mut(py).outbox.append(
+                each.arrived,
+                Some(each.to.as_bytes()),
+                Some(&each.value),
+                &[(b"segops-type", Some(each.kind.as_bytes()))],
+            );
+        }
+        sent.len()
     }
 
     /// Take the profiles that wait now (None), or no longer, with so many identifiers.
