@@ -52,14 +52,16 @@ def main() -> None:
         choose(Path(folder), prefer=options.broker) as broker,
     ):
         setup = Setup.of(broker, options.cache / "runs", job, segments())
-        ledger = Ledger.open(options.cache / "results.json", _about(setup, options), resume=options.resume)
+        ledger = Ledger.open(
+            options.cache / f"results-{options.events}.json", _about(setup, options), resume=options.resume
+        )
         _say(f"{ledger.about}")
         for number in range(options.turns):
             _run_round(setup, ledger, number, taking_part)
             report.write(ledger, options.page)
         _other_rows(setup, ledger, options)
     report.write(ledger, options.page)
-    _say(f"written: {options.page / 'RESULTS.md'}")
+    _say(f"written: {options.page / report.page_of(options.events)}")
 
 
 def _options() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""RESULTS.md and its plots, generated from the ledger after every run."""
+"""RESULTS.md and its plots, generated from the ledger after every run; one page for each number of events."""
 
 from __future__ import annotations
 
@@ -41,14 +41,33 @@ change to a compacted topic.
 """
 
 
+#: The number of events of the page without a number in its name.
+_USUAL = 1_000_000
+
+
+def page_of(events: int) -> str:
+    """Return the name of the page of a comparison.
+
+    >>> page_of(1_000_000), page_of(300_000)
+    ('RESULTS.md', 'RESULTS-300000.md')
+    """
+    return f"RESULTS{_ending(events)}.md"
+
+
+def _ending(events: int) -> str:
+    return "" if events == _USUAL else f"-{events}"
+
+
 def write(ledger: Ledger, folder: Path) -> None:
     """Write the page and its plots."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "RESULTS.md").write_text("\n".join(_page(ledger)))
+    events = ledger.about["events"]
+    (folder / page_of(events)).write_text("\n".join(_page(ledger)))
     for measure, title in (("per_cpu_second", "events per CPU second"), ("per_second", "events per second")):
         rows = [(CONTESTANTS[name].title, value) for name, value in _medians(ledger, measure)]
         if rows:
-            (folder / f"{measure}.svg").write_text(bars("One process", rows, title))
+            plot = bars("One process", rows, title)
+            (folder / f"{measure}{_ending(events)}.svg").write_text(plot)
 
 
 def _medians(ledger: Ledger, measure: str) -> list[tuple[str, float]]:
@@ -65,7 +84,7 @@ def _page(ledger: Ledger) -> Iterator[str]:
     )
     yield "Medians; in brackets, the number of runs after each name, minimum and maximum after each figure.\n"
     yield from _peers(ledger)
-    yield "\n![events per CPU second](per_cpu_second.svg)\n"
+    yield f"\n![events per CPU second](per_cpu_second{_ending(ledger.about['events'])}.svg)\n"
     yield from _targets(ledger)
     yield from _rows(ledger)
     yield "\nWhere the time goes, what was tried, what a missed target needs: [`PROFILES.md`](PROFILES.md)."
