@@ -284,7 +284,7 @@ class Metrics(AuxiliaryMetrics):
             registry=registry,
         )
         self.profiles_cached = Gauge(
-            "segops_profiles_cached", "Decoded profiles in memory.", registry=registry
+            "segops_profiles_cached", "Profiles in memory.", registry=registry
         )
         self.scans_pending = Gauge(
             "segops_scans_pending",

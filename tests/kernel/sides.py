@@ -144,6 +144,7 @@ class Side:
         }
         store = self.stores.open(number)
         if self.native:
+            options["cache_bytes"] = 1_000 * self.cache if self.cache <= 3 else 1 << 30
             return NativeSegmentProcessor(store, self.engine, native=found()[0], **options)
         return SegmentProcessor(store, self.engine, **options)
 
