@@ -37,7 +37,7 @@ class StateSettings(SettingsSection):
     cache_bytes: ByteSize = setting(
         "CACHE_BYTES",
         "128MiB",
-        "Memory of the profiles that the kernel of a worker keeps, about; profiles in Python have CACHE_PROFILES.",
+        "Memory, about, of the profiles in a worker's kernel; CACHE_PROFILES bounds those in Python.",
         ge=1 << 20,
     )
     block_cache_bytes: ByteSize = setting(

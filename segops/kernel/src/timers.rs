@@ -1,12 +1,16 @@
 //! Timers: the index of changed profiles by due time, and the firing of what is due.
 
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::engine::{Engine, Why};
 use crate::evaluate::Changes;
 use crate::partition::{Group, Partition};
 use crate::slots::Content;
+
+/// Due times in milliseconds with the profiles, the earliest first.
+type Overlay = BinaryHeap<Reverse<(i64, Box<str>)>>;
 
 /// What became of a timer.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,34 +87,37 @@ impl Partition {
     ///
     /// Those after `before`, the due time and id of another index, stay.
     pub fn take_due(&mut self, until: i64, limit: usize, before: Option<(i64, &str)>) -> Vec<(i64, Box<str>)> {
-        let mut found = vec![];
-        while found.len() < limit {
-            let Some(Reverse((due, id))) = self.overlay.peek() else {
-                break;
-            };
-            if *due > until || before.is_some_and(|before| before < (*due, &**id)) {
-                break;
-            }
-            found.extend(self.overlay.pop().map(|Reverse(one)| one));
-        }
-        found
+        take_first(&mut self.overlay, until, limit, before)
     }
+}
+
+fn take_first(overlay: &mut Overlay, until: i64, limit: usize, before: Option<(i64, &str)>) -> Vec<(i64, Box<str>)> {
+    let mut found = vec![];
+    while found.len() < limit {
+        let Some(Reverse((due, id))) = overlay.peek() else {
+            break;
+        };
+        if *due > until || before.is_some_and(|before| before < (*due, &**id)) {
+            break;
+        }
+        found.extend(overlay.pop().map(|Reverse(one)| one));
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::Tables;
 
     #[test]
     fn due_profiles_are_taken_up_to_those_of_another_index() {
-        let mut partition = Partition::new(Arc::new(Tables::default()));
+        let mut overlay = Overlay::new();
         for (due, id) in [(3, "c"), (1, "a"), (2, "b"), (2, "d")] {
-            partition.overlay.push(Reverse((due, id.into())));
+            overlay.push(Reverse((due, id.into())));
         }
         let ids = |found: Vec<(i64, Box<str>)>| found.into_iter().map(|(_, id)| String::from(id)).collect::<Vec<_>>();
-        assert_eq!(ids(partition.take_due(3, 9, Some((2, "c")))), ["a", "b"]);
-        assert_eq!(ids(partition.take_due(2, 9, None)), ["d"]);
-        assert_eq!(ids(partition.take_due(9, 0, None)), [""; 0]);
+        assert_eq!(ids(take_first(&mut overlay, 3, 9, Some((2, "c")))), ["a", "b"]);
+        assert_eq!(ids(take_first(&mut overlay, 2, 9, None)), ["d"]);
+        assert_eq!(ids(take_first(&mut overlay, 9, 0, None)), [""; 0]);
     }
 }

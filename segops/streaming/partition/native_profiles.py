@@ -58,7 +58,7 @@ class NativeSnapshot(ProfileSnapshot):
 class NativeProfiles(ProfileCache):
     """A cache of profiles most of which are in the kernel: in ``native``.
 
-    ``bound`` is that of those in Python, in profiles; ``max_bytes`` is about the memory of those in the kernel.
+    ``bound`` is that of those in Python; ``max_bytes`` is about the memory of those in the kernel.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class NativeProfiles(ProfileCache):
         self._load_natives(self.native.unknown(profile_ids), used=False)
 
     def _load_natives(self, ids: list[str], *, used: bool) -> set[str]:
-        """Load profiles that are neither here nor in the kernel; return those that the store does not have."""
+        """Load profiles that are neither here nor in the kernel; return those that the store lacks."""
         if not ids:
             return set()
         states = self._store.get_many(ids)
