@@ -148,6 +148,7 @@ class Side:
         store = self.stores.open(number)
         engine, _ = recorded_engine(store, self.engine) or (self.engine, 0)
         if self.native:
+            options["cache_bytes"] = 1_000 * self.cache if self.cache <= 3 else 1 << 30
             opened: SegmentProcessor = NativeSegmentProcessor(store, engine, native=found()[0], **options)
         else:
             opened = SegmentProcessor(store, engine, **options)

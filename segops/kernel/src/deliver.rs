@@ -6,10 +6,11 @@ use crate::engine::{Engine, Why};
 use crate::identity::{Effects, Given, Identity};
 use crate::message::{Message, Says};
 use crate::packed::unpack;
-use crate::partition::{Fired, Group, Partition};
+use crate::partition::{Group, Partition};
 use crate::profile::{Profile, Redirect};
 use crate::slots::{Content, Meta};
 use crate::tables::Tables;
+use crate::timers::Fired;
 
 /// A record with a message to a profile, or of any kind. The timestamp is in milliseconds.
 #[derive(Clone, Copy)]
@@ -33,6 +34,7 @@ impl Partition {
         let Some(number) = self.found(letter.key) else {
             return self.answer_for_none(letter, &message, base);
         };
+        self.open(number)?;
         if letter.offset <= self.applied(number)? {
             return Ok(());
         }
@@ -50,7 +52,7 @@ impl Partition {
             self.step(number, letter, true, |identity, profile, effects| handle(identity, profile, &message, effects))?;
         }
         self.slots[number].meta.size = size;
-        self.slots[number].meta.used = true;
+        self.note_use(number);
         Ok(())
     }
 
@@ -84,6 +86,7 @@ impl Partition {
         let mut effects = Effects::default();
         let moved = take(&identity, profile, &mut effects)?;
         profile.applied = letter.offset;
+        self.slots[number].stamp = 0;
         if moved {
             self.touch(number, dated);
         }

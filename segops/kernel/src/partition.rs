@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::deliver::Letter;
-use crate::engine::{Engine, Why};
+use crate::engine::Why;
 use crate::evaluate::Changes;
 use crate::event::Event;
 use crate::identity::{Effects, Given};
+use crate::idle::Warm;
 use crate::message::{Message, Says, Sent};
 use crate::packed::pack;
 use crate::profile::{is_another_day, Profile};
+use crate::recency::Recency;
 use crate::segment::Segment;
 use crate::slots::{Content, Slot};
 use crate::snapshot::Written;
@@ -70,19 +72,6 @@ pub struct Counts {
     pub stale: u64,
 }
 
-/// What became of a timer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Fired {
-    /// The profile is not here.
-    Absent,
-    /// It is not due.
-    Early,
-    /// It was so late, in milliseconds.
-    Late(i64),
-    /// Python has to fire it.
-    Python(Why),
-}
-
 /// The profiles of one partition.
 pub struct Partition {
     pub(crate) tables: Arc<Tables>,
@@ -97,6 +86,10 @@ pub struct Partition {
     pub(crate) encoded: usize,
     pub(crate) overlay: BinaryHeap<Reverse<(i64, Box<str>)>>,
     pub(crate) native: usize,
+    pub(crate) warm: Vec<Warm>,
+    pub(crate) recency: Recency,
+    pub(crate) bytes: usize,
+    pub(crate) stamp: u32,
     /// The clock.
     pub clock: Clock,
     /// What was done and not taken yet.
@@ -126,6 +119,10 @@ impl Partition {
             encoded: 0,
             overlay: BinaryHeap::new(),
             native: 0,
+            warm: vec![],
+            recency: Recency::new(),
+            bytes: 0,
+            stamp: 0,
             clock: Clock::default(),
             groups: vec![],
             sent: vec![],
@@ -155,6 +152,7 @@ impl Partition {
     }
 
     fn apply_known(&mut self, record: &Record<'_>, number: usize) -> Result<(), Why> {
+        self.open(number)?;
         if record.offset <= self.applied(number)? {
             return Ok(());
         }
@@ -178,7 +176,7 @@ impl Partition {
         }
         self.counts.late += u64::from(record.time < self.clock.now);
         self.slots[number].meta.size = size;
-        self.slots[number].meta.used = true;
+        self.note_use(number);
         Ok(())
     }
 
@@ -198,31 +196,5 @@ impl Partition {
         self.insert(record.key, Content::Native(Box::new(profile)), record.value.len());
         self.take(record.letter(), effects);
         Ok(())
-    }
-
-    /// Fire what is due of a profile by an instant in milliseconds.
-    pub fn fire(&mut self, id: &str, now: i64) -> Fired {
-        let Some(number) = self.found(id).filter(|number| matches!(self.slots[*number].content, Content::Native(_)))
-        else {
-            let is_redirect = self.found(id).is_some_and(|number| self.slots[number].content.is_here());
-            return if is_redirect { Fired::Early } else { Fired::Absent };
-        };
-        self.settle(number);
-        let tables = Arc::clone(&self.tables);
-        let Content::Native(profile) = &mut self.slots[number].content else {
-            return Fired::Absent;
-        };
-        let Some(due) = profile.timer().filter(|due| *due <= now) else {
-            return Fired::Early;
-        };
-        let mut changes = Changes::new();
-        if let Err(why) = (Engine { tables: &tables }).on_timer(profile, now, &mut changes) {
-            return Fired::Python(why);
-        }
-        self.touch(number, false);
-        if !changes.is_empty() {
-            self.groups.push(Group { profile: id.into(), arrived: None, clock: now, changes });
-        }
-        Fired::Late(now - due)
     }
 }

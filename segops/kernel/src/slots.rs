@@ -36,10 +36,12 @@ pub(crate) enum Content {
     Native(Box<Profile>),
     /// A redirect.
     Redirect(Box<Redirect>),
+    /// A profile that the store has, in its stored form.
+    Packed(Box<[u8]>),
 }
 
 impl Content {
-    fn of(stored: Stored) -> Content {
+    pub fn of(stored: Stored) -> Content {
         match stored {
             Stored::Profile(profile) => Content::Native(profile),
             Stored::Redirect(redirect) => Content::Redirect(Box::new(redirect)),
@@ -48,13 +50,14 @@ impl Content {
 
     /// Whether it is here.
     pub fn is_here(&self) -> bool {
-        matches!(self, Content::Native(_) | Content::Redirect(_))
+        !matches!(self, Content::Free | Content::Away)
     }
 
     /// When its timer is due.
     pub fn timer(&self) -> Option<i64> {
         match self {
             Content::Native(profile) => profile.timer(),
+            Content::Packed(state) => stored::timer(state),
             _ => None,
         }
     }
@@ -72,6 +75,7 @@ impl Content {
         match self {
             Content::Native(profile) => Some(stored::write(profile, tables, moves, activity)),
             Content::Redirect(redirect) => Some(stored::write_redirect(id, redirect, tables, moves)),
+            Content::Packed(state) => Some(state.to_vec()),
             _ => None,
         }
     }
@@ -86,6 +90,18 @@ pub(crate) struct Slot {
     pub pending: Option<usize>,
     /// Whether the list of changed profiles has it, perhaps from before Python had it.
     pub listed: bool,
+    /// Of its last encoding, while it is as that says; else 0.
+    pub stamp: u32,
+    /// Whether the list of decoded profiles that the store has names it.
+    pub is_warm: bool,
+    /// The bytes that it counts for.
+    pub charged: usize,
+}
+
+impl Slot {
+    fn new(id: &str, content: Content, meta: Meta) -> Slot {
+        Slot { id: id.into(), content, meta, pending: None, listed: false, stamp: 0, is_warm: false, charged: 0 }
+    }
 }
 
 impl Partition {
@@ -114,24 +130,32 @@ impl Partition {
     }
 
     pub(crate) fn place(&mut self, id: &str, content: Content, meta: Meta) -> usize {
-        if let Some(number) = self.found(id) {
-            self.slots[number].content = content;
-            self.slots[number].meta = meta;
-            return number;
+        let number = self.found(id).unwrap_or_else(|| self.reserve(id));
+        let slot = &mut self.slots[number];
+        (slot.content, slot.meta, slot.stamp) = (content, meta, 0);
+        match (slot.content.is_here(), slot.meta.used) {
+            (true, true) => self.recency.renew(number),
+            (true, false) => self.recency.put_last(number),
+            _ => self.recency.remove(number),
         }
-        let slot = Slot { id: id.into(), content, meta, pending: None, listed: false };
+        self.charge(number);
+        number
+    }
+
+    fn reserve(&mut self, id: &str) -> usize {
+        let slot = Slot::new(id, Content::Free, Meta::default());
         let number = match self.free.pop() {
             Some(number) => {
                 self.slots[number as usize] = slot;
-                number
+                number as usize
             }
             None => {
                 self.slots.push(slot);
-                (self.slots.len() - 1) as u32
+                self.slots.len() - 1
             }
         };
-        self.index.insert(id.into(), number);
-        number as usize
+        self.index.insert(id.into(), number as u32);
+        number
     }
 
     /// Note that Python has a profile.
@@ -147,10 +171,11 @@ impl Partition {
     }
 
     pub(crate) fn release(&mut self, number: usize) {
-        let slot = &mut self.slots[number];
-        self.index.remove(&slot.id);
-        *slot =
-            Slot { id: Box::default(), content: Content::Free, meta: Meta::default(), pending: None, listed: false };
+        self.index.remove(&self.slots[number].id);
+        self.slots[number].content = Content::Free;
+        self.charge(number);
+        self.slots[number] = Slot::new("", Content::Free, Meta::default());
+        self.recency.remove(number);
         self.free.push(number as u32);
     }
 
@@ -166,7 +191,8 @@ impl Partition {
             activity: content.activity(),
             ..Meta::default()
         };
-        self.place(id, content, meta);
+        let number = self.place(id, content, meta);
+        self.warm_up(number);
         self.native += 1;
         true
     }
@@ -180,6 +206,8 @@ impl Partition {
         slot.content = Content::Away;
         self.native -= 1;
         let meta = std::mem::take(&mut slot.meta);
+        self.recency.remove(number);
+        self.charge(number);
         self.changed -= usize::from(meta.dirty);
         Some((state, meta))
     }
@@ -197,6 +225,8 @@ impl Partition {
         self.native += 1;
         if dirty {
             self.list(number);
+        } else {
+            self.warm_up(number);
         }
         if dated {
             self.dated.push(number as u32);
@@ -229,27 +259,5 @@ impl Partition {
     pub fn state(&self, id: &str) -> Option<Vec<u8>> {
         let slot = &self.slots[self.found(id)?];
         slot.content.encode(id, &self.tables, &[], slot.content.activity())
-    }
-
-    /// Evict so many profiles that the store has, those not used since the last call first.
-    pub fn evict(&mut self, over: usize) {
-        let mut left = over;
-        for used in [false, true] {
-            for number in 0..self.slots.len() {
-                if left == 0 {
-                    break;
-                }
-                let slot = &self.slots[number];
-                let is_clean = slot.content.is_here() && !slot.meta.dirty && slot.pending.is_none();
-                if is_clean && slot.meta.used == used {
-                    self.release(number);
-                    self.native -= 1;
-                    left -= 1;
-                }
-            }
-        }
-        for slot in &mut self.slots {
-            slot.meta.used = false;
-        }
     }
 }

@@ -14,6 +14,8 @@ pub struct Written {
     pub old_due: Option<i64>,
     /// The due time after.
     pub new_due: Option<i64>,
+    /// The slot has it while the profile is as `state` says.
+    pub stamp: u32,
 }
 
 impl Partition {
@@ -39,8 +41,11 @@ impl Partition {
         let new_due = slot.content.timer();
         let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due);
         slot.meta.size = state.len() as u64;
-        slot.meta.moves.clear();
-        self.in_flight[at].1 = Some(Written { id: slot.id.clone(), state, old_due, new_due });
+        slot.meta.moves = Vec::new();
+        self.stamp = self.stamp.wrapping_add(1).max(1);
+        slot.stamp = self.stamp;
+        self.in_flight[at].1 = Some(Written { id: slot.id.clone(), state, old_due, new_due, stamp: self.stamp });
+        self.charge(number);
     }
 
     pub(crate) fn list(&mut self, number: usize) {
@@ -53,6 +58,7 @@ impl Partition {
     /// Mark a profile as changed, and index its due time. `dated`: its activity may have changed.
     pub(crate) fn touch(&mut self, number: usize, dated: bool) {
         let slot = &mut self.slots[number];
+        slot.stamp = 0;
         if dated && !slot.meta.dated {
             slot.meta.dated = true;
             self.dated.push(number as u32);
@@ -67,17 +73,6 @@ impl Partition {
             slot.meta.overlay_due = Some(due);
             self.overlay.push(Reverse((due, slot.id.clone())));
         }
-    }
-
-    /// The earliest changed profile that may be due by an instant in milliseconds.
-    pub fn next_due(&self, until: i64) -> Option<(i64, &str)> {
-        let Reverse((due, id)) = self.overlay.peek()?;
-        (*due <= until).then_some((*due, id))
-    }
-
-    /// Take it from the index.
-    pub fn pop_due(&mut self) {
-        self.overlay.pop();
     }
 
     /// The activities that changed since the last call, as counted before and as they are.
@@ -143,8 +138,9 @@ impl Partition {
 
     /// Note that the store has the snapshot.
     pub fn written(&mut self) {
-        for (number, _) in std::mem::take(&mut self.in_flight) {
-            self.slots[number as usize].meta.overlay_due = None;
+        let flying = std::mem::take(&mut self.in_flight);
+        for (number, _) in &flying {
+            self.slots[*number as usize].meta.overlay_due = None;
         }
         self.overlay.clear();
         for number in &self.dirty {
@@ -156,5 +152,6 @@ impl Partition {
                 }
             }
         }
+        self.rest(flying);
     }
 }

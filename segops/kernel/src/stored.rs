@@ -126,6 +126,12 @@ fn write_counted(profile: &Profile, out: &mut Writer) {
     }
 }
 
+/// When the timer of a stored profile is due, in milliseconds.
+pub fn timer(state: &[u8]) -> Option<i64> {
+    let head = state.get(1..9).and_then(|part| part.try_into().ok()).map(i64::from_be_bytes);
+    head.filter(|due| *due != i64::MIN)
+}
+
 /// Append the stored form of a redirect: that of a profile without a content.
 pub fn write_redirect(id: &str, redirect: &Redirect, tables: &Tables, moves: &[u8]) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(192));

@@ -21,8 +21,6 @@ from segops.streaming.partition.segment import SegmentProcessor
 _COMPILED: Final = 4
 #: Why the kernel leaves a record: Python has its profile.
 HELD: Final = "held"
-#: Of ``Partition.fire``: the profile is not in the kernel, it is not due, Python has to fire it for a reason.
-_ABSENT, _EARLY, _PYTHON = -1, -2, -10
 
 
 @lru_cache(maxsize=_COMPILED)
@@ -68,6 +66,7 @@ class NativeSegmentProcessor(SegmentProcessor):
         native: Any,
         limits: IdentityLimits = DEFAULT,
         max_state_bytes: int = 512 << 10,
+        cache_bytes: int = 64 << 20,
         **kwargs: Any,
     ) -> None:
         def make_native(engine: Engine) -> Any:
@@ -76,7 +75,7 @@ class NativeSegmentProcessor(SegmentProcessor):
 
         self._reasons: list[str] = native.REASONS
         self._records_type: Any = native.Records
-        profiles = partial(NativeProfiles, make_native=make_native)
+        profiles = partial(NativeProfiles, make_native=make_native, max_bytes=cache_bytes)
         kwargs |= {"limits": limits, "max_state_bytes": max_state_bytes, "profiles": profiles}
         super().__init__(*args, **kwargs)
         self._row_writer = NativeRows(native, _of_kernel(limits, max_state_bytes))
@@ -151,23 +150,26 @@ class NativeSegmentProcessor(SegmentProcessor):
         now_ms = self.clock.now_ms
         ids = self._profiles.due_ids(now_ms, limit)
         self._profiles.load_due(ids)
-        for profile_id in ids:
-            self._fire_native(profile_id, now_ms)
+        at = 0
+        while at < len(ids):
+            at = self._fire_native(ids, at, now_ms)
         self._profiles.give_back()
         return len(ids)
 
-    def _fire_native(self, profile_id: str, now_ms: int) -> None:
-        native, counts = self._profiles.native, self._effects.counts
-        late_ms = native.fire(profile_id, now_ms)
-        if late_ms >= 0:
-            self._publish_native(native)
-            counts.timers += 1
-            counts.lateness_ms.append(late_ms)
-        elif late_ms != _EARLY:
-            if late_ms <= _PYTHON:
-                counts.left_to_python[self._reasons[_PYTHON - late_ms]] += 1
-            for cached in self._profiles.known((profile_id,)):
+    def _fire_native(self, ids: list[str], at: int, now_ms: int) -> int:
+        """Fire from an index on up to the first profile that is Python's, and that one; return the next."""
+        counts = self._effects.counts
+        at, late_ms, why = self._profiles.native.fire(ids, at, now_ms)
+        if late_ms:
+            self._publish_native(self._profiles.native)
+            counts.timers += len(late_ms)
+            counts.lateness_ms.extend(late_ms)
+        if at < len(ids):
+            if why >= 0:
+                counts.left_to_python[self._reasons[why]] += 1
+            for cached in self._profiles.known((ids[at],)):
                 self._fire_due(cached, now_ms)
+        return at + 1
 
     def _survivors_of(self, profile_ids: Collection[str]) -> dict[str, str]:
         native = self._profiles.native

@@ -240,17 +240,17 @@ class ProfileCache:
 
     def due_ids(self, until_ms: int, limit: int) -> list[str]:
         """Return at most ``limit`` ids that may be due by ``until_ms``; the profile decides."""
-        ids: list[str] = []
-        while len(ids) < limit and (changed := self._next_changed(until_ms)) is not None:
-            ids.append(changed)
+        ids = self._take_changed(until_ms, limit)
         if len(ids) < limit and self._may_hold_due(until_ms):
             ids.extend(self._take_stored(until_ms, limit - len(ids)))
         return ids
 
-    def _next_changed(self, until_ms: int) -> str | None:
-        """Take the earliest changed profile that may be due from its index."""
-        overlay = self._overlay
-        return heapq.heappop(overlay)[1] if overlay and overlay[0][0] <= until_ms else None
+    def _take_changed(self, until_ms: int, limit: int) -> list[str]:
+        """Take at most ``limit`` changed profiles that may be due from their index, the earliest first."""
+        overlay, ids = self._overlay, list[str]()
+        while len(ids) < limit and overlay and overlay[0][0] <= until_ms:
+            ids.append(heapq.heappop(overlay)[1])
+        return ids
 
     def _may_hold_due(self, until_ms: int) -> bool:
         if self._due_ids:
@@ -282,8 +282,7 @@ class ProfileCache:
         self._in_flight = ProfileSnapshot([])
         self._refresh_overlay()
         self._due_read_until = None
-        if len(self) > self._bound:
-            self._evict(len(self) - self._bound)
+        self._shrink()
 
     def _refresh_overlay(self) -> None:
         self._overlay = []
@@ -292,6 +291,11 @@ class ProfileCache:
             if entry.overlay_due_ms is not None:
                 self._overlay.append((entry.overlay_due_ms, entry.profile.id))
         heapq.heapify(self._overlay)
+
+    def _shrink(self) -> None:
+        """Evict profiles over the bound."""
+        if len(self._entries) > self._bound:
+            self._evict(len(self._entries) - self._bound)
 
     def _evict(self, over: int) -> None:
         """Evict so many by second chance: profiles not used since the last round go first."""

@@ -1,15 +1,17 @@
 //! The profiles of a partition, for `segops.streaming.partition`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::outboxes::PyOutbox;
 use super::records::{profile_event, Profiled, PyRecords};
 use super::rows::{noted, Noted, PyRows};
 use super::PyEngine;
-use crate::partition::{Fired, Partition};
+use crate::partition::Partition;
 use crate::slots::Meta;
 
 /// What is known of a profile beside its state, in the order of `Meta`. Times are in milliseconds.
@@ -88,9 +90,34 @@ impl PyPartition {
         self.inner.forget(id);
     }
 
-    /// Take a profile from the store; False for one that is Python's to read.
-    fn load(&mut self, id: &str, state: &[u8], used: bool) -> bool {
-        self.inner.load(id, state, used)
+    /// Those of the profiles `ids` that are neither here nor away, each once.
+    fn unknown(&self, ids: Vec<PyBackedStr>) -> Vec<PyBackedStr> {
+        let mut seen = HashSet::new();
+        let is_new = |id: &PyBackedStr| !self.inner.knows(id) && seen.insert(id.to_string());
+        ids.into_iter().filter(is_new).collect()
+    }
+
+    /// Take profiles from the store, as their `states` say, or None; return the indexes of those that are Python's to
+    /// read, and of those that the store does not have. Other threads may run meanwhile.
+    fn load(
+        &mut self,
+        py: Python<'_>,
+        ids: Vec<PyBackedStr>,
+        states: Vec<Option<PyBackedBytes>>,
+        used: bool,
+    ) -> (Vec<usize>, Vec<usize>) {
+        let inner = &mut self.inner;
+        py.allow_threads(|| {
+            let (mut refused, mut absent) = (vec![], vec![]);
+            for (number, (id, state)) in ids.iter().zip(&states).enumerate() {
+                match state {
+                    None => absent.push(number),
+                    Some(state) if inner.load(id, state, used) => {}
+                    Some(_) => refused.push(number),
+                }
+            }
+            (refused, absent)
+        })
     }
 
     /// Give a profile to Python: its stored form, and what is known of it; None if it is not here.
@@ -168,27 +195,29 @@ impl PyPartition {
         })
     }
 
-    /// Fire what is due of a profile by `now`.
+    /// Fire what is due of the profiles `ids` from index `at` on by `now`, up to the first that is Python's.
     ///
-    /// Returns how late it was; -1: the profile is not here, -2: it is not due; -10 and below: Python has to
-    /// fire it, for reason -10 - n.
-    fn fire(&mut self, id: &str, now: i64) -> i64 {
-        match self.inner.fire(id, now) {
-            Fired::Late(late) => late,
-            Fired::Absent => -1,
-            Fired::Early => -2,
-            Fired::Python(why) => -10 - why as i64,
-        }
+    /// Returns its index or the number of ids; how late each timer was that fired, in order; and why it is Python's: a
+    /// number of `REASONS`, or -1 if it is not here. Other threads may run meanwhile.
+    fn fire(
+        &mut self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyList>,
+        at: usize,
+        now: i64,
+    ) -> PyResult<(usize, Vec<i64>, i32)> {
+        let ids: Vec<PyBackedStr> = ids.iter().skip(at).map(|id| id.extract()).collect::<PyResult<_>>()?;
+        let inner = &mut self.inner;
+        let slice = py.allow_threads(|| inner.fire_all(ids.iter().map(|id| &**id), now));
+        Ok((at + slice.done, slice.late, slice.why.map_or(-1, |why| why as i32)))
     }
 
-    /// The due time and id of the earliest changed profile that may be due by `until`; None: there is none.
-    fn next_due(&self, until: i64) -> Option<(i64, &str)> {
-        self.inner.next_due(until)
-    }
-
-    /// Take it from the index.
-    fn pop_due(&mut self) {
-        self.inner.pop_due();
+    /// Take at most `limit` changed profiles that may be due by `until`, with their due time, the earliest first.
+    ///
+    /// Those after `before`, the due time and id of the earliest that Python has, stay.
+    fn take_due(&mut self, until: i64, limit: usize, before: Option<(i64, String)>) -> Vec<(i64, String)> {
+        let before = before.as_ref().map(|(due, id)| (*due, id.as_str()));
+        self.inner.take_due(until, limit, before).into_iter().map(|(due, id)| (due, id.into())).collect()
     }
 
     /// Take the changes: lists of `make(*fields)` by record, each with the record's timestamp and the clock.
@@ -274,8 +303,15 @@ impl PyPartition {
         self.inner.written();
     }
 
-    /// Evict so many clean profiles.
-    fn evict(&mut self, over: usize) {
-        self.inner.evict(over);
+    /// About the bytes of memory of the profiles here.
+    #[getter]
+    fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
+
+    /// Evict profiles that the store has, the least recently used first, until all take at most `most` bytes.
+    fn evict(&mut self, py: Python<'_>, most: usize) {
+        let inner = &mut self.inner;
+        py.allow_threads(|| inner.evict(most));
     }
 }
