@@ -52,7 +52,7 @@ impl Partition {
             self.step(number, letter, true, |identity, profile, effects| handle(identity, profile, &message, effects))?;
         }
         self.slots[number].meta.size = size;
-        self.note_use(number);
+        self.slots[number].meta.used = true;
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Partition {
         let mut effects = Effects::default();
         let moved = take(&identity, profile, &mut effects)?;
         profile.applied = letter.offset;
-        self.slots[number].stamp = 0;
+        self.outdate(number);
         if moved {
             self.touch(number, dated);
         }
@@ -134,6 +134,7 @@ impl Partition {
         }
         let sent = message.relayed(&redirect.into).ok_or(Why::Message)?.sent(letter.timestamp);
         redirect.applied = letter.offset;
+        self.outdate(number);
         self.sent.push(sent);
         self.counts.relayed += 1;
         Ok(())

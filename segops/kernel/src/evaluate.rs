@@ -61,7 +61,7 @@ impl Engine<'_> {
                 continue;
             }
             if segment.remembers {
-                profile.past = remembered(&profile.past, &segment.key, was.is_some(), cause.now);
+                profile.past = (*remembered(&profile.past, &segment.key, was.is_some(), cause.now)).into();
             }
             match was {
                 Some(at) => {

@@ -1,123 +1,163 @@
-//! Profiles that are not used for a while, as bytes, and the bytes that all of them take.
+//! The memory of the profiles here: those not used for a while are kept as bytes, and the oldest of these are evicted.
 //!
-//! A profile that the store has, and that was not used since the snapshot before the last, is kept as its
-//! stored form until the next use. That form is what the kernel has written or would write of it now.
+//! Both happen to profiles that the store has, when all of them take more bytes than they may. A profile's bytes
+//! are those that the last snapshot has written, or would write of it now. The bytes stay beside a profile that is
+//! decoded for its use until it changes.
 
 use crate::engine::Why;
 use crate::partition::Partition;
-use crate::slots::Content;
+use crate::slots::{Content, Meta, Slot};
 use crate::snapshot::Written;
 use crate::stored;
+use crate::weight;
 
-/// About the bytes of a slot: itself, its identifier twice, its place in the index and in the order of use.
-const SLOT: usize = 280;
-/// About the bytes of a decoded profile for each byte of its stored form.
-const DECODED: usize = 4;
-/// About the bytes of a redirect.
-const REDIRECT: usize = 112;
-
-/// A decoded profile that the store has: its slot, and its stored form, current while the slot has its stamp.
-pub(crate) struct Warm {
-    number: u32,
-    stamp: u32,
-    state: Option<Box<[u8]>>,
-}
+/// About the bytes of a slot: itself, its identifier, and its place among the decoded.
+const SLOT: usize = size_of::<Slot>() + 36;
+/// Decoded profiles may take one part in so many of the bytes for as long as others are kept as bytes.
+const DECODED: usize = 8;
 
 impl Partition {
     /// About the bytes of the profiles here.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.slots.len() * SLOT + self.index.bytes() + self.pages.bytes() + self.decoded
     }
 
-    /// Count the bytes of a slot as it is now.
-    pub(crate) fn charge(&mut self, number: usize) {
+    /// Count the bytes of what is decoded in a slot.
+    pub(crate) fn weigh(&mut self, number: usize) {
         let slot = &mut self.slots[number];
-        let bytes = match &slot.content {
-            Content::Free | Content::Away => 0,
-            Content::Native(_) => SLOT + DECODED * slot.meta.size as usize,
-            Content::Redirect(_) => SLOT + REDIRECT,
-            Content::Packed(state) => SLOT + state.len(),
+        let weight = match &slot.content {
+            Content::Native(profile) => weight::of_profile(profile),
+            Content::Redirect(redirect) => weight::of_redirect(redirect),
+            Content::Free | Content::Away | Content::Packed => 0,
         };
-        self.bytes = self.bytes - std::mem::replace(&mut slot.charged, bytes) + bytes;
+        self.decoded = self.decoded + weight - std::mem::replace(&mut slot.weight, weight as u32) as usize;
     }
 
-    /// Note a use of a profile by a record.
-    pub(crate) fn note_use(&mut self, number: usize) {
-        self.slots[number].meta.used = true;
-        self.recency.renew(number);
+    /// Note what is decoded in a slot, by weight and by age.
+    pub(crate) fn queue(&mut self, number: usize) {
+        self.weigh(number);
+        if self.slots[number].weight > 0 && !std::mem::replace(&mut self.slots[number].is_queued, true) {
+            self.queue.push_back(number as u32);
+        }
     }
 
-    /// Note a decoded profile that is as the store has it: it is idle if it is not used until the next snapshot.
-    pub(crate) fn warm_up(&mut self, number: usize) {
-        if !std::mem::replace(&mut self.slots[number].is_warm, true) {
-            self.warm.push(Warm { number: number as u32, stamp: 0, state: None });
+    /// Forget the bytes of a profile that changes, or is here no more.
+    pub(crate) fn outdate(&mut self, number: usize) {
+        let slot = &mut self.slots[number];
+        slot.is_as_written = false;
+        if let Some(place) = slot.saved.take() {
+            self.pages.free(place);
         }
     }
 
     /// Decode a profile, if it is here as bytes.
     pub(crate) fn open(&mut self, number: usize) -> Result<(), Why> {
         let slot = &mut self.slots[number];
-        let Content::Packed(state) = &slot.content else {
+        let (Content::Packed, Some(place)) = (&slot.content, slot.saved) else {
             return Ok(());
         };
-        slot.content = stored::read(state, &slot.id, &self.tables).map(Content::of).ok_or(Why::Stored)?;
-        self.charge(number);
-        self.warm_up(number);
+        let stored = stored::read(self.pages.get(place), &slot.id, &self.tables);
+        slot.content = stored.map(Content::of).ok_or(Why::Stored)?;
+        self.queue(number);
         Ok(())
     }
 
-    /// Keep as bytes the profiles that were not used since the last call; the store has those in flight.
-    pub(crate) fn rest(&mut self, flying: Vec<(u32, Option<Written>)>) {
-        let former = std::mem::take(&mut self.warm);
-        for each in &former {
-            self.slots[each.number as usize].is_warm = false;
-        }
+    /// Keep the bytes of profiles that the store has from now on, if they may have to be kept as bytes soon.
+    pub(crate) fn keep(&mut self, flying: &[(u32, Option<Written>)]) {
         for (number, written) in flying {
-            if let Some(written) = written {
-                self.rest_one(Warm { number, stamp: written.stamp, state: Some(written.state.into_boxed_slice()) });
+            let is_current = std::mem::take(&mut self.slots[*number as usize].is_as_written);
+            if let (true, true, Some(written)) = (self.is_tight, is_current, written) {
+                self.save(*number as usize, &stored::without_moves(&written.state));
             }
         }
-        former.into_iter().for_each(|each| self.rest_one(each));
     }
 
-    fn rest_one(&mut self, Warm { number, stamp, state }: Warm) {
-        let slot = &mut self.slots[number as usize];
-        let Content::Native(profile) = &slot.content else {
-            return;
-        };
-        if slot.is_warm || slot.meta.dirty || slot.pending.is_some() {
-            return; // it has been here, or comes back when the store has it
+    fn save(&mut self, number: usize, parts: &[&[u8]]) {
+        self.outdate(number);
+        self.slots[number].saved = Some(self.pages.save(number, parts));
+        while self.pages.has_holes() {
+            let moved = self.pages.merge();
+            if moved.is_empty() {
+                break;
+            }
+            moved.into_iter().for_each(|(number, place)| self.slots[number].saved = Some(place));
         }
-        let state = state.filter(|_| stamp != 0 && stamp == slot.stamp);
-        if std::mem::take(&mut slot.meta.used) {
-            slot.is_warm = true;
-            self.warm.push(Warm { number, stamp, state });
-            return;
-        }
-        let encoded = || stored::write(profile, &self.tables, &[], slot.meta.activity).into_boxed_slice();
-        slot.content = Content::Packed(state.unwrap_or_else(encoded));
-        self.charge(number as usize);
     }
 
-    /// Evict profiles that the store has, the least recently used first, until all take at most `most` bytes.
+    /// Keep profiles as bytes, those first that were not used for longest, and evict the oldest bytes, until all
+    /// take at most `most` bytes.
     ///
-    /// Those that the store does not have yet are passed over: the rest may take more.
-    pub fn evict(&mut self, most: usize) {
-        let mut passed = self.dirty.len() + self.in_flight.len();
-        while self.bytes > most {
-            let Some(number) = self.recency.oldest() else {
+    /// The store does not have some profiles yet: those stay decoded, and all may take more.
+    pub fn shrink(&mut self, most: usize) {
+        self.is_tight = self.bytes() > most - most / 4;
+        let mut has_idle = true;
+        while self.bytes() > most {
+            has_idle = has_idle && (self.decoded <= most / DECODED || self.pack_next());
+            if has_idle && self.decoded > most / DECODED {
+                continue;
+            }
+            if !self.evict_page() && !self.pack_next() {
                 return;
+            }
+        }
+    }
+
+    /// Keep the next profile as bytes that was not used since the last time; false if there is none.
+    fn pack_next(&mut self) -> bool {
+        for _ in 0..2 * self.queue.len() {
+            let Some(number) = self.queue.pop_front() else {
+                return false;
             };
-            let slot = &self.slots[number];
-            if !slot.meta.dirty && slot.pending.is_none() {
+            let slot = &mut self.slots[number as usize];
+            slot.is_queued = false;
+            if slot.weight == 0 {
+                continue; // it is decoded no more
+            }
+            let is_used = std::mem::take(&mut slot.meta.used);
+            if !is_used && self.pack(number as usize) {
+                return true;
+            }
+            self.slots[number as usize].is_queued = true;
+            self.queue.push_back(number);
+        }
+        false
+    }
+
+    /// Keep a profile as bytes; false if these would not say all that is known of it.
+    fn pack(&mut self, number: usize) -> bool {
+        let slot = &self.slots[number];
+        if slot.meta.dirty || slot.meta.dated || slot.meta.overlay_due.is_some() || slot.pending.is_some() {
+            return false;
+        }
+        if slot.saved.is_none() {
+            let encoded = slot.content.encode(&slot.id, &self.tables, &[], slot.meta.activity);
+            encoded.into_iter().for_each(|state| self.save(number, &[&state]));
+        }
+        let slot = &mut self.slots[number];
+        let Some(state) = slot.saved.map(|place| self.pages.get(place)) else {
+            return false;
+        };
+        if (stored::timer(state), stored::activity(state)) != (slot.meta.stored_due, slot.meta.activity) {
+            return false;
+        }
+        slot.meta = Meta { size: state.len() as u64, ..std::mem::take(&mut slot.meta) };
+        slot.content = Content::Packed;
+        self.weigh(number);
+        true
+    }
+
+    /// Evict the profiles that are kept as bytes in the oldest page; false if there is no page.
+    fn evict_page(&mut self) -> bool {
+        let Some(found) = self.pages.take_oldest() else {
+            return false;
+        };
+        for number in found {
+            self.slots[number].saved = None;
+            if let Content::Packed = self.slots[number].content {
                 self.release(number);
                 self.native -= 1;
-            } else if passed > 0 {
-                passed -= 1;
-                self.recency.renew(number);
-            } else {
-                return;
             }
         }
+        true
     }
 }

@@ -4,7 +4,7 @@
 //! is encoded before it changes again. A profile is either here or Python's ("away"), never both.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -13,15 +13,15 @@ use crate::engine::Why;
 use crate::evaluate::Changes;
 use crate::event::Event;
 use crate::identity::{Effects, Given};
-use crate::idle::Warm;
+use crate::index::Index;
 use crate::message::{Message, Says, Sent};
 use crate::packed::pack;
+use crate::pages::Pages;
 use crate::profile::{is_another_day, Profile};
-use crate::recency::Recency;
 use crate::segment::Segment;
 use crate::slots::{Content, Slot};
 use crate::snapshot::Written;
-use crate::tables::{Tables, TextMap};
+use crate::tables::Tables;
 
 /// A record of a partition, its headers read. `source` is `<partition>:<offset>`, `time` in milliseconds.
 pub struct Record<'r> {
@@ -76,7 +76,7 @@ pub struct Counts {
 pub struct Partition {
     pub(crate) tables: Arc<Tables>,
     pub(crate) slots: Vec<Slot>,
-    pub(crate) index: TextMap<u32>,
+    pub(crate) index: Index,
     pub(crate) free: Vec<u32>,
     /// Changed profiles, and some that Python has taken since.
     pub(crate) dirty: Vec<u32>,
@@ -86,10 +86,16 @@ pub struct Partition {
     pub(crate) encoded: usize,
     pub(crate) overlay: BinaryHeap<Reverse<(i64, Box<str>)>>,
     pub(crate) native: usize,
-    pub(crate) warm: Vec<Warm>,
-    pub(crate) recency: Recency,
-    pub(crate) bytes: usize,
-    pub(crate) stamp: u32,
+    /// Encoded moves of the writes in flight.
+    pub(crate) moves: HashMap<u32, Box<[u8]>>,
+    /// The stored forms of profiles, decoded or not.
+    pub(crate) pages: Pages,
+    /// Slots with what is decoded, and some that have it no more, in the order of age.
+    pub(crate) queue: VecDeque<u32>,
+    /// About the bytes of what is decoded.
+    pub(crate) decoded: usize,
+    /// Whether profiles may soon be kept as bytes.
+    pub(crate) is_tight: bool,
     /// The clock.
     pub clock: Clock,
     /// What was done and not taken yet.
@@ -110,7 +116,7 @@ impl Partition {
         Partition {
             tables,
             slots: vec![],
-            index: TextMap::default(),
+            index: Index::default(),
             free: vec![],
             dirty: vec![],
             changed: 0,
@@ -119,10 +125,11 @@ impl Partition {
             encoded: 0,
             overlay: BinaryHeap::new(),
             native: 0,
-            warm: vec![],
-            recency: Recency::new(),
-            bytes: 0,
-            stamp: 0,
+            moves: HashMap::new(),
+            pages: Pages::default(),
+            queue: VecDeque::new(),
+            decoded: 0,
+            is_tight: false,
             clock: Clock::default(),
             groups: vec![],
             sent: vec![],
@@ -176,7 +183,7 @@ impl Partition {
         }
         self.counts.late += u64::from(record.time < self.clock.now);
         self.slots[number].meta.size = size;
-        self.note_use(number);
+        self.slots[number].meta.used = true;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::decimal::Dec;
 use crate::links::Links;
-use crate::state::{Blob, State};
+use crate::state::{Blob, State, Stub};
 
 /// Stands for "never" in times, in milliseconds.
 pub const NEVER: i64 = -1_000_000_000_000_000;
@@ -99,7 +99,7 @@ pub struct Profile {
     /// Since when.
     pub location_ms: i64,
     /// Earlier memberships as stored.
-    pub past: Blob,
+    pub past: Stub,
     /// What messages added, in order.
     pub counted: VecDeque<(u64, Counted)>,
     /// The links.
@@ -107,7 +107,7 @@ pub struct Profile {
     /// The last active day before that of `latest`.
     pub former_day: Option<i64>,
     /// `complete_since`, `lists` and `published` as stored.
-    pub rest: [Blob; 3],
+    pub rest: [Stub; 3],
     /// A sum is beyond the bounds of exact addition: Python has to continue.
     pub is_full: bool,
 }
@@ -115,7 +115,6 @@ pub struct Profile {
 impl Profile {
     /// A profile without events.
     pub fn new(id: &str) -> Profile {
-        let empty = || Blob::from([0x80]);
         Profile {
             id: id.into(),
             sequence: 0,
@@ -133,11 +132,11 @@ impl Profile {
             flips: vec![],
             location: None,
             location_ms: NEVER,
-            past: empty(),
+            past: Stub::default(),
             counted: VecDeque::new(),
             links: None,
             former_day: None,
-            rest: [empty(), empty(), empty()],
+            rest: Default::default(),
             is_full: false,
         }
     }

@@ -1,5 +1,7 @@
 //! The profiles that the kernel holds: they are loaded, given to Python and taken back, and evicted.
 
+use crate::index::hash_of;
+use crate::pages::Place;
 use crate::partition::Partition;
 use crate::profile::{Profile, Redirect};
 use crate::stored::{self, Stored};
@@ -22,8 +24,6 @@ pub struct Meta {
     pub size: u64,
     /// Its activity as counted.
     pub activity: Option<i64>,
-    /// The encoded moves of the write in flight.
-    pub moves: Vec<u8>,
 }
 
 /// What the kernel has under an identifier.
@@ -36,8 +36,8 @@ pub(crate) enum Content {
     Native(Box<Profile>),
     /// A redirect.
     Redirect(Box<Redirect>),
-    /// A profile that the store has, in its stored form.
-    Packed(Box<[u8]>),
+    /// What the store has, as bytes: `Slot::saved`.
+    Packed,
 }
 
 impl Content {
@@ -53,16 +53,15 @@ impl Content {
         !matches!(self, Content::Free | Content::Away)
     }
 
-    /// When its timer is due.
+    /// When the timer of what is decoded is due.
     pub fn timer(&self) -> Option<i64> {
         match self {
             Content::Native(profile) => profile.timer(),
-            Content::Packed(state) => stored::timer(state),
             _ => None,
         }
     }
 
-    /// Its activity.
+    /// The activity of what is decoded.
     pub fn activity(&self) -> Option<i64> {
         match self {
             Content::Native(profile) => profile.activity(),
@@ -70,12 +69,11 @@ impl Content {
         }
     }
 
-    /// Its stored form with moves and an activity; None if it is not here.
+    /// The stored form of what is decoded, with moves and an activity.
     pub fn encode(&self, id: &str, tables: &Tables, moves: &[u8], activity: Option<i64>) -> Option<Vec<u8>> {
         match self {
             Content::Native(profile) => Some(stored::write(profile, tables, moves, activity)),
             Content::Redirect(redirect) => Some(stored::write_redirect(id, redirect, tables, moves)),
-            Content::Packed(state) => Some(state.to_vec()),
             _ => None,
         }
     }
@@ -87,20 +85,32 @@ pub(crate) struct Slot {
     pub content: Content,
     pub meta: Meta,
     /// Its number among those in flight, until it is encoded.
-    pub pending: Option<usize>,
+    pub pending: Option<u32>,
+    /// The bytes of a profile that the store has as they say.
+    pub saved: Option<Place>,
+    /// About the bytes of what is decoded.
+    pub weight: u32,
     /// Whether the list of changed profiles has it, perhaps from before Python had it.
     pub listed: bool,
-    /// Of its last encoding, while it is as that says; else 0.
-    pub stamp: u32,
-    /// Whether the list of decoded profiles that the store has names it.
-    pub is_warm: bool,
-    /// The bytes that it counts for.
-    pub charged: usize,
+    /// Whether the queue of decoded profiles has it, perhaps from before it was released.
+    pub is_queued: bool,
+    /// Whether it is as the write in flight says.
+    pub is_as_written: bool,
 }
 
 impl Slot {
-    fn new(id: &str, content: Content, meta: Meta) -> Slot {
-        Slot { id: id.into(), content, meta, pending: None, listed: false, stamp: 0, is_warm: false, charged: 0 }
+    fn free() -> Slot {
+        Slot {
+            id: Box::default(),
+            content: Content::Free,
+            meta: Meta::default(),
+            pending: None,
+            saved: None,
+            weight: 0,
+            listed: false,
+            is_queued: false,
+            is_as_written: false,
+        }
     }
 }
 
@@ -117,7 +127,7 @@ impl Partition {
 
     /// Whether a profile is here or away.
     pub fn knows(&self, id: &str) -> bool {
-        self.index.contains_key(id)
+        self.found(id).is_some()
     }
 
     /// Whether a profile is here.
@@ -126,35 +136,24 @@ impl Partition {
     }
 
     pub(crate) fn found(&self, id: &str) -> Option<usize> {
-        self.index.get(id).map(|number| *number as usize)
+        self.index.find(hash_of(id), |number| *self.slots[number].id == *id)
     }
 
     pub(crate) fn place(&mut self, id: &str, content: Content, meta: Meta) -> usize {
         let number = self.found(id).unwrap_or_else(|| self.reserve(id));
-        let slot = &mut self.slots[number];
-        (slot.content, slot.meta, slot.stamp) = (content, meta, 0);
-        match (slot.content.is_here(), slot.meta.used) {
-            (true, true) => self.recency.renew(number),
-            (true, false) => self.recency.put_last(number),
-            _ => self.recency.remove(number),
-        }
-        self.charge(number);
+        self.outdate(number);
+        (self.slots[number].content, self.slots[number].meta) = (content, meta);
+        self.queue(number);
         number
     }
 
     fn reserve(&mut self, id: &str) -> usize {
-        let slot = Slot::new(id, Content::Free, Meta::default());
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.slots[number as usize] = slot;
-                number as usize
-            }
-            None => {
-                self.slots.push(slot);
-                self.slots.len() - 1
-            }
-        };
-        self.index.insert(id.into(), number as u32);
+        let number = self.free.pop().map_or(self.slots.len(), |number| number as usize);
+        if number == self.slots.len() {
+            self.slots.push(Slot::free());
+        }
+        self.slots[number].id = id.into();
+        self.index.insert(hash_of(id), number);
         number
     }
 
@@ -171,11 +170,11 @@ impl Partition {
     }
 
     pub(crate) fn release(&mut self, number: usize) {
-        self.index.remove(&self.slots[number].id);
-        self.slots[number].content = Content::Free;
-        self.charge(number);
-        self.slots[number] = Slot::new("", Content::Free, Meta::default());
-        self.recency.remove(number);
+        self.outdate(number);
+        let slot = &mut self.slots[number];
+        self.index.remove(hash_of(&slot.id), number);
+        self.decoded -= slot.weight as usize;
+        *slot = Slot { is_queued: slot.is_queued, ..Slot::free() };
         self.free.push(number as u32);
     }
 
@@ -191,8 +190,7 @@ impl Partition {
             activity: content.activity(),
             ..Meta::default()
         };
-        let number = self.place(id, content, meta);
-        self.warm_up(number);
+        self.place(id, content, meta);
         self.native += 1;
         true
     }
@@ -201,13 +199,14 @@ impl Partition {
     pub fn check_out(&mut self, id: &str) -> Option<(Vec<u8>, Meta)> {
         let number = self.found(id)?;
         self.settle(number);
+        let state = self.state_of(number, self.slots[number].meta.activity)?;
+        self.outdate(number);
+        self.moves.remove(&(number as u32));
         let slot = &mut self.slots[number];
-        let state = slot.content.encode(id, &self.tables, &[], slot.meta.activity)?;
         slot.content = Content::Away;
-        self.native -= 1;
         let meta = std::mem::take(&mut slot.meta);
-        self.recency.remove(number);
-        self.charge(number);
+        self.weigh(number);
+        self.native -= 1;
         self.changed -= usize::from(meta.dirty);
         Some((state, meta))
     }
@@ -225,8 +224,6 @@ impl Partition {
         self.native += 1;
         if dirty {
             self.list(number);
-        } else {
-            self.warm_up(number);
         }
         if dated {
             self.dated.push(number as u32);
@@ -257,7 +254,25 @@ impl Partition {
 
     /// The current stored form of a profile that is here.
     pub fn state(&self, id: &str) -> Option<Vec<u8>> {
-        let slot = &self.slots[self.found(id)?];
-        slot.content.encode(id, &self.tables, &[], slot.content.activity())
+        let number = self.found(id)?;
+        self.state_of(number, self.slots[number].content.activity())
+    }
+
+    /// The stored form of what is in a slot; with an activity if it is decoded.
+    fn state_of(&self, number: usize, activity: Option<i64>) -> Option<Vec<u8>> {
+        let slot = &self.slots[number];
+        match (&slot.content, slot.saved) {
+            (Content::Packed, Some(place)) => Some(self.pages.get(place).to_vec()),
+            (content, _) => content.encode(&slot.id, &self.tables, &[], activity),
+        }
+    }
+
+    /// When the timer of what is in a slot is due.
+    pub(crate) fn due(&self, number: usize) -> Option<i64> {
+        let slot = &self.slots[number];
+        if let Content::Packed = slot.content {
+            return slot.meta.stored_due;
+        }
+        slot.content.timer()
     }
 }

@@ -14,8 +14,6 @@ pub struct Written {
     pub old_due: Option<i64>,
     /// The due time after.
     pub new_due: Option<i64>,
-    /// The slot has it while the profile is as `state` says.
-    pub stamp: u32,
 }
 
 impl Partition {
@@ -35,17 +33,16 @@ impl Partition {
         let Some(at) = slot.pending.take() else {
             return;
         };
-        let Some(state) = slot.content.encode(&slot.id, &self.tables, &slot.meta.moves, slot.meta.activity) else {
+        let moves = self.moves.remove(&(number as u32)).unwrap_or_default();
+        let Some(state) = slot.content.encode(&slot.id, &self.tables, &moves, slot.meta.activity) else {
             return;
         };
         let new_due = slot.content.timer();
         let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due);
         slot.meta.size = state.len() as u64;
-        slot.meta.moves = Vec::new();
-        self.stamp = self.stamp.wrapping_add(1).max(1);
-        slot.stamp = self.stamp;
-        self.in_flight[at].1 = Some(Written { id: slot.id.clone(), state, old_due, new_due, stamp: self.stamp });
-        self.charge(number);
+        slot.is_as_written = true;
+        self.in_flight[at as usize].1 = Some(Written { id: slot.id.clone(), state, old_due, new_due });
+        self.weigh(number);
     }
 
     pub(crate) fn list(&mut self, number: usize) {
@@ -57,8 +54,8 @@ impl Partition {
 
     /// Mark a profile as changed, and index its due time. `dated`: its activity may have changed.
     pub(crate) fn touch(&mut self, number: usize, dated: bool) {
+        self.outdate(number);
         let slot = &mut self.slots[number];
-        slot.stamp = 0;
         if dated && !slot.meta.dated {
             slot.meta.dated = true;
             self.dated.push(number as u32);
@@ -96,7 +93,7 @@ impl Partition {
         let Some(number) = self.found(id).filter(|number| self.slots[*number].content.is_here()) else {
             return false;
         };
-        self.slots[number].meta.moves = moves.to_vec();
+        self.moves.insert(number as u32, moves.into());
         true
     }
 
@@ -110,7 +107,7 @@ impl Partition {
             slot.listed = false;
             if std::mem::take(&mut slot.meta.dirty) {
                 slot.meta.dated = false;
-                slot.pending = Some(self.in_flight.len());
+                slot.pending = Some(self.in_flight.len() as u32);
                 self.in_flight.push((number, None));
             }
         }
@@ -122,7 +119,7 @@ impl Partition {
         let end = self.in_flight.len().min(self.encoded + few);
         for at in self.encoded..end {
             let number = self.in_flight[at].0 as usize;
-            if self.slots[number].pending == Some(at) {
+            if self.slots[number].pending == Some(at as u32) {
                 self.settle(number);
             }
         }
@@ -152,6 +149,6 @@ impl Partition {
                 }
             }
         }
-        self.rest(flying);
+        self.keep(&flying);
     }
 }

@@ -132,6 +132,23 @@ pub fn timer(state: &[u8]) -> Option<i64> {
     head.filter(|due| *due != i64::MIN)
 }
 
+/// The activity of a stored profile.
+pub fn activity(state: &[u8]) -> Option<i64> {
+    let head = state.get(17..HEAD).and_then(|part| part.try_into().ok()).map(i32::from_be_bytes);
+    head.filter(|activity| *activity != i32::MIN).map(i64::from)
+}
+
+/// A stored form in parts, as it is without moves.
+pub fn without_moves(state: &[u8]) -> [&[u8]; 4] {
+    let (keys, moves) = (length(state, 9).unwrap_or(0), length(state, 13).unwrap_or(0));
+    let (head, rest) = state.split_at(HEAD + keys);
+    [&head[..13], &[0; 4], &head[17..], &rest[moves..]]
+}
+
+fn length(state: &[u8], at: usize) -> Option<usize> {
+    state.get(at..at + 4).and_then(|part| part.try_into().ok()).map(|part| u32::from_be_bytes(part) as usize)
+}
+
 /// Append the stored form of a redirect: that of a profile without a content.
 pub fn write_redirect(id: &str, redirect: &Redirect, tables: &Tables, moves: &[u8]) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(192));
@@ -180,8 +197,7 @@ pub fn read(bytes: &[u8], id: &str, tables: &Tables) -> Option<Stored> {
     if bytes.first() != Some(&FORMAT) {
         return None;
     }
-    let length = |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_be_bytes);
-    let begin = HEAD + length(9)? as usize + length(13)? as usize;
+    let begin = HEAD + length(bytes, 9)? + length(bytes, 13)?;
     let mut reader = Reader::new(bytes.get(begin..)?);
     reader.array().filter(|fields| *fields == FIELDS)?;
     reader.str().filter(|found| *found == id)?;
@@ -262,7 +278,11 @@ fn read_map<T>(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) ->
 fn read_contents(profile: &mut Profile, tables: &Tables, reader: &mut Reader<'_>) -> Option<()> {
     profile.traits = read_map(reader, |reader| Some((reader.str()?.into(), reader.raw()?.into())))?;
     profile.trait_times = read_map(reader, |reader| Some((reader.str()?.into(), reader.int()?)))?;
-    for (message, at) in read_map(reader, |reader| Some((reader.uint()?, reader.int()?)))? {
+    let seen = reader.map()?;
+    profile.seen.reserve_exact(seen.min(1 << 16));
+    profile.seen_at.reserve_exact(seen.min(1 << 16));
+    for _ in 0..seen {
+        let (message, at) = (reader.uint()?, reader.int()?);
         profile.seen.push_back(message);
         profile.seen_at.push_back(at);
     }

@@ -59,7 +59,7 @@ impl Partition {
         };
         let due = match &self.slots[number].content {
             Content::Free | Content::Away => return Fired::Absent,
-            content => content.timer().filter(|due| *due <= now),
+            _ => self.due(number).filter(|due| *due <= now),
         };
         let Some(due) = due else {
             return Fired::Early;
@@ -81,6 +81,17 @@ impl Partition {
             self.groups.push(Group { profile: id.into(), arrived: None, clock: now, changes });
         }
         Fired::Late(now - due)
+    }
+
+    /// The earliest changed profile that may be due by an instant in milliseconds.
+    pub fn next_due(&self, until: i64) -> Option<(i64, &str)> {
+        let Reverse((due, id)) = self.overlay.peek()?;
+        (*due <= until).then_some((*due, id))
+    }
+
+    /// Take it from the index.
+    pub fn pop_due(&mut self) {
+        self.overlay.pop();
     }
 
     /// Take at most `limit` changed profiles that may be due by an instant in milliseconds, the earliest first.

@@ -258,7 +258,7 @@ class NativeProfiles(ProfileCache):
         super().written()
 
     def _shrink(self) -> None:
-        self.native.evict(self._max_bytes)
+        self.native.shrink(self._max_bytes)
         super()._shrink()
 
     def _discard(self, profile_id: str) -> None:

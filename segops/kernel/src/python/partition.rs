@@ -23,7 +23,7 @@ fn meta_tuple(meta: &Meta) -> MetaTuple {
 
 fn meta_of(tuple: MetaTuple) -> Meta {
     let (dirty, dated, used, stored_due, overlay_due, size, activity) = tuple;
-    Meta { dirty, dated, used, stored_due, overlay_due, size, activity, moves: vec![] }
+    Meta { dirty, dated, used, stored_due, overlay_due, size, activity }
 }
 
 /// The marks, the idle sources, the least mark, the time, whether events are observed and move the time.
@@ -309,9 +309,9 @@ impl PyPartition {
         self.inner.bytes()
     }
 
-    /// Evict profiles that the store has, the least recently used first, until all take at most `most` bytes.
-    fn evict(&mut self, py: Python<'_>, most: usize) {
+    /// Keep profiles as bytes, or evict them, until all take at most `most` bytes, but for those to be stored.
+    fn shrink(&mut self, py: Python<'_>, most: usize) {
         let inner = &mut self.inner;
-        py.allow_threads(|| inner.evict(most));
+        py.allow_threads(|| inner.shrink(most));
     }
 }
