@@ -13,8 +13,6 @@ use crate::weight;
 
 /// About the bytes of a slot: itself, its identifier, and its place among the decoded.
 const SLOT: usize = size_of::<Slot>() + 36;
-/// Decoded profiles may take one part in so many of the bytes for as long as others are kept as bytes.
-const DECODED: usize = 8;
 
 impl Partition {
     /// About the bytes of the profiles here.
@@ -84,20 +82,24 @@ impl Partition {
         }
     }
 
-    /// Keep profiles as bytes, those first that were not used for longest, and evict the oldest bytes, until all
-    /// take at most `most` bytes.
+    /// Make all take at most `most` bytes, and what is decoded half of them: a quarter while others are evicted.
     ///
-    /// The store does not have some profiles yet: those stay decoded, and all may take more.
+    /// Those not used for longest are kept as bytes first, and the oldest bytes are evicted. The store does not have
+    /// some profiles yet: those stay decoded, and all may take more.
     pub fn shrink(&mut self, most: usize) {
-        self.is_tight = self.bytes() > most - most / 4;
+        self.is_tight = self.decoded > most / 8 * 3 || self.bytes() > most / 4 * 3;
         let mut has_idle = true;
+        while has_idle && self.decoded > most / 2 {
+            has_idle = self.pack_next();
+        }
         while self.bytes() > most {
-            has_idle = has_idle && (self.decoded <= most / DECODED || self.pack_next());
-            if has_idle && self.decoded > most / DECODED {
-                continue;
-            }
-            if !self.evict_page() && !self.pack_next() {
-                return;
+            if has_idle && self.decoded > most / 4 {
+                has_idle = self.pack_next();
+            } else if !self.evict_page() {
+                if !has_idle {
+                    return;
+                }
+                has_idle = self.pack_next();
             }
         }
     }
@@ -159,5 +161,18 @@ impl Partition {
             }
         }
         true
+    }
+}
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn sizes() {
+        println!(
+            "slot {} profile {} feature {} member {}",
+            size_of::<super::Slot>(),
+            size_of::<crate::profile::Profile>(),
+            size_of::<(u32, crate::state::State)>(),
+            size_of::<crate::profile::Member>()
+        );
     }
 }

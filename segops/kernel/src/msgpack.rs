@@ -186,8 +186,24 @@ impl<'a> Reader<'a> {
         Some(found)
     }
 
-    fn big_endian(&mut self, length: usize) -> Option<u64> {
-        Some(self.take(length)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    fn array_of<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.byte()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array_of().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array_of().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array_of().map(u64::from_be_bytes)
     }
 
     /// The kind of the next value.
@@ -226,26 +242,42 @@ impl<'a> Reader<'a> {
         Some(match first {
             0x00..=0x7f => i128::from(first),
             0xe0..=0xff => i128::from(first as i8),
-            0xcc => i128::from(self.big_endian(1)?),
-            0xcd => i128::from(self.big_endian(2)?),
-            0xce => i128::from(self.big_endian(4)?),
-            0xcf => i128::from(self.big_endian(8)?),
-            0xd0 => i128::from(self.big_endian(1)? as i8),
-            0xd1 => i128::from(self.big_endian(2)? as i16),
-            0xd2 => i128::from(self.big_endian(4)? as i32),
-            0xd3 => i128::from(self.big_endian(8)? as i64),
+            0xcc => i128::from(self.u8()?),
+            0xcd => i128::from(self.u16()?),
+            0xce => i128::from(self.u32()?),
+            0xcf => i128::from(self.u64()?),
+            0xd0 => i128::from(self.u8()? as i8),
+            0xd1 => i128::from(self.u16()? as i16),
+            0xd2 => i128::from(self.u32()? as i32),
+            0xd3 => i128::from(self.u64()? as i64),
             _ => return None,
         })
     }
 
     /// Read an integer of 64 bits.
     pub fn int(&mut self) -> Option<i64> {
-        i64::try_from(self.wide()?).ok()
+        Some(match self.byte()? {
+            first @ 0x00..=0x7f => i64::from(first),
+            first @ 0xe0..=0xff => i64::from(first as i8),
+            0xcc => i64::from(self.u8()?),
+            0xcd => i64::from(self.u16()?),
+            0xce => i64::from(self.u32()?),
+            0xcf => self.u64()?.try_into().ok()?,
+            0xd0 => i64::from(self.u8()? as i8),
+            0xd1 => i64::from(self.u16()? as i16),
+            0xd2 => i64::from(self.u32()? as i32),
+            0xd3 => self.u64()? as i64,
+            _ => return None,
+        })
     }
 
     /// Read an unsigned integer.
     pub fn uint(&mut self) -> Option<u64> {
-        u64::try_from(self.wide()?).ok()
+        if self.bytes.get(self.at) != Some(&0xcf) {
+            return self.int().and_then(|value| value.try_into().ok());
+        }
+        self.at += 1;
+        self.u64()
     }
 
     /// Read a size.
@@ -264,8 +296,8 @@ impl<'a> Reader<'a> {
     /// Read a float.
     pub fn float(&mut self) -> Option<f64> {
         match self.byte()? {
-            0xca => Some(f64::from(f32::from_bits(self.big_endian(4)? as u32))),
-            0xcb => Some(f64::from_bits(self.big_endian(8)?)),
+            0xca => Some(f64::from(f32::from_bits(self.u32()?))),
+            0xcb => Some(f64::from_bits(self.u64()?)),
             _ => None,
         }
     }
@@ -275,9 +307,9 @@ impl<'a> Reader<'a> {
         let first = self.byte()?;
         let length = match first {
             0xa0..=0xbf => u64::from(first & 31),
-            0xd9 => self.big_endian(1)?,
-            0xda => self.big_endian(2)?,
-            0xdb => self.big_endian(4)?,
+            0xd9 => u64::from(self.u8()?),
+            0xda => u64::from(self.u16()?),
+            0xdb => u64::from(self.u32()?),
             _ => return None,
         };
         std::str::from_utf8(self.take(length as usize)?).ok()
@@ -296,8 +328,8 @@ impl<'a> Reader<'a> {
         let first = self.byte()?;
         match first {
             0x90..=0x9f => Some(usize::from(first & 15)),
-            0xdc => Some(self.big_endian(2)? as usize),
-            0xdd => Some(self.big_endian(4)? as usize),
+            0xdc => Some(usize::from(self.u16()?)),
+            0xdd => Some(self.u32()? as usize),
             _ => None,
         }
     }
@@ -307,8 +339,8 @@ impl<'a> Reader<'a> {
         let first = self.byte()?;
         match first {
             0x80..=0x8f => Some(usize::from(first & 15)),
-            0xde => Some(self.big_endian(2)? as usize),
-            0xdf => Some(self.big_endian(4)? as usize),
+            0xde => Some(usize::from(self.u16()?)),
+            0xdf => Some(self.u32()? as usize),
             _ => None,
         }
     }

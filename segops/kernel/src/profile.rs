@@ -171,6 +171,10 @@ impl Profile {
 
     /// Remember a message; forget those beyond the limit that are old.
     pub fn remember(&mut self, message: u64, time: i64, now: i64) {
+        if self.seen.len() == self.seen.capacity() {
+            self.seen.reserve_exact(2 + self.seen.len() / 4);
+            self.seen_at.reserve_exact(2 + self.seen_at.len() / 4);
+        }
         self.seen.push_back(message);
         self.seen_at.push_back(now);
         if self.may_lose() && !self.counted.iter().any(|(known, _)| *known == message) {
@@ -226,6 +230,14 @@ impl Profile {
     pub fn set_due(&mut self) {
         self.due = self.flips.iter().map(|(_, at)| *at).min();
     }
+}
+
+/// Append to a list that is most often short: it grows by a quarter, so that little memory is unused.
+pub fn append<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / 4);
+    }
+    list.push(item);
 }
 
 /// An identifier that leads to another profile. The offset is that of the last applied record.
