@@ -5,6 +5,7 @@
 //! decoded for its use until it changes.
 
 use crate::engine::Why;
+use crate::pages::Place;
 use crate::partition::Partition;
 use crate::slots::{Content, Meta, Slot};
 use crate::snapshot::Written;
@@ -42,10 +43,22 @@ impl Partition {
     /// Forget the bytes of a profile that changes, or is here no more.
     pub(crate) fn outdate(&mut self, number: usize) {
         let slot = &mut self.slots[number];
-        slot.is_as_written = false;
-        if let Some(place) = slot.saved.take() {
+        let is_flying = std::mem::take(&mut slot.is_flying);
+        if let Some(place) = slot.saved.take().filter(|_| !is_flying) {
             self.pages.free(place);
         }
+    }
+
+    /// Encode what is decoded in a slot, and keep the bytes; None if nothing is. `moves`: the encoded ones.
+    pub(crate) fn save(&mut self, number: usize, moves: &[u8]) -> Option<Place> {
+        self.outdate(number);
+        let slot = &mut self.slots[number];
+        self.scratch.clear();
+        if !slot.content.encode(&slot.id, &self.tables, (moves, slot.meta.activity), &mut self.scratch) {
+            return None;
+        }
+        slot.saved = Some(self.pages.save(number, &self.scratch));
+        slot.saved
     }
 
     /// Decode a profile, if it is here as bytes.
@@ -60,25 +73,19 @@ impl Partition {
         Ok(())
     }
 
-    /// Keep the bytes of profiles that the store has from now on, if they may have to be kept as bytes soon.
-    pub(crate) fn keep(&mut self, flying: &[(u32, Option<Written>)]) {
+    /// Note that the store has profiles: keep their bytes, if they may have to be kept as bytes soon.
+    pub(crate) fn land(&mut self, flying: &[(u32, Option<Written>)]) {
         for (number, written) in flying {
-            let is_current = std::mem::take(&mut self.slots[*number as usize].is_as_written);
-            if let (true, true, Some(written)) = (self.is_tight, is_current, written) {
-                self.save(*number as usize, &stored::without_moves(&written.state));
+            let Some(place) = written.as_ref().map(|written| written.place) else {
+                continue;
+            };
+            let slot = &mut self.slots[*number as usize];
+            let is_current = slot.saved == Some(place);
+            slot.is_flying &= !is_current;
+            if !is_current || !self.is_tight {
+                slot.saved = slot.saved.filter(|_| !is_current);
+                self.pages.free(place);
             }
-        }
-    }
-
-    fn save(&mut self, number: usize, parts: &[&[u8]]) {
-        self.outdate(number);
-        self.slots[number].saved = Some(self.pages.save(number, parts));
-        while self.pages.has_holes() {
-            let moved = self.pages.merge();
-            if moved.is_empty() {
-                break;
-            }
-            moved.into_iter().for_each(|(number, place)| self.slots[number].saved = Some(place));
         }
     }
 
@@ -88,6 +95,10 @@ impl Partition {
     /// some profiles yet: those stay decoded, and all may take more.
     pub fn shrink(&mut self, most: usize) {
         self.is_tight = self.decoded > most / 8 * 3 || self.bytes() > most / 4 * 3;
+        if self.in_flight() > 0 {
+            return; // their bytes must stay where they are
+        }
+        self.merge_pages();
         let mut has_idle = true;
         while has_idle && self.decoded > most / 2 {
             has_idle = self.pack_next();
@@ -101,6 +112,16 @@ impl Partition {
                 }
                 has_idle = self.pack_next();
             }
+        }
+    }
+
+    fn merge_pages(&mut self) {
+        while self.pages.has_holes() {
+            let moved = self.pages.merge();
+            if moved.is_empty() {
+                return;
+            }
+            moved.into_iter().for_each(|(number, place)| self.slots[number].saved = Some(place));
         }
     }
 
@@ -128,17 +149,13 @@ impl Partition {
     /// Keep a profile as bytes; false if these would not say all that is known of it.
     fn pack(&mut self, number: usize) -> bool {
         let slot = &self.slots[number];
-        if slot.meta.dirty || slot.meta.dated || slot.meta.overlay_due.is_some() || slot.pending.is_some() {
+        if slot.meta.dirty || slot.meta.dated || slot.meta.overlay_due.is_some() {
             return false;
         }
-        if slot.saved.is_none() {
-            let encoded = slot.content.encode(&slot.id, &self.tables, &[], slot.meta.activity);
-            encoded.into_iter().for_each(|state| self.save(number, &[&state]));
-        }
-        let slot = &mut self.slots[number];
-        let Some(state) = slot.saved.map(|place| self.pages.get(place)) else {
+        let Some(place) = slot.saved.or_else(|| self.save(number, &[])) else {
             return false;
         };
+        let (slot, state) = (&mut self.slots[number], self.pages.get(place));
         if (stored::timer(state), stored::activity(state)) != (slot.meta.stored_due, slot.meta.activity) {
             return false;
         }
@@ -161,18 +178,5 @@ impl Partition {
             }
         }
         true
-    }
-}
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn sizes() {
-        println!(
-            "slot {} profile {} feature {} member {}",
-            size_of::<super::Slot>(),
-            size_of::<crate::profile::Profile>(),
-            size_of::<(u32, crate::state::State)>(),
-            size_of::<crate::profile::Member>()
-        );
     }
 }

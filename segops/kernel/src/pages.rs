@@ -44,10 +44,9 @@ impl Pages {
         self.taken + self.spare.iter().map(|page| self.pages[*page as usize].bytes.capacity()).sum::<usize>()
     }
 
-    /// Save the stored form of a slot, in parts.
-    pub fn save(&mut self, number: usize, parts: &[&[u8]]) -> Place {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        let size = HEAD + length;
+    /// Save the stored form of a slot.
+    pub fn save(&mut self, number: usize, state: &[u8]) -> Place {
+        let size = HEAD + state.len();
         let last = self.order.back().copied();
         let page = match last.filter(|page| self.pages[*page as usize].bytes.len() + size <= PAGE) {
             Some(page) => page,
@@ -56,8 +55,8 @@ impl Pages {
         let bytes = &mut self.pages[page as usize].bytes;
         let place = Place { page, at: bytes.len() as u32 };
         bytes.extend_from_slice(&(number as u32).to_le_bytes());
-        bytes.extend_from_slice(&(length as u32).to_le_bytes());
-        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.extend_from_slice(&(state.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(state);
         self.count(page, size);
         place
     }
@@ -202,8 +201,7 @@ mod tests {
     fn forms_are_found_until_they_are_freed_and_pages_without_any_are_used_again() {
         let mut pages = Pages::default();
         for _ in 0..50 {
-            let places: Vec<Place> =
-                (0..40).map(|number| pages.save(number, &[&form(number)[..9], &form(number)[9..]])).collect();
+            let places: Vec<Place> = (0..40).map(|number| pages.save(number, &form(number))).collect();
             places.iter().enumerate().for_each(|(number, place)| assert_eq!(pages.get(*place), form(number)));
             places.into_iter().for_each(|place| pages.free(place));
         }
@@ -213,7 +211,7 @@ mod tests {
     #[test]
     fn the_oldest_page_goes_first_and_without_what_was_freed() {
         let mut pages = Pages::default();
-        let places: Vec<Place> = (0..40).map(|number| pages.save(number, &[&form(number)])).collect();
+        let places: Vec<Place> = (0..40).map(|number| pages.save(number, &form(number))).collect();
         places.iter().step_by(2).for_each(|place| pages.free(*place));
         let mut left = vec![];
         while let Some(found) = pages.take_oldest() {
@@ -226,8 +224,7 @@ mod tests {
     #[test]
     fn merged_pages_keep_their_order_and_their_forms() {
         let mut pages = Pages::default();
-        let mut places: Vec<Option<Place>> =
-            (0..400).map(|number| Some(pages.save(number, &[&form(number)]))).collect();
+        let mut places: Vec<Option<Place>> = (0..400).map(|number| Some(pages.save(number, &form(number)))).collect();
         for number in (0..400).filter(|number| number % 3 > 0) {
             places[number].take().into_iter().for_each(|place| pages.free(place));
         }
@@ -251,8 +248,8 @@ mod tests {
     fn a_form_longer_than_a_page_has_one_of_its_own() {
         let mut pages = Pages::default();
         let long = vec![1; 3 * PAGE];
-        let place = pages.save(7, &[&long]);
-        pages.save(8, &[b"x"]);
+        let place = pages.save(7, &long);
+        pages.save(8, b"x");
         assert_eq!(pages.get(place), long);
         pages.free(place);
         assert!(pages.bytes() < PAGE);

@@ -92,6 +92,8 @@ pub struct Partition {
     pub(crate) pages: Pages,
     /// Slots with what is decoded, and some that have it no more, in the order of age.
     pub(crate) queue: VecDeque<u32>,
+    /// Reused for what is encoded.
+    pub(crate) scratch: Vec<u8>,
     /// About the bytes of what is decoded.
     pub(crate) decoded: usize,
     /// Whether profiles may soon be kept as bytes.
@@ -128,6 +130,7 @@ impl Partition {
             moves: HashMap::new(),
             pages: Pages::default(),
             queue: VecDeque::new(),
+            scratch: vec![],
             decoded: 0,
             is_tight: false,
             clock: Clock::default(),

@@ -69,13 +69,14 @@ impl Content {
         }
     }
 
-    /// The stored form of what is decoded, with moves and an activity.
-    pub fn encode(&self, id: &str, tables: &Tables, moves: &[u8], activity: Option<i64>) -> Option<Vec<u8>> {
+    /// Append the stored form of what is decoded, with encoded moves and an activity; false if nothing is.
+    pub fn encode(&self, id: &str, tables: &Tables, of_head: (&[u8], Option<i64>), out: &mut Vec<u8>) -> bool {
         match self {
-            Content::Native(profile) => Some(stored::write(profile, tables, moves, activity)),
-            Content::Redirect(redirect) => Some(stored::write_redirect(id, redirect, tables, moves)),
-            _ => None,
+            Content::Native(profile) => stored::write(profile, tables, of_head, out),
+            Content::Redirect(redirect) => stored::write_redirect(id, redirect, tables, of_head.0, out),
+            _ => return false,
         }
+        true
     }
 }
 
@@ -94,8 +95,8 @@ pub(crate) struct Slot {
     pub listed: bool,
     /// Whether the queue of decoded profiles has it, perhaps from before it was released.
     pub is_queued: bool,
-    /// Whether it is as the write in flight says.
-    pub is_as_written: bool,
+    /// Whether `saved` is of the write in flight.
+    pub is_flying: bool,
 }
 
 impl Slot {
@@ -109,7 +110,7 @@ impl Slot {
             weight: 0,
             listed: false,
             is_queued: false,
-            is_as_written: false,
+            is_flying: false,
         }
     }
 }
@@ -260,11 +261,11 @@ impl Partition {
 
     /// The stored form of what is in a slot; with an activity if it is decoded.
     fn state_of(&self, number: usize, activity: Option<i64>) -> Option<Vec<u8>> {
-        let slot = &self.slots[number];
-        match (&slot.content, slot.saved) {
-            (Content::Packed, Some(place)) => Some(self.pages.get(place).to_vec()),
-            (content, _) => content.encode(&slot.id, &self.tables, &[], activity),
+        let (slot, mut state) = (&self.slots[number], vec![]);
+        if let (Content::Packed, Some(place)) = (&slot.content, slot.saved) {
+            return Some(stored::without_moves(self.pages.get(place)));
         }
+        slot.content.encode(&slot.id, &self.tables, (&[], activity), &mut state).then_some(state)
     }
 
     /// When the timer of what is in a slot is due.

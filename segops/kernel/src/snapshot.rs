@@ -2,14 +2,12 @@
 
 use std::cmp::Reverse;
 
+use crate::pages::Place;
 use crate::partition::Partition;
 
-/// A profile to write: its id, state, and the due time in the store before and after, in milliseconds.
+/// The write of a profile: where its stored form is, and the due time in the store before and after, in milliseconds.
 pub struct Written {
-    /// The profile.
-    pub id: Box<str>,
-    /// Its stored form.
-    pub state: Vec<u8>,
+    pub(crate) place: Place,
     /// The due time before.
     pub old_due: Option<i64>,
     /// The due time after.
@@ -29,19 +27,19 @@ impl Partition {
 
     /// Encode a profile whose write is in flight and not encoded yet.
     pub(crate) fn settle(&mut self, number: usize) {
-        let slot = &mut self.slots[number];
-        let Some(at) = slot.pending.take() else {
+        let Some(at) = self.slots[number].pending.take() else {
             return;
         };
         let moves = self.moves.remove(&(number as u32)).unwrap_or_default();
-        let Some(state) = slot.content.encode(&slot.id, &self.tables, &moves, slot.meta.activity) else {
+        let Some(place) = self.save(number, &moves) else {
             return;
         };
+        let slot = &mut self.slots[number];
         let new_due = slot.content.timer();
         let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due);
-        slot.meta.size = state.len() as u64;
-        slot.is_as_written = true;
-        self.in_flight[at as usize].1 = Some(Written { id: slot.id.clone(), state, old_due, new_due });
+        slot.meta.size = self.scratch.len() as u64;
+        slot.is_flying = true;
+        self.in_flight[at as usize].1 = Some(Written { place, old_due, new_due });
         self.weigh(number);
     }
 
@@ -127,10 +125,11 @@ impl Partition {
         end < self.in_flight.len()
     }
 
-    /// What the snapshot writes; all of it is encoded.
-    pub fn writes(&mut self) -> impl Iterator<Item = &Written> {
+    /// What the snapshot writes, each with its stored form; all of it is encoded.
+    pub fn writes(&mut self) -> impl Iterator<Item = (&Written, &[u8])> {
         self.encode(usize::MAX - self.encoded);
-        self.in_flight.iter().filter_map(|(_, written)| written.as_ref())
+        let written = self.in_flight.iter().filter_map(|(_, written)| written.as_ref());
+        written.map(|written| (written, self.pages.get(written.place)))
     }
 
     /// Note that the store has the snapshot.
@@ -149,6 +148,6 @@ impl Partition {
                 }
             }
         }
-        self.keep(&flying);
+        self.land(&flying);
     }
 }

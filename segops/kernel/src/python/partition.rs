@@ -13,6 +13,7 @@ use super::rows::{noted, Noted, PyRows};
 use super::PyEngine;
 use crate::partition::Partition;
 use crate::slots::Meta;
+use crate::stored;
 
 /// What is known of a profile beside its state, in the order of `Meta`. Times are in milliseconds.
 type MetaTuple = (bool, bool, bool, Option<i64>, Option<i64>, u64, Option<i64>);
@@ -291,9 +292,9 @@ impl PyPartition {
     /// What the snapshot writes: `make(id, state, old due, new due)` of each profile.
     fn writes<'py>(&mut self, py: Python<'py>, make: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let found = PyList::empty(py);
-        for written in self.inner.writes() {
-            let state = PyBytes::new(py, &written.state);
-            found.append(make.call1((&*written.id, state, written.old_due, written.new_due))?)?;
+        for (written, state) in self.inner.writes() {
+            let id = stored::id_of(state).unwrap_or_default();
+            found.append(make.call1((id, PyBytes::new(py, state), written.old_due, written.new_due))?)?;
         }
         Ok(found)
     }
