@@ -39,7 +39,7 @@ impl Partition {
             return Ok(());
         }
         self.settle(number);
-        let size = self.slots[number].meta.size + letter.value.len() as u64;
+        let size = u64::from(self.slots[number].meta.size) + letter.value.len() as u64;
         if size > self.tables.max_bytes && matches!(message.says, Says::Forward(_)) {
             return Err(Why::Large);
         }
@@ -51,7 +51,7 @@ impl Partition {
             }
             self.step(number, letter, true, |identity, profile, effects| handle(identity, profile, &message, effects))?;
         }
-        self.slots[number].meta.size = size;
+        self.slots[number].meta.size = u32::try_from(size).unwrap_or(u32::MAX);
         self.slots[number].meta.used = true;
         Ok(())
     }
@@ -118,7 +118,11 @@ impl Partition {
 
     /// Insert a new profile or redirect; `size`: the bytes of its first record.
     pub(crate) fn insert(&mut self, id: &str, content: Content, size: usize) {
-        let number = self.place(id, content, Meta { used: true, size: size as u64, ..Meta::default() });
+        let number = self.place(
+            id,
+            content,
+            Meta { used: true, size: u32::try_from(size).unwrap_or(u32::MAX), ..Meta::default() },
+        );
         self.native += 1;
         self.created.push(id.into());
         self.touch(number, true);

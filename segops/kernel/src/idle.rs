@@ -21,6 +21,19 @@ impl Partition {
         self.slots.len() * SLOT + self.index.bytes() + self.pages.bytes() + self.decoded
     }
 
+    pub fn breakdown(&self) -> Vec<usize> {
+        let mut v = vec![
+            self.slots.len(),
+            self.slots.len() * SLOT,
+            self.index.bytes(),
+            self.decoded,
+            self.slots.iter().filter(|s| s.weight > 0).count(),
+            self.slots.iter().filter(|s| s.saved.is_some()).count(),
+        ];
+        v.extend(self.pages.breakdown());
+        v
+    }
+
     /// Count the bytes of what is decoded in a slot.
     pub(crate) fn weigh(&mut self, number: usize) {
         let slot = &mut self.slots[number];
@@ -94,13 +107,13 @@ impl Partition {
     /// Those not used for longest are kept as bytes first, and the oldest bytes are evicted. The store does not have
     /// some profiles yet: those stay decoded, and all may take more.
     pub fn shrink(&mut self, most: usize) {
-        self.is_tight = self.decoded > most / 8 * 3 || self.bytes() > most / 4 * 3;
+        self.is_tight = self.decoded > most / 4 || self.bytes() > most / 4 * 3;
         if self.in_flight() > 0 {
             return; // their bytes must stay where they are
         }
         self.merge_pages();
         let mut has_idle = true;
-        while has_idle && self.decoded > most / 2 {
+        while has_idle && self.decoded > most / 8 * 3 {
             has_idle = self.pack_next();
         }
         while self.bytes() > most {
@@ -117,11 +130,11 @@ impl Partition {
 
     fn merge_pages(&mut self) {
         while self.pages.has_holes() {
-            let moved = self.pages.merge();
-            if moved.is_empty() {
+            let before = self.pages.len();
+            self.pages.merge().into_iter().for_each(|(number, place)| self.slots[number].saved = Some(place));
+            if self.pages.len() >= before {
                 return;
             }
-            moved.into_iter().for_each(|(number, place)| self.slots[number].saved = Some(place));
         }
     }
 
@@ -149,17 +162,17 @@ impl Partition {
     /// Keep a profile as bytes; false if these would not say all that is known of it.
     fn pack(&mut self, number: usize) -> bool {
         let slot = &self.slots[number];
-        if slot.meta.dirty || slot.meta.dated || slot.meta.overlay_due.is_some() {
+        if slot.meta.dirty || slot.meta.dated || slot.meta.overlay_due.get().is_some() {
             return false;
         }
         let Some(place) = slot.saved.or_else(|| self.save(number, &[])) else {
             return false;
         };
         let (slot, state) = (&mut self.slots[number], self.pages.get(place));
-        if (stored::timer(state), stored::activity(state)) != (slot.meta.stored_due, slot.meta.activity) {
+        if (stored::timer(state), stored::activity(state)) != (slot.meta.stored_due.get(), slot.meta.activity) {
             return false;
         }
-        slot.meta = Meta { size: state.len() as u64, ..std::mem::take(&mut slot.meta) };
+        slot.meta = Meta { size: state.len() as u32, ..std::mem::take(&mut slot.meta) };
         slot.content = Content::Packed;
         self.weigh(number);
         true

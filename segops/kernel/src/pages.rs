@@ -10,6 +10,10 @@ const PAGE: usize = 64 << 10;
 const HEAD: usize = 8;
 /// So many empty pages are kept.
 const SPARE: usize = 4;
+/// At most about so many bytes at the end of a page are not used.
+const REST: usize = 1 << 10;
+/// At most so many pages are merged at once.
+const NEIGHBOURS: usize = 8;
 /// The number of an entry that was freed.
 const FREED: u32 = u32::MAX;
 
@@ -39,19 +43,29 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// The bytes of memory that are in use, or kept.
+    /// The bytes of memory of all pages, those kept for later included.
     pub fn bytes(&self) -> usize {
-        self.taken + self.spare.iter().map(|page| self.pages[*page as usize].bytes.capacity()).sum::<usize>()
+        self.taken
+    }
+
+    /// The number of pages with entries.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn breakdown(&self) -> Vec<usize> {
+        vec![self.taken, self.live, self.order.len(), self.spare.len(), self.pages.len()]
     }
 
     /// Save the stored form of a slot.
     pub fn save(&mut self, number: usize, state: &[u8]) -> Place {
         let size = HEAD + state.len();
         let last = self.order.back().copied();
-        let page = match last.filter(|page| self.pages[*page as usize].bytes.len() + size <= PAGE) {
+        let page = match last.filter(|page| self.has_room(*page, size)) {
             Some(page) => page,
-            None => self.begin(size),
+            None => self.begin(),
         };
+        self.extend(page, size);
         let bytes = &mut self.pages[page as usize].bytes;
         let place = Place { page, at: bytes.len() as u32 };
         bytes.extend_from_slice(&(number as u32).to_le_bytes());
@@ -87,35 +101,55 @@ impl Pages {
         Some(found)
     }
 
-    /// Whether so much of the pages is holes that two of them may fit into one.
+    /// Whether so much of the pages is holes that some should be merged.
     pub fn has_holes(&self) -> bool {
-        self.taken > self.live + self.live / 2 + SPARE * PAGE
+        self.taken - self.live > self.live / 4 + SPARE * PAGE
     }
 
-    /// Move the entries of two neighbours, those with the fewest bytes, into one page: slots with their new places.
+    /// Move the entries of some neighbours into fewer pages: slots with their new places.
     ///
-    /// There are none if no two fit.
+    /// There are none if no neighbours have holes of a page in all.
     pub fn merge(&mut self) -> Vec<(usize, Place)> {
-        let live = |at: usize| self.pages[self.order[at] as usize].live;
-        let pairs = (0..self.order.len().saturating_sub(2)).map(|at| (live(at) + live(at + 1), at));
-        let Some((size, at)) = pairs.min().filter(|(size, _)| *size <= PAGE) else {
+        let Some((begin, number)) = self.sparsest() else {
             return vec![];
         };
-        let (former, into) = ([self.order[at], self.order[at + 1]], self.open(size));
-        let mut moved = vec![];
+        let former: Vec<u32> = self.order.range(begin..begin + number).copied().collect();
+        let (mut moved, mut into) = (vec![], vec![]);
         for page in former {
             for (number, place) in self.entries(page) {
-                moved.push((number, self.copy(place, into)));
+                let size = self.size(place);
+                let last = into.last().copied();
+                let target = last.filter(|page| self.has_room(*page, size)).unwrap_or_else(|| {
+                    into.push(self.open());
+                    into[into.len() - 1]
+                });
+                moved.push((number, self.copy(place, target)));
             }
             self.recycle(page);
         }
-        self.order.insert(at, into);
+        into.into_iter().enumerate().for_each(|(number, page)| self.order.insert(begin + number, page));
         moved
+    }
+
+    /// The fewest neighbours with holes of a page in all, but for the last page: where they begin, and their number.
+    fn sparsest(&self) -> Option<(usize, usize)> {
+        let holes = |page: &u32| PAGE.saturating_sub(self.pages[*page as usize].live);
+        let holes: Vec<usize> = self.order.iter().take(self.order.len().saturating_sub(1)).map(holes).collect();
+        let most = |number: usize| holes.windows(number).map(|window| window.iter().sum::<usize>()).enumerate();
+        (2..=NEIGHBOURS).find_map(|number| {
+            let (begin, holes) = most(number).max_by_key(|(_, holes)| *holes)?;
+            (holes >= PAGE + number * REST).then_some((begin, number))
+        })
+    }
+
+    fn has_room(&self, page: u32, size: usize) -> bool {
+        self.pages[page as usize].bytes.len() + size <= PAGE
     }
 
     fn copy(&mut self, from: Place, into: u32) -> Place {
         let (size, at) = (self.size(from), from.at as usize);
         let source = std::mem::take(&mut self.pages[from.page as usize].bytes);
+        self.extend(into, size);
         let bytes = &mut self.pages[into as usize].bytes;
         let place = Place { page: into, at: bytes.len() as u32 };
         bytes.extend_from_slice(&source[at..at + size]);
@@ -127,7 +161,6 @@ impl Pages {
     fn count(&mut self, page: u32, size: usize) {
         self.pages[page as usize].live += size;
         self.live += size;
-        self.taken += size;
     }
 
     /// The entries of a page that were not freed.
@@ -153,34 +186,42 @@ impl Pages {
         bytes.map_or(FREED, u32::from_le_bytes)
     }
 
-    /// Begin a page with room for so many bytes.
-    fn begin(&mut self, size: usize) -> u32 {
+    /// Begin a page.
+    fn begin(&mut self) -> u32 {
         if let Some(last) = self.order.back().copied().filter(|page| self.pages[*page as usize].live == 0) {
             self.recycle(last);
         }
-        let page = self.open(size);
+        let page = self.open();
         self.order.push_back(page);
         page
     }
 
-    /// An empty page for so many bytes, or more.
-    fn open(&mut self, size: usize) -> u32 {
-        let page = self.spare.pop().unwrap_or_else(|| {
+    /// An empty page.
+    fn open(&mut self) -> u32 {
+        self.spare.pop().unwrap_or_else(|| {
             self.pages.push(Page::default());
             self.pages.len() as u32 - 1
-        });
-        self.pages[page as usize].bytes.reserve_exact(size.max(PAGE));
-        page
+        })
+    }
+
+    /// Make room for so many bytes: a page doubles until it is full.
+    fn extend(&mut self, page: u32, size: usize) {
+        let bytes = &mut self.pages[page as usize].bytes;
+        let (length, before) = (bytes.len(), bytes.capacity());
+        if length + size > before {
+            bytes.reserve_exact((length + size).max((2 * before).min(PAGE)) - length);
+            self.taken += bytes.capacity() - before;
+        }
     }
 
     fn recycle(&mut self, page: u32) {
         self.order.retain(|each| *each != page);
         let kept = self.spare.iter().filter(|each| self.pages[**each as usize].bytes.capacity() > 0).count();
         let Page { bytes, live } = &mut self.pages[page as usize];
-        self.taken -= bytes.len();
         self.live -= std::mem::take(live);
         bytes.clear();
-        if kept >= SPARE || bytes.capacity() > PAGE {
+        if kept >= SPARE || bytes.capacity() != PAGE {
+            self.taken -= bytes.capacity();
             *bytes = Vec::new();
             self.spare.insert(0, page); // those with memory are taken first
         } else {
@@ -218,7 +259,7 @@ mod tests {
             left.extend(found);
         }
         assert_eq!(left, (0..40).skip(1).step_by(2).collect::<Vec<_>>());
-        assert_eq!((pages.live, pages.taken), (0, 0));
+        assert!(pages.live == 0 && pages.taken <= SPARE * PAGE);
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Partition {
             return Ok(());
         }
         self.settle(number);
-        let size = self.slots[number].meta.size + record.value.len() as u64;
+        let size = u64::from(self.slots[number].meta.size) + record.value.len() as u64;
         if size > self.tables.max_bytes {
             return Err(Why::Large);
         }
@@ -185,7 +185,7 @@ impl Partition {
             })?;
         }
         self.counts.late += u64::from(record.time < self.clock.now);
-        self.slots[number].meta.size = size;
+        self.slots[number].meta.size = u32::try_from(size).unwrap_or(u32::MAX);
         self.slots[number].meta.used = true;
         Ok(())
     }

@@ -206,14 +206,14 @@ impl Profile {
     }
 
     /// The last active day and how the profile came to be active then; None without events.
-    pub fn activity(&self) -> Option<i64> {
+    pub fn activity(&self) -> Option<i32> {
         let first = self.first?;
         let day = self.latest.div_euclid(DAY_MS);
         let kind = match self.former_day {
             None => i64::from(first.div_euclid(DAY_MS) != day),
             Some(former) => 1 + i64::from(day - former > ABSENT_DAYS),
         };
-        Some(day << 2 | kind)
+        Some((day << 2 | kind) as i32)
     }
 
     /// Whether a claim is pending, which stops its clock.
@@ -254,8 +254,8 @@ pub struct Redirect {
 }
 
 /// Whether an event of a time may change an activity: it is not of its last day.
-pub fn is_another_day(activity: Option<i64>, time: i64) -> bool {
-    activity.is_none_or(|known| time.div_euclid(DAY_MS) != known >> 2)
+pub fn is_another_day(activity: Option<i32>, time: i64) -> bool {
+    activity.is_none_or(|known| time.div_euclid(DAY_MS) != i64::from(known >> 2))
 }
 
 #[cfg(test)]

@@ -7,6 +7,32 @@ use crate::profile::{Profile, Redirect};
 use crate::stored::{self, Stored};
 use crate::tables::Tables;
 
+/// A due time in milliseconds, or none, in eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due(i64);
+
+impl Due {
+    /// None.
+    pub const NEVER: Due = Due(i64::MIN);
+
+    /// The time.
+    pub fn get(self) -> Option<i64> {
+        Some(self.0).filter(|_| self != Due::NEVER)
+    }
+}
+
+impl Default for Due {
+    fn default() -> Due {
+        Due::NEVER
+    }
+}
+
+impl From<Option<i64>> for Due {
+    fn from(due: Option<i64>) -> Due {
+        due.map_or(Due::NEVER, Due)
+    }
+}
+
 /// What is known of a profile beside its state. Times are in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Meta {
@@ -17,13 +43,13 @@ pub struct Meta {
     /// Used since the last eviction.
     pub used: bool,
     /// The due time in the store.
-    pub stored_due: Option<i64>,
+    pub stored_due: Due,
     /// The due time in the index of changed profiles.
-    pub overlay_due: Option<i64>,
+    pub overlay_due: Due,
     /// Bytes of its last stored form and of the events since.
-    pub size: u64,
+    pub size: u32,
     /// Its activity as counted.
-    pub activity: Option<i64>,
+    pub activity: Option<i32>,
 }
 
 /// What the kernel has under an identifier.
@@ -62,7 +88,7 @@ impl Content {
     }
 
     /// The activity of what is decoded.
-    pub fn activity(&self) -> Option<i64> {
+    pub fn activity(&self) -> Option<i32> {
         match self {
             Content::Native(profile) => profile.activity(),
             _ => None,
@@ -70,7 +96,7 @@ impl Content {
     }
 
     /// Append the stored form of what is decoded, with encoded moves and an activity; false if nothing is.
-    pub fn encode(&self, id: &str, tables: &Tables, of_head: (&[u8], Option<i64>), out: &mut Vec<u8>) -> bool {
+    pub fn encode(&self, id: &str, tables: &Tables, of_head: (&[u8], Option<i32>), out: &mut Vec<u8>) -> bool {
         match self {
             Content::Native(profile) => stored::write(profile, tables, of_head, out),
             Content::Redirect(redirect) => stored::write_redirect(id, redirect, tables, of_head.0, out),
@@ -186,8 +212,8 @@ impl Partition {
         };
         let meta = Meta {
             used,
-            stored_due: content.timer(),
-            size: state.len() as u64,
+            stored_due: content.timer().into(),
+            size: state.len() as u32,
             activity: content.activity(),
             ..Meta::default()
         };
@@ -260,7 +286,7 @@ impl Partition {
     }
 
     /// The stored form of what is in a slot; with an activity if it is decoded.
-    fn state_of(&self, number: usize, activity: Option<i64>) -> Option<Vec<u8>> {
+    fn state_of(&self, number: usize, activity: Option<i32>) -> Option<Vec<u8>> {
         let (slot, mut state) = (&self.slots[number], vec![]);
         if let (Content::Packed, Some(place)) = (&slot.content, slot.saved) {
             return Some(stored::without_moves(self.pages.get(place)));
@@ -272,7 +298,7 @@ impl Partition {
     pub(crate) fn due(&self, number: usize) -> Option<i64> {
         let slot = &self.slots[number];
         if let Content::Packed = slot.content {
-            return slot.meta.stored_due;
+            return slot.meta.stored_due.get();
         }
         slot.content.timer()
     }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use crate::pages::Place;
 use crate::partition::Partition;
+use crate::slots::Due;
 
 /// The write of a profile: where its stored form is, and the due time in the store before and after, in milliseconds.
 pub struct Written {
@@ -36,8 +37,8 @@ impl Partition {
         };
         let slot = &mut self.slots[number];
         let new_due = slot.content.timer();
-        let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due);
-        slot.meta.size = self.scratch.len() as u64;
+        let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due.into()).get();
+        slot.meta.size = self.scratch.len() as u32;
         slot.is_flying = true;
         self.in_flight[at as usize].1 = Some(Written { place, old_due, new_due });
         self.weigh(number);
@@ -64,14 +65,14 @@ impl Partition {
             self.list(number);
         }
         let slot = &mut self.slots[number];
-        if let Some(due) = due.filter(|due| slot.meta.overlay_due != Some(*due)) {
-            slot.meta.overlay_due = Some(due);
+        if let Some(due) = due.filter(|due| slot.meta.overlay_due != Some(*due).into()) {
+            slot.meta.overlay_due = Some(due).into();
             self.overlay.push(Reverse((due, slot.id.clone())));
         }
     }
 
     /// The activities that changed since the last call, as counted before and as they are.
-    pub fn take_activities(&mut self) -> Vec<(Option<i64>, Option<i64>)> {
+    pub fn take_activities(&mut self) -> Vec<(Option<i32>, Option<i32>)> {
         let mut found = vec![];
         for number in std::mem::take(&mut self.dated) {
             let slot = &mut self.slots[number as usize];
@@ -136,14 +137,15 @@ impl Partition {
     pub fn written(&mut self) {
         let flying = std::mem::take(&mut self.in_flight);
         for (number, _) in &flying {
-            self.slots[*number as usize].meta.overlay_due = None;
+            self.slots[*number as usize].meta.overlay_due = Due::NEVER;
         }
         self.overlay.clear();
         for number in &self.dirty {
             let slot = &mut self.slots[*number as usize];
             if slot.content.is_here() && slot.meta.dirty {
-                slot.meta.overlay_due = slot.content.timer();
-                if let Some(due) = slot.meta.overlay_due {
+                let due = slot.content.timer();
+                slot.meta.overlay_due = due.into();
+                if let Some(due) = due {
                     self.overlay.push(Reverse((due, slot.id.clone())));
                 }
             }

@@ -20,7 +20,7 @@ pub const FIELDS: usize = 29;
 const HEAD: usize = 21;
 
 /// Append the stored form. The encoded moves and the activity go into the head.
-pub fn write(profile: &Profile, tables: &Tables, of_head: (&[u8], Option<i64>), into: &mut Vec<u8>) {
+pub fn write(profile: &Profile, tables: &Tables, of_head: (&[u8], Option<i32>), into: &mut Vec<u8>) {
     let mut out = Writer(std::mem::take(into));
     write_head(profile, tables, of_head, &mut out.0);
     out.array(FIELDS);
@@ -61,13 +61,13 @@ pub fn write(profile: &Profile, tables: &Tables, of_head: (&[u8], Option<i64>), 
     *into = out.0;
 }
 
-fn write_head(profile: &Profile, tables: &Tables, (moves, activity): (&[u8], Option<i64>), out: &mut Vec<u8>) {
+fn write_head(profile: &Profile, tables: &Tables, (moves, activity): (&[u8], Option<i32>), out: &mut Vec<u8>) {
     let begin = out.len();
     out.push(FORMAT);
     out.extend_from_slice(&profile.timer().unwrap_or(i64::MIN).to_be_bytes());
     out.extend_from_slice(&[0; 4]); // of the keys that follow
     out.extend_from_slice(&(moves.len() as u32).to_be_bytes());
-    out.extend_from_slice(&activity.map_or(i32::MIN, |activity| activity as i32).to_be_bytes());
+    out.extend_from_slice(&activity.unwrap_or(i32::MIN).to_be_bytes());
     for (number, member) in profile.members.iter().enumerate() {
         out.extend_from_slice(if number > 0 { b"\n" } else { b"" });
         out.extend_from_slice(tables.segments[member.segment as usize].key.as_bytes());
@@ -137,9 +137,9 @@ pub fn timer(state: &[u8]) -> Option<i64> {
 }
 
 /// The activity of a stored profile.
-pub fn activity(state: &[u8]) -> Option<i64> {
+pub fn activity(state: &[u8]) -> Option<i32> {
     let head = state.get(17..HEAD).and_then(|part| part.try_into().ok()).map(i32::from_be_bytes);
-    head.filter(|activity| *activity != i32::MIN).map(i64::from)
+    head.filter(|activity| *activity != i32::MIN)
 }
 
 /// A stored form as it is without moves.

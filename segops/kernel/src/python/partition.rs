@@ -16,14 +16,16 @@ use crate::slots::Meta;
 use crate::stored;
 
 /// What is known of a profile beside its state, in the order of `Meta`. Times are in milliseconds.
-type MetaTuple = (bool, bool, bool, Option<i64>, Option<i64>, u64, Option<i64>);
+type MetaTuple = (bool, bool, bool, Option<i64>, Option<i64>, u32, Option<i32>);
 
 fn meta_tuple(meta: &Meta) -> MetaTuple {
-    (meta.dirty, meta.dated, meta.used, meta.stored_due, meta.overlay_due, meta.size, meta.activity)
+    let (stored, overlay) = (meta.stored_due.get(), meta.overlay_due.get());
+    (meta.dirty, meta.dated, meta.used, stored, overlay, meta.size, meta.activity)
 }
 
 fn meta_of(tuple: MetaTuple) -> Meta {
     let (dirty, dated, used, stored_due, overlay_due, size, activity) = tuple;
+    let (stored_due, overlay_due) = (stored_due.into(), overlay_due.into());
     Meta { dirty, dated, used, stored_due, overlay_due, size, activity }
 }
 
@@ -270,7 +272,7 @@ impl PyPartition {
     }
 
     /// The activities that changed since the last call: as counted, and as they are.
-    fn take_activities(&mut self) -> Vec<(Option<i64>, Option<i64>)> {
+    fn take_activities(&mut self) -> Vec<(Option<i32>, Option<i32>)> {
         self.inner.take_activities()
     }
 
@@ -308,6 +310,10 @@ impl PyPartition {
     #[getter]
     fn bytes(&self) -> usize {
         self.inner.bytes()
+    }
+
+    fn breakdown(&self) -> Vec<usize> {
+        self.inner.breakdown()
     }
 
     /// Keep profiles as bytes, or evict them, until all take at most `most` bytes, but for those to be stored.
