@@ -29,7 +29,7 @@ from segops.schemas.quarantine import (
 )
 from segops.schemas.records import Record, profile_ids
 from segops.schemas.state import decode_profile, salvaged
-from segops.stores.base import ProfileStore
+from segops.stores.base import Due, ProfileStore
 from segops.streaming.partition.cached_profile import PENDING, CachedProfile, ProfileSnapshot
 
 _DUE_READ = 2_000  # ids of due profiles read from the store at once
@@ -62,6 +62,8 @@ class ProfileCache:
         self._overlay: list[tuple[int, str]] = []
         self._due_ids: deque[str] = deque()
         self._due_read_until: int | None = None
+        #: The last row read of the store's index, which changes only at a checkpoint.
+        self._due_after: Due | None = None
         #: From the first scan of a sample on, and the ids that are not in it yet.
         self._held: HeldIds | None = None
         self._unheld: Iterator[Sequence[str]] = iter(())
@@ -241,7 +243,7 @@ class ProfileCache:
     def due_ids(self, until_ms: int, limit: int) -> list[str]:
         """Return at most ``limit`` ids that may be due by ``until_ms``; the profile decides."""
         ids = self._take_changed(until_ms, limit)
-        if len(ids) < limit and self._may_hold_due(until_ms):
+        while len(ids) < limit and self._may_hold_due(until_ms):
             ids.extend(self._take_stored(until_ms, limit - len(ids)))
         return ids
 
@@ -259,12 +261,11 @@ class ProfileCache:
 
     def _take_stored(self, until_ms: int, limit: int) -> list[str]:
         if not self._due_ids:
-            # The index is stale for profiles changed since the last checkpoint: reading that many more
-            # rows ensures that stale rows at its head cannot hide a due one.
-            room = _DUE_READ + self.dirty + len(self._in_flight)
-            rows = self._store.due(until_ms, room)
+            # What was read is stale until the next checkpoint, except for profiles that are in the overlay.
+            rows = self._store.due(until_ms, _DUE_READ, self._due_after)
             self._due_ids.extend(profile_id for _, profile_id in rows)
-            self._due_read_until = until_ms if len(rows) < room else None
+            self._due_read_until = until_ms if len(rows) < _DUE_READ else None
+            self._due_after = rows[-1] if rows else self._due_after
         return [self._due_ids.popleft() for _ in range(min(limit, len(self._due_ids)))]
 
     def snapshot(self) -> ProfileSnapshot:
@@ -281,7 +282,8 @@ class ProfileCache:
             entry.overlay_due_ms = entry.write = None
         self._in_flight = ProfileSnapshot([])
         self._refresh_overlay()
-        self._due_read_until = None
+        self._due_ids.clear()
+        self._due_read_until = self._due_after = None
         self._shrink()
 
     def _refresh_overlay(self) -> None:
