@@ -21,19 +21,6 @@ impl Partition {
         self.slots.len() * SLOT + self.index.bytes() + self.pages.bytes() + self.decoded
     }
 
-    pub fn breakdown(&self) -> Vec<usize> {
-        let mut v = vec![
-            self.slots.len(),
-            self.slots.len() * SLOT,
-            self.index.bytes(),
-            self.decoded,
-            self.slots.iter().filter(|s| s.weight > 0).count(),
-            self.slots.iter().filter(|s| s.saved.is_some()).count(),
-        ];
-        v.extend(self.pages.breakdown());
-        v
-    }
-
     /// Count the bytes of what is decoded in a slot.
     pub(crate) fn weigh(&mut self, number: usize) {
         let slot = &mut self.slots[number];
@@ -191,5 +178,107 @@ impl Partition {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::partition::Record;
+    use crate::test_tables::tables;
+
+    const HUGE: usize = 1 << 40;
+
+    fn partition() -> Partition {
+        Partition::new(Arc::new(tables(&[(5, "run_count", None)])))
+    }
+
+    fn apply(partition: &mut Partition, offset: i64, user: usize, message: usize) {
+        let (key, source, time) = (format!("user_id:u{user}"), format!("0:{offset}"), offset * 1_000);
+        let text = format!(r#"{{"type":"track","event":"A","userId":"u{user}","messageId":"m{message}"}}"#);
+        let value = text.as_bytes();
+        let (offset, timestamp) = (offset, time);
+        let record = Record { offset, timestamp, key: &key, value, source: &source, source_number: 0, time };
+        assert_eq!(partition.apply(&record, 0), Ok(()));
+    }
+
+    /// Begin a checkpoint, and return what it writes.
+    fn checkpoint(partition: &mut Partition) -> HashMap<String, Vec<u8>> {
+        partition.take_activities();
+        partition.collect();
+        let id = |state: &[u8]| stored::id_of(state).unwrap_or_default().to_string();
+        partition.writes().map(|(_, state)| (id(state), state.to_vec())).collect()
+    }
+
+    fn packed(partition: &Partition) -> Vec<&str> {
+        let slots = partition.slots.iter().filter(|slot| matches!(slot.content, Content::Packed));
+        slots.map(|slot| &*slot.id).collect()
+    }
+
+    #[test]
+    fn profiles_kept_as_bytes_are_those_that_stay_decoded() {
+        let (mut plain, mut idle, mut state) = (partition(), partition(), 7_usize);
+        let mut below = |most: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % most
+        };
+        for offset in 0..3_000 {
+            let (user, message) = (below(9), below(40)); // many messages are repeated
+            [&mut plain, &mut idle].into_iter().for_each(|each| apply(each, offset, user, message));
+            if below(4) == 0 {
+                assert_eq!(checkpoint(&mut plain), checkpoint(&mut idle));
+                [&mut plain, &mut idle].into_iter().for_each(|each| apply(each, offset, user, message + 1_000));
+                idle.is_tight = below(2) == 0;
+                [&mut plain, &mut idle].into_iter().for_each(Partition::written);
+                while idle.pack_next() {}
+                assert!(packed(&idle).len() + 1 >= idle.len());
+            }
+            for user in 0..9 {
+                let id = format!("user_id:u{user}");
+                assert_eq!(plain.state(&id), idle.state(&id), "{offset} {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_as_bytes_without_need() {
+        let mut partition = partition();
+        (0..50).for_each(|user| apply(&mut partition, user as i64, user, user));
+        checkpoint(&mut partition);
+        partition.written();
+        partition.shrink(4 * partition.bytes());
+        assert!(packed(&partition).is_empty() && partition.pages.bytes() <= 5 << 16);
+    }
+
+    #[test]
+    fn those_not_used_for_longest_go_first_and_changed_ones_stay() {
+        let mut partition = partition();
+        (0..400).for_each(|user| apply(&mut partition, user as i64, user, user));
+        checkpoint(&mut partition);
+        partition.written();
+        partition.shrink(HUGE);
+        while partition.pack_next() {
+            if packed(&partition).len() == 200 {
+                break;
+            }
+        }
+        (100..110).for_each(|user| apply(&mut partition, 400 + user as i64, user, 1_000 + user));
+        let most = partition.bytes() / 3;
+        partition.shrink(most);
+        assert!(partition.bytes() <= most, "{} {most}", partition.bytes());
+        assert!(partition.len() < 390);
+        (100..110).for_each(|user| assert!(partition.has(&format!("user_id:u{user}"))));
+        assert!(!partition.has("user_id:u0") && partition.has("user_id:u399"));
+        partition.shrink(0);
+        assert_eq!((partition.len(), packed(&partition).len()), (10, 0));
+        assert_eq!(checkpoint(&mut partition).len(), 10);
+        partition.shrink(0);
+        assert_eq!(partition.len(), 10);
+        partition.written();
+        partition.shrink(0);
+        assert_eq!((partition.len(), partition.decoded, partition.pages.len()), (0, 0, 0));
     }
 }

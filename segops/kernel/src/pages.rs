@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// The bytes of a page; one with an entry that is longer has more.
 const PAGE: usize = 64 << 10;
 const HEAD: usize = 8;
-/// So many empty pages are kept.
+/// So many empty pages are kept, if there are eight times as many others.
 const SPARE: usize = 4;
 /// At most about so many bytes at the end of a page are not used.
 const REST: usize = 1 << 10;
@@ -51,10 +51,6 @@ impl Pages {
     /// The number of pages with entries.
     pub fn len(&self) -> usize {
         self.order.len()
-    }
-
-    pub fn breakdown(&self) -> Vec<usize> {
-        vec![self.taken, self.live, self.order.len(), self.spare.len(), self.pages.len()]
     }
 
     /// Save the stored form of a slot.
@@ -220,7 +216,7 @@ impl Pages {
         let Page { bytes, live } = &mut self.pages[page as usize];
         self.live -= std::mem::take(live);
         bytes.clear();
-        if kept >= SPARE || bytes.capacity() != PAGE {
+        if kept >= SPARE.min(self.order.len() / 8) || bytes.capacity() != PAGE {
             self.taken -= bytes.capacity();
             *bytes = Vec::new();
             self.spare.insert(0, page); // those with memory are taken first

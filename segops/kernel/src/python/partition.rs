@@ -312,10 +312,6 @@ impl PyPartition {
         self.inner.bytes()
     }
 
-    fn breakdown(&self) -> Vec<usize> {
-        self.inner.breakdown()
-    }
-
     /// Keep profiles as bytes, or evict them, until all take at most `most` bytes, but for those to be stored.
     fn shrink(&mut self, py: Python<'_>, most: usize) {
         let inner = &mut self.inner;
