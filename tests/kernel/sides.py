@@ -43,9 +43,12 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from segops.streaming.publishers import ChangePublisher
 from segops.testing import RecordingOutput
-from tests.kernel.people import DEVICES, LIMITS, event_json
+from tests.kernel.people import LIMITS
+from tests.kernel.scripts import script_of
 
 PARTITIONS = 2
+#: The profiles that stay in memory, in number and in bytes: all, or few, and most of these as bytes.
+_CACHES = ((1_000, 1 << 30), (3, 0), (3, 6_000), (3, 12_000), (3, 24_000))
 _FAR_MS = 4 * 10**12
 
 
@@ -113,13 +116,14 @@ class Side:
         native: bool,
         by_events: bool,
         cache: int,
+        cache_bytes: int = 1 << 30,
         keeps: bool,
         mixed: bool,
         limits: IdentityLimits,
     ) -> None:
         self.limits = limits
         self.route: Any = native_route(found()[0], limits) if native else partial(route, limits=limits)
-        self.native, self.by_events, self.cache = native, by_events, cache
+        self.native, self.by_events, self.cache, self.cache_bytes = native, by_events, cache, cache_bytes
         #: Whether profiles stay in memory, in which a duplicate changes the offset, but not in the store.
         self.keeps = keeps
         #: Whether each crash changes the implementation, as an upgrade or a rebalance may.
@@ -148,7 +152,7 @@ class Side:
         store = self.stores.open(number)
         engine, _ = recorded_engine(store, self.engine) or (self.engine, 0)
         if self.native:
-            options["cache_bytes"] = 1_000 * self.cache if self.cache <= 3 else 1 << 30
+            options["cache_bytes"] = self.cache_bytes
             opened: SegmentProcessor = NativeSegmentProcessor(store, engine, native=found()[0], **options)
         else:
             opened = SegmentProcessor(store, engine, **options)
@@ -324,12 +328,13 @@ def assert_sides_agree(
 ) -> dict[str, int]:
     """Take a script of these steps on both sides, and assert that they agree; return what Python did."""
     rng = Random(zlib.crc32(repr(steps).encode()))
-    cache = rng.choice((3, 1_000, 1_000))
-    options: dict[str, Any] = {"by_events": watermark, "cache": cache, "keeps": cache > 3 and later is None}
+    cache, cache_bytes = rng.choice(_CACHES)
+    options: dict[str, Any] = {"by_events": watermark, "cache": cache, "cache_bytes": cache_bytes}
+    options["keeps"] = cache > 3 and later is None
     options["limits"] = rng.choice(LIMITS)
     mixed = rng.random() < 0.3
     sides = [Side(segments, native=native, mixed=native and mixed, **options) for native in (False, True)]
-    script = _script(steps, rng, later)
+    script = script_of(steps, rng, later, PARTITIONS)
     for number, (name, *arguments) in enumerate(script):
         found = [getattr(side, name)(*arguments) for side in sides]
         if found[0] is not None:
@@ -349,43 +354,3 @@ def assert_sides_agree(
     rows = [[each.rows for each in side.stores._by_partition.values()] for side in sides]
     assert rows[0] == rows[1]
     return sides[1].left
-
-
-def _script(steps: list[tuple[str, Any]], rng: Random, later: SegmentSet | None) -> list[tuple[Any, ...]]:
-    script: list[tuple[Any, ...]] = []
-    rounds, ids = rng.choice((1, 3, 6)), rng.choice((None, DEVICES))
-    for number in range(rounds):
-        for kind, arg in steps:
-            if kind == "clock":
-                script.append(("tick", arg))
-            else:
-                script.append(
-                    ("post", event_json(arg, rng, number, ids), f"{rng.randrange(PARTITIONS)}:{len(script)}")
-                )
-            script += _between(rng)
-        if later is not None and number == rounds // 2:
-            script.append(("use", later))
-    for _ in range(3 if later is None else 9):  # messages lead to messages, and a backfill has rounds
-        for number in range(PARTITIONS):
-            script += [
-                ("read", number, 1_000),
-                ("fire", number, 1_000),
-                ("work", number),
-                ("checkpoint", number, 0),
-            ]
-    return script
-
-
-def _between(rng: Random) -> list[tuple[Any, ...]]:
-    number, roll = rng.randrange(PARTITIONS), rng.random()
-    if roll < 0.35:
-        return [("read", number, rng.choice((1, 3, 20)))]
-    if roll < 0.5:
-        return [("fire", number, rng.choice((1, 50)))]
-    if roll < 0.62:
-        return [("checkpoint", number, rng.choice((0, 0, 2)))]
-    if roll < 0.67:
-        return [("crash", number)]
-    if roll < 0.72:
-        return [("work", number)]
-    return []

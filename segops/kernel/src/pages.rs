@@ -53,6 +53,12 @@ impl Pages {
         self.order.len()
     }
 
+    /// The bytes of the entries that were not freed.
+    #[cfg(test)]
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
     /// Save the stored form of a slot.
     pub fn save(&mut self, number: usize, state: &[u8]) -> Place {
         let size = HEAD + state.len();
