@@ -60,12 +60,12 @@ def _between(rng: Random, partitions: int) -> list[Step]:
     number, roll = rng.randrange(partitions), rng.random()
     if roll < 0.35:
         return [("read", number, rng.choice((1, 3, 20)))]
-    if roll < 0.5:
+    if roll < 0.47:
         return [("fire", number, rng.choice((1, 50)))]
-    if roll < 0.62:
+    if roll < 0.74:
         return [("checkpoint", number, rng.choice((0, 0, 2)))]
-    if roll < 0.67:
+    if roll < 0.77:
         return [("crash", number)]
-    if roll < 0.72:
+    if roll < 0.81:
         return [("work", number)]
     return []

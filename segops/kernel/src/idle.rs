@@ -125,6 +125,11 @@ impl Partition {
         }
     }
 
+    /// Keep as bytes all profiles that can be, without need: for tests.
+    pub fn pack_all(&mut self) {
+        while self.in_flight() == 0 && self.pack_next() {}
+    }
+
     /// Keep the next profile as bytes that was not used since the last time; false if there is none.
     fn pack_next(&mut self) -> bool {
         for _ in 0..2 * self.queue.len() {
@@ -251,7 +256,7 @@ mod tests {
                 assert_eq!(writes(&mut plain), writes(&mut idle));
                 idle.is_tight = below(2) == 0;
                 [&mut plain, &mut idle].into_iter().for_each(Partition::written);
-                while idle.pack_next() {}
+                idle.pack_all();
                 assert!(packed(&idle).len() + 1 >= idle.len());
             }
             for user in 0..9 {

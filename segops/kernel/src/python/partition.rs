@@ -312,6 +312,11 @@ impl PyPartition {
         self.inner.bytes()
     }
 
+    /// Keep as bytes all profiles that can be, without need: for tests.
+    fn pack_all(&mut self) {
+        self.inner.pack_all();
+    }
+
     /// Keep profiles as bytes, or evict them, until all take at most `most` bytes, but for those to be stored.
     fn shrink(&mut self, py: Python<'_>, most: usize) {
         let inner = &mut self.inner;
