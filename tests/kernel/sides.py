@@ -226,11 +226,22 @@ class Side:
             processor._profiles.native.pack_all()
         self.committed[number] = Committed(snapshot.offset, snapshot.metadata)
         return {
+            "states": self.states(number),
             "writes": writes,
             "meta": snapshot.meta,
             "offset": snapshot.offset,
             "metadata": snapshot.metadata,
         }
+
+    def states(self, number: int) -> dict[str, bytes]:
+        """Return the profiles of a partition as they are, without the offset if they do not stay in memory."""
+        ids = {record.key.decode() for record in self.logs[number] if record.key is not None}
+        found = {}
+        for profile in self.processors[number]._profiles.glimpse(sorted(ids)):
+            if profile is not None:
+                of_log = profile.applied if self.keeps else 0
+                found[profile.id] = encode_profile(msgspec.structs.replace(profile, applied=of_log))
+        return found
 
     def comparable(self, write: Write) -> Write:
         """Return a write, without the offset if profiles do not stay in memory."""
