@@ -36,7 +36,7 @@ class StateSettings(SettingsSection):
     )
     cache_bytes: ByteSize = setting(
         "CACHE_BYTES",
-        "128MiB",
+        "96MiB",
         "Memory, about, of the profiles in a worker's kernel; CACHE_PROFILES bounds those in Python.",
         ge=1 << 20,
     )

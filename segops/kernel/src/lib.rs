@@ -62,6 +62,7 @@ pub mod values;
 pub mod view;
 pub mod watch;
 pub mod weight;
+pub mod writer;
 pub mod written;
 
 #[cfg(feature = "python")]

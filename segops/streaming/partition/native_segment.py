@@ -66,7 +66,7 @@ class NativeSegmentProcessor(SegmentProcessor):
         native: Any,
         limits: IdentityLimits = DEFAULT,
         max_state_bytes: int = 512 << 10,
-        cache_bytes: int = 64 << 20,
+        cache_bytes: int = 96 << 20,
         **kwargs: Any,
     ) -> None:
         def make_native(engine: Engine) -> Any:
