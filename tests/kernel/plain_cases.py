@@ -232,6 +232,7 @@ def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
     for each in range(number):
         at += rng.choice((0, 0, 1, 499, 500, 501, 2_000, 9_999))
         if rng.random() < 0.2:
+            at += rng.choice((0, 0, 5_000, 20_000))
             found.append(("clock", at))
             continue
         time_ms = max(BASE_MS - 20_000, at + rng.choice((0, 0, 0, 0, -1, -500, -3_000, -15_000, 700)))

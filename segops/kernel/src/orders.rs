@@ -72,6 +72,11 @@ fn insert(rows: &mut Vec<Row>, row: Row) {
 }
 
 impl Orders {
+    /// The number of orders and statements.
+    pub fn rows(&self) -> usize {
+        self.orders.len() + self.statements.iter().map(Vec::len).sum::<usize>()
+    }
+
     fn add(&mut self, part: Part, row: Row, (now, period): (i64, i64)) -> bool {
         self.expire(now, period);
         let changed = match part {
