@@ -26,6 +26,7 @@ from . import (
     kafka,
     klaviyo,
     klaviyo_lists,
+    nodes,
     planned,
     recovery,
     scans,
@@ -36,7 +37,7 @@ from . import (
 from .workload import events
 
 #: The parts of the benchmark; ``--core-only`` and so on run one of them.
-PARTS = ("core", "scans", "kafka", "collector", "delivery", "serve", "beside", "recovery", "console")
+PARTS = ("core", "nodes", "scans", "kafka", "collector", "delivery", "serve", "beside", "recovery", "console")
 
 
 def main() -> None:
@@ -60,6 +61,9 @@ def main() -> None:
     )
     if "core" in chosen:
         _core(made)
+    if "nodes" in chosen:
+        for node, cost in nodes.measure(made[: 2 * options.profiles]):
+            print(f"node: {node}, µs per event by the kernel, by Python: {cost.text}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if "scans" in chosen:
             _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.profile import Profile
+from segops.core.scoring.models import Model
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.events import decode, route
 from segops.schemas.models import read_model
@@ -26,7 +28,7 @@ _FEATURES: Final = (
     ("orders_7d", {"did": "Order Completed", "within": "7d"}, "log1p", -0.3),
     ("idle", {"days_since_last": "Product Viewed"}, "days_log1p", -0.5),
 )
-_MODELS: Final[tuple[dict[str, Any], ...]] = (
+MODELS: Final[tuple[dict[str, Any], ...]] = (
     {"name": "buying", "kind": "bg-nbd", "fitted_at": _FITTED, "parameters": _BUYING},
     {
         "name": "spending",
@@ -45,7 +47,7 @@ _MODELS: Final[tuple[dict[str, Any], ...]] = (
         "parameters": {"intercept": -2.0, "weights": {name: weight for name, *_, weight in _FEATURES}},
     },
 )
-_RULES: Final[dict[str, dict[str, Any]]] = {
+RULES: Final[dict[str, dict[str, Any]]] = {
     "alive": {"score": "p_alive", "is": {"gte": 0.5}},
     "risky": {"score": "churn_risk", "enter": {"gte": 0.7}, "exit": {"lt": 0.5}},
     "next-month": {"score": "expected_orders_30d", "is": {"gte": 1}},
@@ -63,8 +65,8 @@ _ALONE: Final = ("risky", "next-year", "likely")
 def measure(events: list[tuple[str, bytes]]) -> dict[str, float]:
     """Measure the cost of an event with score rules over that without: medians of five runs."""
     decoded = [(user, _event(value)) for user, value in events[:60_000]]
-    sets = {"none": _definitions(SEGMENTS), "all": _definitions({**SEGMENTS, **_RULES})}
-    sets |= {key: _definitions({**SEGMENTS, key: _RULES[key]}) for key in _ALONE}
+    sets = {"none": _definitions(SEGMENTS), "all": _definitions({**SEGMENTS, **RULES})}
+    sets |= {key: _definitions({**SEGMENTS, key: RULES[key]}) for key in _ALONE}
     runs: dict[str, list[float]] = {name: [] for name in sets}
     for _ in range(5):
         for name, definitions in sets.items():
@@ -75,13 +77,18 @@ def measure(events: list[tuple[str, bytes]]) -> dict[str, float]:
         "scores: cost with ten score rules beside them": cost["all"] / cost["none"],
     }
     return figures | {
-        f"scores: cost with a rule of {_RULES[key]['score']} beside them": cost[key] / cost["none"]
+        f"scores: cost with a rule of {RULES[key]['score']} beside them": cost[key] / cost["none"]
         for key in _ALONE
     }
 
 
+def read_models(forms: Sequence[dict[str, Any]]) -> dict[str, Model]:
+    """Read models by name."""
+    return {str(form["name"]): read_model(form, "bench") for form in forms}
+
+
 def _definitions(forms: dict[str, dict[str, Any]]) -> list[Definition]:
-    models = {str(form["name"]): read_model(form, "bench") for form in _MODELS}
+    models = read_models(MODELS)
     written = [{"key": key, "when": form} for key, form in forms.items()]
     return inline(written, "bench", "segments", models=models)
 

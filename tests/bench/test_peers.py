@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from .peers.__main__ import ROWS, check_names
 from .peers.apps import shop
 from .peers.check import differences
+from .peers.contestants import CONTESTANTS
 from .peers.job import Job, Record, segments
 from .peers.ledger import Ledger
 from .peers.measure import figures
@@ -157,8 +159,15 @@ def test_wrong_run_has_no_figure_on_the_page(tmp_path: Path) -> None:
     ledger.add(0, "quix", {**run, "per_cpu_second": 30.0})
     ledger.add(0, "faust", {"reason": "7 histories differ\nthe first"})
     write(ledger, tmp_path)
-    page = (tmp_path / "RESULTS.md").read_text()
-    assert "| against Quix Streams, per CPU second | at least 3 | 3.00 | met |" in page
+    page = (tmp_path / "RESULTS-1.md").read_text()
+    assert "| against Quix Streams, per CPU second, two devices each | at least 2.5 | 3.00 | met |" in page
     assert "| Faust 0.15.3 (0) | 7 histories differ |" in page
     assert "against Faust" not in page
-    assert "segops" in (tmp_path / "per_cpu_second.svg").read_text()
+    assert "segops" in (tmp_path / "per_cpu_second-1.svg").read_text()
+
+
+def test_an_unknown_name_is_an_error_in_words() -> None:
+    check_names("PEERS", "segops,quix", CONTESTANTS)
+    check_names("ROWS", "", ROWS)
+    with pytest.raises(SystemExit, match="PEERS: unknown 'kwix', expected some of segops, faust"):
+        check_names("PEERS", "segops,kwix", CONTESTANTS)

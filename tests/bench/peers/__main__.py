@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,16 @@ PAGE = Path(__file__).parents[1]
 def main() -> None:
     """Run the comparison, print the figures and write the page."""
     options = _options()
+    for what, names, known in (
+        ("PEERS", options.peers, CONTESTANTS),
+        ("ROWS", options.rows, ROWS),
+    ):
+        check_names(what, names, known)
     logging.getLogger("aiokafka").setLevel(
         logging.CRITICAL
     )  # it warns about new topics, which have no leader at first
     gc.disable()  # the heap holds a million events: collections would free nothing
-    taking_part = _available(options.peers.split(",") if options.peers else [])
+    taking_part = _available(filter(None, options.peers.split(",")))
     job = Job(options.events, options.profiles)
     options.cache.mkdir(parents=True, exist_ok=True)
     with (
@@ -47,14 +52,16 @@ def main() -> None:
         choose(Path(folder), prefer=options.broker) as broker,
     ):
         setup = Setup.of(broker, options.cache / "runs", job, segments())
-        ledger = Ledger.open(options.cache / "results.json", _about(setup, options), resume=options.resume)
+        ledger = Ledger.open(
+            options.cache / f"results-{options.events}.json", _about(setup, options), resume=options.resume
+        )
         _say(f"{ledger.about}")
         for number in range(options.turns):
             _run_round(setup, ledger, number, taking_part)
             report.write(ledger, options.page)
         _other_rows(setup, ledger, options)
     report.write(ledger, options.page)
-    _say(f"written: {options.page / 'RESULTS.md'}")
+    _say(f"written: {options.page / report.page_of(options.events)}")
 
 
 def _options() -> argparse.Namespace:
@@ -73,7 +80,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _available(names: Sequence[str]) -> list[Contestant]:
+def check_names(option: str, names: str, known: Iterable[str]) -> None:
+    """Exit with a message in words if one of the names, separated by commas, is unknown."""
+    unknown = [name for name in names.split(",") if name and name not in known]
+    if unknown:
+        sys.exit(f"{option}: unknown {', '.join(map(repr, unknown))}, expected some of {', '.join(known)}")
+
+
+def _available(names: Iterable[str]) -> list[Contestant]:
     """Return the available contestants; print why the others are unavailable."""
     found = []
     for name in names:
