@@ -35,17 +35,20 @@ def texts_in(source: str) -> frozenset[object]:
 def written(tree: ast.AST) -> Iterator[str]:
     """Return the attributes of ``metrics`` that a module writes a sample of.
 
-    Recognizes ``metrics.name.inc``, also after ``.labels(...)``, and local names bound to a metric or to an
-    entry of a table of metrics.
+    Recognizes ``metrics.name.inc``, also after ``.labels(...)``, ``observe_all(metrics.name, ...)``, and
+    local names bound to a metric or to an entry of a table of metrics.
     """
     bound = {name: value for assign in ast.walk(tree) for name, value in bindings(assign)}
     for node in ast.walk(tree):
+        metric = None
         if isinstance(node, ast.Attribute) and node.attr in WRITERS:
             metric = without_call(node.value, "labels")
             if isinstance(metric, ast.Name):
                 metric = without_call(bound.get(metric.id, metric), "get")
-            if isinstance(metric, ast.Attribute) and last_name(metric.value) in ("metrics", "_metrics"):
-                yield metric.attr
+        elif isinstance(node, ast.Call) and last_name(node.func) == "observe_all":
+            metric = node.args[0]
+        if isinstance(metric, ast.Attribute) and last_name(metric.value) in ("metrics", "_metrics"):
+            yield metric.attr
 
 
 def bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:

@@ -174,6 +174,8 @@ class Case:
             "SEGOPS_DATA_DIR": str(data_dir),
             "SEGOPS_WEB_PORT": str(self.cluster.port(number)),
             "SEGOPS_CRASH_AT": crash_at,
+            # A deliberate error is one of Python.
+            "SEGOPS_KERNEL": "off" if "FAULTS_SABOTAGE" in more else os.environ.get("SEGOPS_KERNEL", "auto"),
             **self.cluster.environment,
             **settings,
         }

@@ -63,41 +63,66 @@ def block(seconds: float) -> None:
 
 def die(when: str, kind: str, count: int) -> None:
     """Make this process kill itself with SIGKILL in the middle of a merge or of a backfill."""
-    from segops.schemas.messages import name_of
-
-    owner, act = _step(when, kind)
     left = [count]
+    for owner, act, number_of in _steps(when, kind):
+        setattr(owner, act.__name__, _counted(act, number_of, left))
+    if when == "sent":
+        _send_by_python()
 
+
+#: Returns how many steps a call was, of its arguments and its result.
+_NumberOf = Callable[[tuple[Any, ...], Any], int]
+
+
+def _counted(act: Callable[..., Any], number_of: _NumberOf, left: list[int]) -> Callable[..., Any]:
     def counted(*args: Any, **more: Any) -> Any:
         result = act(*args, **more)
-        left[0] -= {
-            "sent": lambda: name_of(args[1]) == kind,
-            "taken": lambda: name_of(args[3]) == kind,
-            "backfill": lambda: kind != "fold" or args[0].switched,
-        }[when]()
+        left[0] -= number_of(args, result)
         if left[0] <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(owner, act.__name__, counted)
+    return counted
 
 
-def _step(when: str, kind: str) -> tuple[type, Callable[..., Any]]:
-    """Return a class and its method that does a step of a merge or a backfill."""
+def _send_by_python() -> None:
+    """Let the messages of the kernel pass through Python, where each is counted."""
+    from segops.streaming.native_outputs import NativeKafkaOutput
+
+    def send_from(self: Any, native: Any) -> None:
+        for to, kind, value, arrived_ms in native.take_messages():
+            self.send_encoded(to, kind, value, arrived_ms=arrived_ms)
+
+    NativeKafkaOutput.send_from = send_from  # type: ignore[method-assign]
+
+
+def _steps(when: str, kind: str) -> list[tuple[type, Callable[..., Any], _NumberOf]]:
+    """Return the methods that do a step of a merge or a backfill, with their classes."""
+    from segops.schemas.messages import name_of
     from segops.streaming.partition.applier import RecordApplier
     from segops.streaming.partition.backfill.backfill import Backfill
     from segops.streaming.partition.backfill.rounds import Rounds
+    from segops.streaming.partition.native_segment import NativeSegmentProcessor
     from segops.streaming.publishers import MessageSender
 
+    def fed(args: tuple[Any, ...], result: Any) -> int:
+        """Return the number of messages of this kind that the kernel has applied."""
+        _, records, at = args
+        header = ("segops-type", kind.encode())
+        return sum(header in [*record.headers] for record in records[at : result[0]])
+
     # The methods stand here by name, so that the type checker finds one that has moved.
-    steps: dict[str, tuple[type, Callable[..., Any]]] = {
-        "sent": (MessageSender, MessageSender.send),
-        "taken": (RecordApplier, RecordApplier._apply_message),
-        "read": (Backfill, Backfill.read),
-        "move": (Backfill, Backfill._move),
-        "announce": (Rounds, Rounds.announce),
-        "switch": (Backfill, Backfill.switch),
-        "fold": (Backfill, Backfill.fold),
+    steps: dict[str, list[tuple[type, Callable[..., Any], _NumberOf]]] = {
+        "sent": [(MessageSender, MessageSender.send_encoded, lambda args, _: args[2] == kind)],
+        "taken": [
+            (RecordApplier, RecordApplier._apply_message, lambda args, _: name_of(args[3]) == kind),
+            (NativeSegmentProcessor, NativeSegmentProcessor._feed, fed),
+        ],
+        "read": [(Backfill, Backfill.read, lambda *_: 1)],
+        "move": [(Backfill, Backfill._move, lambda *_: 1)],
+        "announce": [(Rounds, Rounds.announce, lambda *_: 1)],
+        "switch": [(Backfill, Backfill.switch, lambda *_: 1)],
+        "fold": [(Backfill, Backfill.fold, lambda args, _: args[0].switched)],
     }
     return steps[kind if when == "backfill" else when]
 

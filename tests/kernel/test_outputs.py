@@ -54,7 +54,7 @@ def _by_kernel() -> NativeBatchProducer:
 
 
 def _native_records(outputs: NativeBatchProducer) -> dict[Any, list[Any]]:
-    """Return what was appended; the timestamp only of profile events, elsewhere it is the wall clock."""
+    """Return what was appended, by topic and partition: key, value, headers and timestamp."""
     return {
         partition: [
             (each.key, each.value, [*each.headers], each.timestamp)
@@ -67,7 +67,7 @@ def _native_records(outputs: NativeBatchProducer) -> dict[Any, list[Any]]:
 
 def _records() -> list[Record]:
     """Return events of customers with two devices each, all of one partition."""
-    found: list[Record] = []
+    records: list[Record] = []
     for number in range(60):
         user, device = f"u{number % 20}", f"d{number}"
         event = {"type": "track", "event": "A", "messageId": f"m{number}"}
@@ -75,8 +75,8 @@ def _records() -> list[Record]:
         event["timestamp"] = format_instant(BASE_MS + number)
         value, key = json.dumps(event).encode(), f"user_id:{user}".encode()
         headers = [("segops-source", b"0:%d" % number), ("segops-time", b"%d" % (BASE_MS + number))]
-        found.append(Record(number, key, value, headers, 5_000 + number))
-    return found
+        records.append(Record(number, key, value, headers, 5_000 + number))
+    return records
 
 
 def _processed(outputs: BatchProducer, *, native: bool) -> None:

@@ -35,11 +35,8 @@ PAGE = Path(__file__).parents[1]
 def main() -> None:
     """Run the comparison, print the figures and write the page."""
     options = _options()
-    for what, names, known in (
-        ("PEERS", options.peers, CONTESTANTS),
-        ("ROWS", options.rows, ROWS),
-    ):
-        check_names(what, names, known)
+    check_names("PEERS", options.peers, CONTESTANTS)
+    check_names("ROWS", options.rows, ROWS)
     logging.getLogger("aiokafka").setLevel(
         logging.CRITICAL
     )  # it warns about new topics, which have no leader at first
