@@ -88,7 +88,10 @@ class ProfileStore(Protocol):
         ...
 
     def due(self, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
-        """Return at most ``limit`` due times <= ``until_ms``, earliest first, those after ``after`` if given."""
+        """Return at most ``limit`` pairs (due_ms, profile id) with due_ms <= ``until_ms``, earliest first.
+
+        ``after``: only those after this one.
+        """
         ...
 
     def profile_ids(self, after: str | None, limit: int) -> list[str]:

@@ -234,7 +234,7 @@ class Side:
         }
 
     def states(self, number: int) -> dict[str, bytes]:
-        """Return the profiles of a partition as they are, without the offset if they do not stay in memory."""
+        """Return the profiles of a partition as they are; without offsets if they do not stay in memory."""
         ids = {record.key.decode() for record in self.logs[number] if record.key is not None}
         found = {}
         for profile in self.processors[number]._profiles.glimpse(sorted(ids)):

@@ -89,17 +89,21 @@ impl Partition {
         }
     }
 
-    /// Make all take at most `most` bytes: keep profiles as bytes, those not used for longest first, and evict the
-    /// oldest bytes when what is decoded takes no more than a quarter.
+    /// Make all take at most `most` bytes, and what is decoded three eighths of them: a quarter while others are evicted.
     ///
-    /// The store does not have some profiles yet: those stay decoded, and all may take more.
+    /// Those not used for longest are kept as bytes first, and the oldest bytes are evicted. The store does not have
+    /// some profiles yet: those stay decoded, and all may take more. The allocator keeps much of what decoded profiles
+    /// leave free: hence their own bound.
     pub fn shrink(&mut self, most: usize) {
-        self.is_tight = self.bytes() > most / 8 * 7;
+        self.is_tight = self.decoded > most / 4 || self.bytes() > most / 4 * 3;
         if self.in_flight() > 0 {
             return; // their bytes must stay where they are
         }
         self.merge_pages();
         let mut has_idle = true;
+        while has_idle && self.decoded > most / 8 * 3 {
+            has_idle = self.pack_next();
+        }
         while self.bytes() > most {
             if has_idle && self.decoded > most / 4 {
                 has_idle = self.pack_next();
