@@ -89,10 +89,11 @@ impl Partition {
         }
     }
 
-    /// Make all take at most `most` bytes, and what is decoded half of them: a quarter while others are evicted.
+    /// Make all take at most `most` bytes, and what is decoded three eighths of them: a quarter while others are evicted.
     ///
     /// Those not used for longest are kept as bytes first, and the oldest bytes are evicted. The store does not have
-    /// some profiles yet: those stay decoded, and all may take more.
+    /// some profiles yet: those stay decoded, and all may take more. The allocator keeps much of what decoded profiles
+    /// leave free: hence their own bound.
     pub fn shrink(&mut self, most: usize) {
         self.is_tight = self.decoded > most / 4 || self.bytes() > most / 4 * 3;
         if self.in_flight() > 0 {
