@@ -12,6 +12,7 @@ use crate::leaves::{
 };
 use crate::msgpack::Reader;
 use crate::predicate::{ExactPredicate, Predicate};
+use crate::order_score::OrderScore;
 use crate::reduce::Pick;
 use crate::rfm::Rfm;
 use crate::since::{sum, value, Since, SinceRead};
@@ -86,6 +87,8 @@ pub enum Node {
     Rfm(Box<Rfm>),
     /// The days since the latest event satisfy a predicate, which may change after so many days.
     Recency(Predicate, Vec<i64>),
+    /// A score of orders.
+    OrderScore(Box<OrderScore>),
     /// The last known location, not older than a length, satisfies a condition.
     Place(Condition, Option<i64>),
     /// A trait has satisfied a condition for long.
@@ -184,6 +187,7 @@ impl Node {
             "sequence" => Node::Sequence(index(reader)?),
             "rfm" => Node::Rfm(Box::new(Rfm::read(reader)?)),
             "recency" => Node::Recency(Predicate::read(reader)?, reader.list(Reader::int)?),
+            "order_score" => Node::OrderScore(Box::new(OrderScore::read(reader)?)),
             "place" => Node::Place(Condition::read(reader)?, reader.opt_int()?),
             "has_been" => Node::HasBeen(HasBeen {
                 feature: index(reader)?,
@@ -232,6 +236,7 @@ impl Node {
             Node::Sequence(feature) => chains_of(profile.state(*feature)).is_some_and(|chains| chains.holds(now)),
             Node::Rfm(leaf) => view.answered(leaf.holds(view, now)),
             Node::Recency(test, _) => test.holds(&days_since(profile, now), now),
+            Node::OrderScore(leaf) => view.answered(leaf.holds(view, now)),
             Node::Place(test, within) => {
                 let is_stale = within.is_some_and(|within| now - profile.location_ms >= within);
                 let place = place_of(profile).filter(|_| !is_stale);
@@ -292,6 +297,7 @@ impl Node {
                 profile.first?;
                 days.iter().map(|days| profile.latest + days * DAY_MS).filter(|at| *at > now).min()
             }
+            Node::OrderScore(leaf) => view.answered(leaf.next_edge(view, now)),
             Node::Place(_, within) => {
                 profile.location?;
                 Some(profile.location_ms + (*within)?).filter(|at| *at > now)

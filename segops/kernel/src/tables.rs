@@ -33,7 +33,7 @@ impl Hasher for FastHasher {
 pub type TextMap<V> = HashMap<Box<str>, V, BuildHasherDefault<FastHasher>>;
 
 /// The version of these tables; both sides must agree on it.
-pub const TABLES: i64 = 3;
+pub const TABLES: i64 = 4;
 
 /// How rules read a trait: the kinds of values that they can read at a path within it.
 pub struct Reading {
@@ -230,6 +230,7 @@ fn is_known(rule: &Node, features: &[Feature]) -> bool {
         Node::HasBeen(leaf) => known(&leaf.feature),
         Node::Since(feature, ..) | Node::Sequence(feature) => known(feature),
         Node::Rfm(leaf) => known(&leaf.feature),
+        Node::OrderScore(leaf) => known(&leaf.feature),
         Node::Recency(..) | Node::Place(..) => true,
         Node::Trait(..) | Node::KnownFor(_) | Node::Bucket { .. } => true,
         Node::HasIdentifier(_) | Node::Member(_) => true,
