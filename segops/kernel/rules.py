@@ -12,10 +12,14 @@ from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution import feature_of
+from segops.core.scoring import SCORERS
+from segops.core.scoring.order_scores import OrderScore, numbers_in
 from segops.core.scoring.recency import RecencyDays
 from segops.core.scoring.rfm import MEASURES
 from segops.core.values import exact, kind
 from segops.core.windows import Calendar, SinceLast, Within
+from segops.kernel.floats import agree
+from segops.kernel.order_scores import formula
 from segops.kernel.reducers import reducer_name
 
 #: Further ahead, Python ends its search for a flip after so many steps; the kernel counts them otherwise.
@@ -30,6 +34,10 @@ _DATES: Final = frozenset(("before", "after", "in_last", "in_next", "older_than"
 
 class LeftToPythonError(Exception):
     """A node, a predicate or a feature that the kernel does not evaluate."""
+
+
+class OtherFloatsError(LeftToPythonError):
+    """A score that the kernel would evaluate, if it computed floats as this Python does."""
 
 
 class LocationTest:
@@ -217,7 +225,9 @@ class Leaves:
         return ["trait", plain_path(node.path), test]
 
     def score(self, node: model.ScoreNode) -> list[Any]:
-        """Return a leaf about the days since the latest event."""
+        """Return a leaf about the days since the latest event, or about a score of a model."""
+        if node.name not in SCORERS:
+            return self._of_model(node)
         if node.model is not None or node.of is not None or not isinstance(node.scorer, RecencyDays):
             raise LeftToPythonError(node)
         operands = (o for _, of in node.test.ops for o in (of if isinstance(of, tuple) else (of,)))
@@ -226,6 +236,19 @@ class Leaves:
         if any(abs(day) > _MAX_DAYS for day in days):
             raise LeftToPythonError(node)
         return ["recency", _predicate(node.test), days]
+
+    def _of_model(self, node: model.ScoreNode) -> list[Any]:
+        """Return a leaf about a score of orders; a score without a model that is ready is missing."""
+        scorer = None if node.model is None else node.model.formula
+        if scorer is None:
+            return ["all" if node.test.holds(None, 0) else "any", []]
+        if not isinstance(scorer, OrderScore) or reducer_name(scorer.feature) == "python":
+            raise LeftToPythonError(node)
+        if not agree():
+            raise OtherFloatsError(node)
+        test, numbers = _predicate(node.test, dates=scorer.is_date), [*map(_literal, numbers_in([node.test]))]
+        self.is_far |= scorer.moves or node.test.timed
+        return ["order_score", self._numbers[scorer.feature.id], test, numbers, *_formula(scorer)]
 
     def rfm(self, node: model.RfmNode) -> list[Any]:
         """Return a leaf about the digits of RFM."""
@@ -283,6 +306,13 @@ class Leaves:
         """Return the rule of the segment, or its recorded membership."""
         found = self._inlined(node.key)
         return ["member", found] if isinstance(found, int) else self.node(found)
+
+
+def _formula(scorer: OrderScore) -> list[Any]:
+    try:
+        return formula(scorer)
+    except ValueError:
+        raise LeftToPythonError(scorer) from None
 
 
 #: Node -> its export; a rule with any other node is asked.
