@@ -38,20 +38,20 @@ def formula(score: OrderScore) -> list[Any]:
 
 def _model(model: Any) -> list[Any] | None:
     if isinstance(model, Buying):
-        rate = _floats([model.r, model.alpha, model.a, model.b])
+        rate = floats([model.r, model.alpha, model.a, model.b])
         return [*rate, model.modified, COMPENSATED]
     if isinstance(model, Spans):
-        return [_floats(model.days), _floats(model.shares), *_floats([model.total]), _floats(model.sums)]
+        return [floats(model.days), floats(model.shares), *floats([model.total]), floats(model.sums)]
     if isinstance(model, Spending):
-        return _floats([model.p, model.q, model.gamma])
+        return floats([model.p, model.q, model.gamma])
     if isinstance(model, Gaps):
-        return _floats([model.shape, model.scale])
+        return floats([model.shape, model.scale])
     if model is None:
         return None
     raise ValueError(f"expected a model of orders, got {model!r}")
 
 
-def _floats(numbers: Any) -> list[float]:
+def floats(numbers: Any) -> list[float]:
     """Return numbers as floats that are computed with alike."""
     for number in numbers:
         exact = isinstance(number, float) or abs(number) < _EXACT

@@ -7,17 +7,20 @@ from math import ceil, floor, isfinite
 from typing import Any, Final
 
 from segops.core.areas import contains_any
+from segops.core.features import Feature
 from segops.core.geo import distance_m
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution import feature_of
 from segops.core.scoring import SCORERS
+from segops.core.scoring.figure_scores import WeightedScore
 from segops.core.scoring.order_scores import OrderScore, numbers_in
 from segops.core.scoring.recency import RecencyDays
 from segops.core.scoring.rfm import MEASURES
 from segops.core.values import exact, kind
 from segops.core.windows import Calendar, SinceLast, Within
+from segops.kernel import figure_scores
 from segops.kernel.floats import agree
 from segops.kernel.order_scores import formula
 from segops.kernel.reducers import reducer_name
@@ -169,10 +172,12 @@ class Leaves:
 
     def feature(self, node: model.Node) -> tuple[int, str, Any]:
         """Return the number of a leaf's feature, its reducer, and its window: a length, or [a calendar]."""
-        feature = feature_of(node)
+        return self._feature(feature_of(node))
+
+    def _feature(self, feature: Feature | None) -> tuple[int, str, Any]:
         name = "python" if feature is None else reducer_name(feature)
         if feature is None or name == "python":
-            raise LeftToPythonError(node)
+            raise LeftToPythonError(feature)
         if isinstance(feature.window, SinceLast):
             return self._numbers[feature.id], name, feature.window.same is not None
         if isinstance(feature.window, Calendar):
@@ -180,7 +185,7 @@ class Leaves:
             return self._numbers[feature.id], name, [self._asked.calendar(feature.window)]
         length = feature.window.length_ms if isinstance(feature.window, Within) else None
         if length is not None and length > _LOOK_AHEAD_MS:
-            raise LeftToPythonError(node)
+            raise LeftToPythonError(feature)
         return self._numbers[feature.id], name, length
 
     def count(self, node: model.Node, test: Predicate) -> list[Any]:
@@ -238,17 +243,39 @@ class Leaves:
         return ["recency", _predicate(node.test), days]
 
     def _of_model(self, node: model.ScoreNode) -> list[Any]:
-        """Return a leaf about a score of orders; a score without a model that is ready is missing."""
+        """Return a leaf about a score of a model; one without a model that is ready is missing."""
         scorer = None if node.model is None else node.model.formula
         if scorer is None:
             return ["all" if node.test.holds(None, 0) else "any", []]
-        if not isinstance(scorer, OrderScore) or reducer_name(scorer.feature) == "python":
-            raise LeftToPythonError(node)
+        numbers = [*map(_literal, numbers_in([node.test]))]
+        try:
+            if isinstance(scorer, OrderScore):
+                found = self._order_score(node, scorer, numbers)
+            elif isinstance(scorer, WeightedScore):
+                found = ["figure_score", _predicate(node.test), numbers, *self._figures(scorer)]
+            else:
+                raise LeftToPythonError(node)
+        except ValueError:
+            raise LeftToPythonError(node) from None
         if not agree():
             raise OtherFloatsError(node)
-        test, numbers = _predicate(node.test, dates=scorer.is_date), [*map(_literal, numbers_in([node.test]))]
+        return found
+
+    def _order_score(self, node: model.ScoreNode, scorer: OrderScore, numbers: list[Any]) -> list[Any]:
+        number, *_ = self._feature(scorer.feature)
+        test = _predicate(node.test, dates=scorer.is_date)
         self.is_far |= scorer.moves or node.test.timed
-        return ["order_score", self._numbers[scorer.feature.id], test, numbers, *_formula(scorer)]
+        return ["order_score", number, test, numbers, *formula(scorer)]
+
+    def _figures(self, scorer: WeightedScore) -> list[Any]:
+        """Return the model of a score of figures, which changes with time as often as they do."""
+        self.unfolds = True
+
+        def window_of(feature: Feature) -> tuple[int, int | None]:
+            number, _, length = self._feature(feature)
+            return number, length
+
+        return figure_scores.model(scorer, window_of)
 
     def rfm(self, node: model.RfmNode) -> list[Any]:
         """Return a leaf about the digits of RFM."""
@@ -306,13 +333,6 @@ class Leaves:
         """Return the rule of the segment, or its recorded membership."""
         found = self._inlined(node.key)
         return ["member", found] if isinstance(found, int) else self.node(found)
-
-
-def _formula(scorer: OrderScore) -> list[Any]:
-    try:
-        return formula(scorer)
-    except ValueError:
-        raise LeftToPythonError(scorer) from None
 
 
 #: Node -> its export; a rule with any other node is asked.

@@ -201,12 +201,15 @@ def _score(rng: Random) -> dict[str, Any]:
 
 
 def _model_score(rng: Random) -> dict[str, Any]:
-    """Return a leaf about a score of orders, whose models follow from how it is written."""
-    name = rng.choice(tuple(ORDER_SCORES))
+    """Return a leaf about a score of orders or of figures, whose models follow from how it is written."""
+    name = rng.choice((*ORDER_SCORES, "convert_24h", "own_logistic", "own_linear"))
     if name == "next_order_at":
         span = rng.choice(("500ms", "6h", "1d", "2d"))
         return {"score": name, "is": {rng.choice(("in_next", "in_last", "older_than", "newer_than")): span}}
-    numbers = [rng.choice(_SCORES if name in ("p_alive", "churn_risk") else _EXPECTED) for _ in range(2)]
+    numbers = [
+        rng.choice(_SCORES if name in ("p_alive", "churn_risk", "convert_24h", "own_logistic") else _EXPECTED)
+        for _ in range(2)
+    ]
     if rng.random() < 0.15:
         low, high = sorted((*numbers, 0.3))[::2]
         return {"score": name, "enter": {"gte": high}, "exit": {"lt": low}}

@@ -238,7 +238,8 @@ def _lifetime(score: Any, read: PurchaseHistory, now_ms: int, *, days: int) -> f
 
 def _monthly(discount: float) -> float:
     """Return the discount of a month from that of a year."""
-    return (1 + discount) ** (1 / _MONTHS) - 1
+    monthly: float = (1 + discount) ** (1 / _MONTHS) - 1
+    return monthly
 
 
 def _next_order_at(score: Any, read: PurchaseHistory, _now_ms: int) -> str | None:

@@ -55,12 +55,13 @@ pub fn guess_crossing(
     (end, ends): (f64, (f64, f64)),
     precision: f64,
 ) -> Option<f64> {
-    let (mut at, mut other, mut before) = (end, 0.0, end);
+    let (mut at, mut other) = (end, 0.0);
     let (mut value, mut of_other) = (ends.1 - target, ends.0 - target);
-    let (mut of_before, mut part) = (value, 0.5);
+    let mut part = 0.5;
     for _ in 0..MAX_STEPS {
         let following = at + part * (other - at);
         let found = line(following)? - target;
+        let (before, of_before);
         if (found > 0.0) == (value > 0.0) {
             (before, of_before) = (at, value);
         } else {

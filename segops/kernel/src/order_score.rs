@@ -3,7 +3,6 @@
 //! The outer None: a value fails, in Python too, or is one that Python is asked for.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 use crate::ask::CALENDAR_MS;
 use crate::buying::{Buying, History, Spending};
@@ -12,9 +11,10 @@ use crate::dates;
 use crate::decimal::Dec;
 use crate::floats::{div, exp, log, max, min, rounded};
 use crate::losses::Spans;
+use crate::marks::Marks;
 use crate::msgpack::Reader;
 use crate::orders::PurchaseHistory;
-use crate::predicate::{literal, Predicate};
+use crate::predicate::Predicate;
 use crate::state::State;
 use crate::values::{Num, Scalar};
 use crate::view::View;
@@ -47,7 +47,7 @@ pub struct OrderScore {
     formula: Formula,
     test: Predicate,
     /// The numbers at which its verdict may change, in order.
-    numbers: Vec<Num>,
+    marks: Marks,
 }
 
 /// What a score is computed from: the days with orders, and the number and the sum of those that brought money.
@@ -143,10 +143,7 @@ impl OrderScore {
         Some(OrderScore {
             feature: u32::try_from(reader.wide()?).ok()?,
             test: Predicate::read(reader)?,
-            numbers: reader.list(|reader| match literal(reader)? {
-                Scalar::Num(number) => Some(number),
-                _ => None,
-            })?,
+            marks: Marks::read(reader)?,
             formula: Formula::read(reader)?,
         })
     }
@@ -197,8 +194,8 @@ impl OrderScore {
         let Some(target) = self.target(begun) else {
             return Some(None);
         };
-        let place = self.rank(begun);
-        let inside = |at: i64| Some(self.rank(self.formula.number(past, at)?) == place);
+        let place = self.marks.rank(begun);
+        let inside = |at: i64| Some(self.marks.rank(self.formula.number(past, at)?) == place);
         let mut last = self.formula.most(past, LATEST_MS)?;
         if last > target * SURELY {
             if inside(LATEST_MS)? {
@@ -210,31 +207,16 @@ impl OrderScore {
         first_outside(inside, (now, LATEST_MS), guess)
     }
 
-    /// The numbers below a value, and those up to it.
-    fn around(&self, value: f64) -> (usize, usize) {
-        let order = |number: &Num| number.cmp_exact(Num::Float(value));
-        let left = self.numbers.partition_point(|number| order(number) == Ordering::Less);
-        (left, self.numbers.partition_point(|number| order(number) != Ordering::Greater))
-    }
-
-    fn rank(&self, value: f64) -> usize {
-        let (left, right) = self.around(value);
-        left + right
-    }
-
     /// The value before rounding at which the place among the numbers changes; of a risk, 1 less it.
     fn target(&self, value: f64) -> Option<f64> {
         let rises = matches!(self.formula, Formula::ChurnRisk(_));
-        let (left, right) = self.around(value);
+        let (left, right) = self.marks.around(value);
         let (at, sign) = match (right > left, rises) {
             (true, _) => (Some(left), -1.0),
             (false, true) => (Some(left), 1.0),
             (false, false) => (left.checked_sub(1), 1.0),
         };
-        let number = match self.numbers.get(at?)? {
-            Num::Int(number) => *number as f64,
-            Num::Float(number) => *number,
-        };
+        let number = self.marks.get(at?)?;
         Some((if rises { 1.0 - number } else { number }) + sign * HALF)
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::condition::Condition;
 use crate::decimal::Dec;
 use crate::feature::{read_path, Path};
+use crate::figure_score::FigureScore;
 use crate::history::HasBeen;
 use crate::leaves::{
     chains_of, count_of, crossing, days_since, leaving, picked, place_of, raw_trait_of, share_of, sum_of, time_of,
@@ -89,6 +90,8 @@ pub enum Node {
     Recency(Predicate, Vec<i64>),
     /// A score of orders.
     OrderScore(Box<OrderScore>),
+    /// A score of figures.
+    FigureScore(Box<FigureScore>),
     /// The last known location, not older than a length, satisfies a condition.
     Place(Condition, Option<i64>),
     /// A trait has satisfied a condition for long.
@@ -188,6 +191,7 @@ impl Node {
             "rfm" => Node::Rfm(Box::new(Rfm::read(reader)?)),
             "recency" => Node::Recency(Predicate::read(reader)?, reader.list(Reader::int)?),
             "order_score" => Node::OrderScore(Box::new(OrderScore::read(reader)?)),
+            "figure_score" => Node::FigureScore(Box::new(FigureScore::read(reader)?)),
             "place" => Node::Place(Condition::read(reader)?, reader.opt_int()?),
             "has_been" => Node::HasBeen(HasBeen {
                 feature: index(reader)?,
@@ -237,6 +241,7 @@ impl Node {
             Node::Rfm(leaf) => view.answered(leaf.holds(view, now)),
             Node::Recency(test, _) => test.holds(&days_since(profile, now), now),
             Node::OrderScore(leaf) => view.answered(leaf.holds(view, now)),
+            Node::FigureScore(leaf) => view.answered(leaf.holds(view, now)),
             Node::Place(test, within) => {
                 let is_stale = within.is_some_and(|within| now - profile.location_ms >= within);
                 let place = place_of(profile).filter(|_| !is_stale);
@@ -298,6 +303,7 @@ impl Node {
                 days.iter().map(|days| profile.latest + days * DAY_MS).filter(|at| *at > now).min()
             }
             Node::OrderScore(leaf) => view.answered(leaf.next_edge(view, now)),
+            Node::FigureScore(leaf) => view.answered(leaf.next_edge(view, now)),
             Node::Place(_, within) => {
                 profile.location?;
                 Some(profile.location_ms + (*within)?).filter(|at| *at > now)

@@ -231,6 +231,7 @@ fn is_known(rule: &Node, features: &[Feature]) -> bool {
         Node::Since(feature, ..) | Node::Sequence(feature) => known(feature),
         Node::Rfm(leaf) => known(&leaf.feature),
         Node::OrderScore(leaf) => known(&leaf.feature),
+        Node::FigureScore(leaf) => leaf.features().all(|feature| known(&feature)),
         Node::Recency(..) | Node::Place(..) => true,
         Node::Trait(..) | Node::KnownFor(_) | Node::Bucket { .. } => true,
         Node::HasIdentifier(_) | Node::Member(_) => true,
