@@ -151,6 +151,14 @@ impl Figure {
         }
     }
 
+    /// A feature that events leave, and after how long.
+    fn sliding(&self) -> Option<(u32, i64)> {
+        match self {
+            Figure::Count(feature, window) | Figure::Sum(feature, window) => Some((*feature, window.length()?)),
+            _ => None,
+        }
+    }
+
     fn feature(&self) -> Option<u32> {
         match self {
             Figure::Count(feature, _) | Figure::Sum(feature, _) | Figure::Days(feature) => Some(*feature),
@@ -247,11 +255,9 @@ impl FigureScore {
 
     /// The earliest instant after `now` at which time alone may change the verdict.
     pub fn next_edge(&self, view: View<'_>, now: i64) -> Option<Option<i64>> {
-        let (terms, place) = (self.terms(view, now)?, self.place_at(view, now)?);
-        if let Some(ends) = self.inputs.iter().map(|input| input.other_end(view, now)).collect::<Option<Option<Vec<_>>>>()? {
-            if self.agree(&terms, &ends, place)? {
-                return Some(None);
-            }
+        let place = self.place_at(view, now)?;
+        if self.is_settled(view, now, place)? {
+            return Some(None);
         }
         let last = self.ages(view).max().map_or(now, |since| since + MAX_DAYS * DAY_MS);
         let mut at = now;
@@ -263,6 +269,13 @@ impl FigureScore {
             at = until;
         }
         self.next_day(view, (at, last), place)
+    }
+
+    /// Whether the place stays until the next event, whatever leaves.
+    fn is_settled(&self, view: View<'_>, now: i64, place: Place) -> Option<bool> {
+        let ends: Option<Vec<f64>> =
+            self.inputs.iter().map(|input| input.other_end(view, now)).collect::<Option<_>>()?;
+        ends.map_or(Some(false), |ends| self.agree(&self.terms(view, now)?, &ends, place))
     }
 
     fn place_at(&self, view: View<'_>, at: i64) -> Option<Place> {
@@ -299,9 +312,9 @@ impl FigureScore {
     fn leaving(&self, view: View<'_>, now: i64) -> Vec<i64> {
         let mut found = vec![];
         for input in &self.inputs {
-            if let Figure::Count(feature, Window::Sliding(length)) | Figure::Sum(feature, Window::Sliding(length)) = input.figure {
+            if let Some((feature, length)) = input.figure.sliding() {
                 let times = view.profile.state(feature).and_then(times_of).unwrap_or_default();
-                found.extend(times[times.partition_point(|time| time + length <= now)..].iter().map(|time| time + length));
+                found.extend(times.iter().map(|time| time + length).filter(|at| *at > now));
             }
         }
         found.sort_unstable();

@@ -119,7 +119,10 @@ mod tests {
 
     #[test]
     fn what_python_refuses_is_none() {
-        assert_eq!([log(0.0), log(-1.0), exp(710.0), log1p(-1.0), div(1.0, 0.0), pow(-1.0, 0.5), pow(0.0, -1.0)], [None; 7]);
+        assert_eq!(
+            [log(0.0), log(-1.0), exp(710.0), log1p(-1.0), div(1.0, 0.0), pow(-1.0, 0.5), pow(0.0, -1.0)],
+            [None; 7]
+        );
         assert_eq!((exp(-800.0), pow(1e9, -400.0)), (Some(0.0), Some(0.0)));
     }
 }

@@ -12,8 +12,8 @@ use crate::leaves::{
     times_of,
 };
 use crate::msgpack::Reader;
-use crate::predicate::{ExactPredicate, Predicate};
 use crate::order_score::OrderScore;
+use crate::predicate::{ExactPredicate, Predicate};
 use crate::reduce::Pick;
 use crate::rfm::Rfm;
 use crate::since::{sum, value, Since, SinceRead};
