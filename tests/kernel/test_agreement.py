@@ -18,7 +18,7 @@ from segops.schemas.identifying import IdentityLimits
 from segops.testing import definition
 from tests.core.strategies import BASE_MS, streams
 from tests.core.test_equivalence import make_definition, segment_sets
-from tests.fuzz_kernel import plain_case
+from tests.fuzz_kernel import plain_case, score_case
 from tests.kernel.people import DEVICES
 from tests.kernel.sides import Side, assert_sides_agree
 from tests.rest import rest
@@ -31,11 +31,18 @@ def test_rules_of_the_kernel(seed: int) -> None:
     plain_case(seed)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_scores_of_the_kernel(seed: int) -> None:
+    left = score_case(seed)
+    assert not any(left.get(each) for each in ("asked_rule", "asked_score", "asked_feature"))
+
+
 @rest
 @pytest.mark.parametrize("first", range(100, 200, 20))
 def test_more_rules_of_the_kernel(first: int) -> None:
     for seed in range(first, first + 20):
         plain_case(seed)
+        score_case(seed)
 
 
 @settings(max_examples=8)
