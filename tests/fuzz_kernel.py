@@ -1,6 +1,6 @@
 """``make fuzz-kernel``: whole partitions and replays by the kernel and by Python, over many more cases.
 
-Half of the cases have rules that the kernel evaluates itself (``kernel/plain_cases.py``; one in five has scores
+Half of the cases have rules of the kernel (``kernel/plain_cases.py``; one in five has scores
 alone, ``kernel/score_cases.py``), half any rules, drawn as ``make fuzz`` draws them. The former have a log of
 raw events too, which both resolve in whole batches (``kernel/resolving.py``). A mismatch is printed with the
 seed that draws it again. Exit status 1 if there was any.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from segops.core.features import Feature
-from segops.core.rules.execution.figures import reading_of
+from segops.core.rules.execution import reading_of
 from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, TraitFigure
 from segops.core.scoring.figure_scores import WeightedScore
 from segops.core.scoring.models import Input, Isotonic, Platt
