@@ -149,7 +149,8 @@ def _decimal(value: Any) -> str:
 class Leaves:
     """The export of one rule. ``unfolds``: a leaf changes with time as often as it has entries.
 
-    ``is_far``: a leaf may change beyond the time in which Python searches without counting steps.
+    ``is_far``: a leaf may change beyond the time in which Python searches without counting steps. Of a rule
+    that has both, the kernel searches that time only, and asks about what is beyond.
     ``recurs``: a window is the period of a calendar, which ends in a year of four digits.
     ``dates``: the paths of traits that are read as dates.
     """

@@ -179,10 +179,10 @@ class _Export:
     def _node(self, written: model.Node) -> list[Any]:
         found = Leaves(self._numbers, self._inlined, self.asked)
         node = found.node(written)
-        if found.is_far and (found.unfolds or found.recurs):
+        if found.is_far and found.recurs:
             raise LeftToPythonError(written)
         self._dates |= found.dates
-        return node
+        return ["ahead", node] if found.is_far and found.unfolds else node
 
     def _inlined(self, key: str) -> model.Node | int:
         """Return the rule of a segment; of a paused one its number, by which its membership is read."""

@@ -63,7 +63,7 @@ def _of_orders(rng: Random, number: int) -> Definition:
     test = _test(rng, _PROBABILITIES if name in ("p_alive", "churn_risk") else _NUMBERS)
     if name == "next_order_at":
         test = {rng.choice(("in_next", "in_last", "older_than")): rng.choice(("6h", "1d", "30d"))}
-    return definition(f"s{number}", {"score": name, "is": test}, models=models)
+    return definition(f"s{number}", _with_another(rng, {"score": name, "is": test}), models=models)
 
 
 def _of_figures(rng: Random, number: int) -> Definition:
@@ -73,13 +73,16 @@ def _of_figures(rng: Random, number: int) -> Definition:
     weights = {each["name"]: round(rng.uniform(-2, 2), 2) for each in features}
     parameters = {"intercept": rng.uniform(-1, 1), "weights": weights}
     model = _model("own", kind, features=features, parameters=parameters, **calibration)
-    rule: dict[str, Any] = {
-        "score": "own",
-        "is": _test(rng, _PROBABILITIES if kind == "logistic" else _SUMS),
-    }
-    if rng.random() < 0.2:
-        rule = {"all": [rule, {"did": "A", "count": {"gte": 1}, "within": "9s"}]}
-    return definition(f"s{number}", rule, models={"own": model})
+    test = _test(rng, _PROBABILITIES if kind == "logistic" else _SUMS)
+    return definition(f"s{number}", _with_another(rng, {"score": "own", "is": test}), models={"own": model})
+
+
+def _with_another(rng: Random, rule: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule, sometimes with another leaf: one that changes once, or as often as it has entries."""
+    counted = {"did": "A", "count": {"gte": 1}, "within": rng.choice(("9s", "40d"))}
+    summed = {"sum": "p", "of": "A", "within": rng.choice(("9s", "5d", "40d")), "is": {"gte": 1}}
+    another = rng.choice((None, None, None, counted, summed, {"not": summed}))
+    return rule if another is None else {rng.choice(("all", "any")): [rule, another]}
 
 
 def _feature(rng: Random, number: int, figure: dict[str, Any]) -> dict[str, Any]:

@@ -104,6 +104,18 @@ NATIVE: list[dict[str, Any]] = [
             {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
         ]
     },
+    {
+        "all": [
+            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
+            {"trait": "d", "is": {"in_last": "3d"}},
+        ]
+    },
+    {
+        "all": [
+            {"score": "p_alive", "is": {"gte": 0.5}},
+            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
+        ]
+    },
     {"score": "unfitted", "is": {"exists": False}},
     {"near": {"lat": 0, "lon": 0, "radius": "3km"}},
     {"has_been": {"trait": "p", "is": {"eq": "x"}}, "for": "1d"},
@@ -119,18 +131,12 @@ ASKED: list[dict[str, Any]] = [
     {"most_frequent": "p", "of": "A", "is": {"eq": 1}},
     {
         "all": [
-            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
+            {"did": "A", "calendar": {"this": "day", "zone": "UTC"}},
             {"trait": "d", "is": {"in_last": "3d"}},
         ]
     },
     {"score": "moody", "is": {"gte": 0.5}},
     {"score": "next_order_at", "is": {"matches": "^2026"}},
-    {
-        "all": [
-            {"score": "p_alive", "is": {"gte": 0.5}},
-            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
-        ]
-    },
 ]
 
 

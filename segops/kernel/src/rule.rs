@@ -28,6 +28,8 @@ const DAY_MS: i64 = 86_400_000;
 /// A rule. Lengths and ages are in milliseconds, features are indexes.
 #[derive(Debug)]
 pub enum Node {
+    /// A rule that Python is asked about if it changes beyond `LOOK_AHEAD_MS`, where it counts other steps.
+    Ahead(Box<Node>),
     /// Every child holds.
     All(Vec<Node>),
     /// A child holds.
@@ -153,6 +155,7 @@ impl Node {
         let name = reader.str()?;
         let index = |reader: &mut Reader<'_>| u32::try_from(reader.wide()?).ok();
         Some(match name {
+            "ahead" => Node::Ahead(Box::new(Node::read(reader)?)),
             "all" => Node::All(reader.list(Node::read)?),
             "any" => Node::Any(reader.list(Node::read)?),
             "not" => Node::Not(Box::new(Node::read(reader)?)),
@@ -212,6 +215,7 @@ impl Node {
         match self {
             Node::All(of) => of.iter().all(|node| node.holds(view, now)),
             Node::Any(of) => of.iter().any(|node| node.holds(view, now)),
+            Node::Ahead(of) => of.holds(view, now),
             Node::Not(of) => !of.holds(view, now),
             Node::AtLeast(least, of) => of.iter().filter(|node| node.holds(view, now)).count() >= *least,
             Node::Count { feature, window, test, .. } => {
@@ -262,7 +266,7 @@ impl Node {
             Node::All(of) | Node::Any(of) | Node::AtLeast(_, of) => {
                 of.iter().filter_map(|node| node.next_edge(view, now)).min()
             }
-            Node::Not(of) => of.next_edge(view, now),
+            Node::Ahead(of) | Node::Not(of) => of.next_edge(view, now),
             Node::Count { feature, window, falling, .. } => match window.length() {
                 Some(length) => crossing(times_of(profile.state(*feature)?)?, length, falling, now),
                 None => view.period_end(*feature, *window, now),
@@ -319,6 +323,10 @@ impl Node {
         let mut at = self.next_edge(view, now);
         let mut steps = 0;
         while let Some(edge) = at {
+            if matches!(self, Node::Ahead(_)) && edge - now > LOOK_AHEAD_MS {
+                view.failed.set(true);
+                return None;
+            }
             if self.holds(view, edge) != member {
                 return at;
             }

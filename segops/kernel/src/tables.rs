@@ -224,7 +224,7 @@ fn is_known(rule: &Node, features: &[Feature]) -> bool {
     let known = |feature: &u32| features.get(*feature as usize).is_some_and(|found| found.reducer != Reducer::Python);
     match rule {
         Node::All(of) | Node::Any(of) | Node::AtLeast(_, of) => of.iter().all(|node| is_known(node, features)),
-        Node::Not(of) => is_known(of, features),
+        Node::Ahead(of) | Node::Not(of) => is_known(of, features),
         Node::Count { feature, .. } | Node::Sum { feature, .. } => known(feature),
         Node::Picked { feature, .. } | Node::Age { feature, .. } => known(feature),
         Node::HasBeen(leaf) => known(&leaf.feature),
