@@ -375,3 +375,23 @@ impl OfSince {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::ask::{Asking, Nobody};
+    use crate::profile::Profile;
+
+    #[test]
+    fn python_is_asked_about_a_flip_far_ahead() {
+        let (asking, failed) = (Asking::new(Box::new(Nobody)), Cell::new(false));
+        let mut profile = Profile::new("user_id:u");
+        profile.first = Some(0);
+        let view = View { profile: &profile, asking: &asking, failed: &failed };
+        let flip = |length: i64| Node::Ahead(Box::new(Node::KnownFor(length))).next_flip(view, 0, false);
+        assert_eq!((flip(LOOK_AHEAD_MS), failed.get()), (Some(LOOK_AHEAD_MS), false));
+        assert_eq!((flip(LOOK_AHEAD_MS + 1), failed.get()), (None, true));
+    }
+}
