@@ -88,7 +88,7 @@ class ProfileStore(Protocol):
         ...
 
     def due(self, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
-        """Return at most ``limit`` pairs with due_ms <= ``until_ms``, earliest first; only those after ``after``."""
+        """Return at most ``limit`` due times <= ``until_ms``, earliest first, of those after ``after``."""
         ...
 
     def profile_ids(self, after: str | None, limit: int) -> list[str]:
