@@ -283,9 +283,7 @@ class Metrics(AuxiliaryMetrics):
             "Times this process discarded all work since its last checkpoint and reconnected.",
             registry=registry,
         )
-        self.profiles_cached = Gauge(
-            "segops_profiles_cached", "Decoded profiles in memory.", registry=registry
-        )
+        self.profiles_cached = Gauge("segops_profiles_cached", "Profiles in memory.", registry=registry)
         self.scans_pending = Gauge(
             "segops_scans_pending",
             "Scans that run or wait, summed over this worker's partitions.",

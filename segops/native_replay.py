@@ -152,20 +152,22 @@ class NativeReplay(Replay):
             self.clock_ms = clock_ms
         partition = self._partition
         while True:
-            own_ms, native = self._next_own_ms(), partition.next_due(self.clock_ms)
-            if own_ms is not None and own_ms <= self.clock_ms and (native is None or self._due[0] < native):
+            own_ms = self._next_own_ms()
+            own = self._due[0] if own_ms is not None and own_ms <= self.clock_ms else None
+            taken = partition.take_due(self.clock_ms, 1, own)
+            if taken:
+                due_ms, profile_id = taken[0]
+                _, _, why = partition.fire([profile_id], 0, due_ms)
+                if why >= 0:
+                    self._profile(profile_id)
+                else:
+                    yield from self.take_changes()
+            elif own is None:
+                return
+            else:
                 due_ms, profile_id = heapq.heappop(self._due)
                 profile = self._profile(profile_id)
                 yield from self._account(profile, due_ms, self.engine.on_timer(profile, clock_ms=due_ms))
-            elif native is None:
-                return
-            else:
-                _, _, why = partition.fire([native[1]], native[0])
-                partition.pop_due()
-                if why is not None and why >= 0:
-                    self._profile(native[1])
-                else:
-                    yield from self.take_changes()
 
     # -- profiles --------------------------------------------------------------------------------------------
 

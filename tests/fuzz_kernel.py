@@ -1,9 +1,9 @@
 """``make fuzz-kernel``: whole partitions and replays by the kernel and by Python, over many more cases.
 
-Half of the cases have rules that the kernel evaluates itself (``kernel/plain_cases.py``), half any rules,
-drawn as ``make fuzz`` draws them. The former have a log of raw events too, which both resolve in whole
-batches (``kernel/resolving.py``). A mismatch is printed with the seed that draws it again. Exit status 1 if
-there was any.
+Half of the cases have rules of the kernel (``kernel/plain_cases.py``; one in five has scores
+alone, ``kernel/score_cases.py``), half any rules, drawn as ``make fuzz`` draws them. The former have a log of
+raw events too, which both resolve in whole batches (``kernel/resolving.py``). A mismatch is printed with the
+seed that draws it again. Exit status 1 if there was any.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from typing import Any, NamedTuple
 from segops.core.segments import SegmentSet
 
 from .fuzz import Round, run_round
-from .kernel import plain_cases
+from .kernel import plain_cases, score_cases
 from .kernel.replays import assert_replays_agree
 from .kernel.resolving import assert_resolved_alike
 from .kernel.sides import assert_sides_agree
 
 #: The cases of a job.
 CASES = 20
+#: One of so many of its cases has scores alone.
+SCORES = 5
 
 
 class Job(NamedTuple):
@@ -60,6 +62,15 @@ def plain_case(seed: int) -> dict[str, int]:
     return left
 
 
+def score_case(seed: int) -> dict[str, int]:
+    """Draw and compare one case of scores alone; return what Python did, by reason."""
+    rng = Random(seed)
+    segments, steps = score_cases.segments(rng), score_cases.steps(rng)
+    left = assert_sides_agree(segments, steps, rng.random() < 0.5)
+    assert_replays_agree(segments, steps)
+    return left
+
+
 def any_case(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> dict[str, int]:
     """Compare a case of any rules; return what Python did, by reason."""
     left = assert_sides_agree(segments, steps, watermark)
@@ -79,7 +90,7 @@ def run_job(job: Job) -> JobResult:
     mismatches = []
     for seed in range(job.seed, job.seed + CASES):
         try:
-            left.update(plain_case(seed))
+            left.update(score_case(seed) if seed % SCORES == 0 else plain_case(seed))
         except Exception as error:
             mismatches.append(f"plain {seed}\n{''.join(traceback.format_exception(error))}")
     return JobResult(CASES, mismatches, left)

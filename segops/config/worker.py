@@ -34,6 +34,12 @@ class StateSettings(SettingsSection):
     cache_profiles: int = setting(
         "CACHE_PROFILES", 50_000, "Maximum number of decoded profiles that a worker keeps in memory.", ge=100
     )
+    cache_bytes: ByteSize = setting(
+        "CACHE_BYTES",
+        "96MiB",
+        "Memory, about, of the profiles in a worker's kernel; CACHE_PROFILES bounds those in Python.",
+        ge=1 << 20,
+    )
     block_cache_bytes: ByteSize = setting(
         "BLOCK_CACHE_BYTES", "128MiB", "Read cache of the store, shared by a worker's partitions.", ge=1 << 20
     )

@@ -49,7 +49,7 @@ class Answers:
 
     def verdict(self, segment: int, stored: bytes, now_ms: int) -> tuple[bool, int | None] | None:
         """Return whether a profile is a member, and when that changes; None if the rule fails."""
-        self.asked["asked_rule"] += 1
+        self.asked["asked_score" if segment in self._exported.unlike else "asked_rule"] += 1
         unit, profile = self._segments.segments[segment], _profile.decode(stored)
         try:
             member = unit.rule.holds(profile, now_ms)

@@ -7,15 +7,22 @@ from math import ceil, floor, isfinite
 from typing import Any, Final
 
 from segops.core.areas import contains_any
+from segops.core.features import Feature
 from segops.core.geo import distance_m
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution import feature_of
+from segops.core.scoring import SCORERS
+from segops.core.scoring.figure_scores import WeightedScore
+from segops.core.scoring.order_scores import OrderScore, numbers_in
 from segops.core.scoring.recency import RecencyDays
 from segops.core.scoring.rfm import MEASURES
 from segops.core.values import exact, kind
 from segops.core.windows import Calendar, SinceLast, Within
+from segops.kernel import figure_scores
+from segops.kernel.floats import agree
+from segops.kernel.order_scores import formula
 from segops.kernel.reducers import reducer_name
 
 #: Further ahead, Python ends its search for a flip after so many steps; the kernel counts them otherwise.
@@ -30,6 +37,10 @@ _DATES: Final = frozenset(("before", "after", "in_last", "in_next", "older_than"
 
 class LeftToPythonError(Exception):
     """A node, a predicate or a feature that the kernel does not evaluate."""
+
+
+class OtherFloatsError(LeftToPythonError):
+    """A score that the kernel would evaluate, if it computed floats as this Python does."""
 
 
 class LocationTest:
@@ -138,7 +149,8 @@ def _decimal(value: Any) -> str:
 class Leaves:
     """The export of one rule. ``unfolds``: a leaf changes with time as often as it has entries.
 
-    ``is_far``: a leaf may change beyond the time in which Python searches without counting steps.
+    ``is_far``: a leaf may change beyond the time in which Python searches without counting steps. Of a rule
+    that has both, the kernel searches that time only, and asks about what is beyond.
     ``recurs``: a window is the period of a calendar, which ends in a year of four digits.
     ``dates``: the paths of traits that are read as dates.
     """
@@ -161,10 +173,12 @@ class Leaves:
 
     def feature(self, node: model.Node) -> tuple[int, str, Any]:
         """Return the number of a leaf's feature, its reducer, and its window: a length, or [a calendar]."""
-        feature = feature_of(node)
+        return self._feature(feature_of(node))
+
+    def _feature(self, feature: Feature | None) -> tuple[int, str, Any]:
         name = "python" if feature is None else reducer_name(feature)
         if feature is None or name == "python":
-            raise LeftToPythonError(node)
+            raise LeftToPythonError(feature)
         if isinstance(feature.window, SinceLast):
             return self._numbers[feature.id], name, feature.window.same is not None
         if isinstance(feature.window, Calendar):
@@ -172,7 +186,7 @@ class Leaves:
             return self._numbers[feature.id], name, [self._asked.calendar(feature.window)]
         length = feature.window.length_ms if isinstance(feature.window, Within) else None
         if length is not None and length > _LOOK_AHEAD_MS:
-            raise LeftToPythonError(node)
+            raise LeftToPythonError(feature)
         return self._numbers[feature.id], name, length
 
     def count(self, node: model.Node, test: Predicate) -> list[Any]:
@@ -217,7 +231,9 @@ class Leaves:
         return ["trait", plain_path(node.path), test]
 
     def score(self, node: model.ScoreNode) -> list[Any]:
-        """Return a leaf about the days since the latest event."""
+        """Return a leaf about the days since the latest event, or about a score of a model."""
+        if node.name not in SCORERS:
+            return self._of_model(node)
         if node.model is not None or node.of is not None or not isinstance(node.scorer, RecencyDays):
             raise LeftToPythonError(node)
         operands = (o for _, of in node.test.ops for o in (of if isinstance(of, tuple) else (of,)))
@@ -226,6 +242,41 @@ class Leaves:
         if any(abs(day) > _MAX_DAYS for day in days):
             raise LeftToPythonError(node)
         return ["recency", _predicate(node.test), days]
+
+    def _of_model(self, node: model.ScoreNode) -> list[Any]:
+        """Return a leaf about a score of a model; one without a model that is ready is missing."""
+        scorer = None if node.model is None else node.model.formula
+        if scorer is None:
+            return ["all" if node.test.holds(None, 0) else "any", []]
+        numbers = [*map(_literal, numbers_in([node.test]))]
+        try:
+            if isinstance(scorer, OrderScore):
+                found = self._order_score(node, scorer, numbers)
+            elif isinstance(scorer, WeightedScore):
+                found = ["figure_score", _predicate(node.test), numbers, *self._figures(scorer)]
+            else:
+                raise LeftToPythonError(node)
+        except ValueError:
+            raise LeftToPythonError(node) from None
+        if not agree():
+            raise OtherFloatsError(node)
+        return found
+
+    def _order_score(self, node: model.ScoreNode, scorer: OrderScore, numbers: list[Any]) -> list[Any]:
+        number, *_ = self._feature(scorer.feature)
+        test = _predicate(node.test, dates=scorer.is_date)
+        self.is_far |= scorer.moves or node.test.timed
+        return ["order_score", number, test, numbers, *formula(scorer)]
+
+    def _figures(self, scorer: WeightedScore) -> list[Any]:
+        """Return the model of a score of figures, which changes with time as often as they do."""
+        self.unfolds = True
+
+        def window_of(feature: Feature) -> tuple[int, int | None]:
+            number, _, length = self._feature(feature)
+            return number, length
+
+        return figure_scores.model(scorer, window_of)
 
     def rfm(self, node: model.RfmNode) -> list[Any]:
         """Return a leaf about the digits of RFM."""

@@ -28,10 +28,18 @@ from segops.core.rules.policy import Policy
 from segops.core.segments import Segment, SegmentSet, references
 from segops.core.windows import Calendar, Fixed, SinceLast, Within, reach_ms
 from segops.kernel.reducers import reducer_name
-from segops.kernel.rules import Asked, Leaves, LeftToPythonError, LocationTest, condition, plain_path
+from segops.kernel.rules import (
+    Asked,
+    Leaves,
+    LeftToPythonError,
+    LocationTest,
+    OtherFloatsError,
+    condition,
+    plain_path,
+)
 
 #: The version of the tables; the kernel was built for one.
-VERSION: Final = 3
+VERSION: Final = 4
 #: Where an address may be -> its number in the kernel.
 EMAIL_SOURCES: Final = {"traits": 0, "context.traits": 1, "properties": 2}
 #: The types of identifiers that the kernel reads -> their numbers there.
@@ -55,18 +63,23 @@ def _limits(limits: Limits, context_keys: Iterable[str]) -> list[Any]:
 
 
 class Exported(NamedTuple):
-    """Tables, and what their numbers stand for: the predicates and calendars that Python is asked about."""
+    """Tables, and what their numbers stand for: the predicates and calendars that Python is asked about.
+
+    ``unlike``: segments with scores, by index, that the kernel computes otherwise than this Python.
+    """
 
     tables: bytes
     tests: tuple[Predicate | LocationTest, ...]
     calendars: tuple[Calendar, ...]
+    unlike: frozenset[int] = frozenset()
 
 
 def exported(segments: SegmentSet, limits: Limits) -> Exported:
     """Return the tables of compiled definitions."""
     export = _Export(segments)
     tables = msgspec.msgpack.encode(export.tables(limits))
-    return Exported(tables, tuple(export.asked.tests), tuple(export.asked.calendars))
+    unlike = frozenset(export.unlike)
+    return Exported(tables, tuple(export.asked.tests), tuple(export.asked.calendars), unlike)
 
 
 def exported_features(collector: Collector, limits: Limits) -> Exported:
@@ -88,6 +101,7 @@ def exported_features(collector: Collector, limits: Limits) -> Exported:
 class _Export:
     def __init__(self, segments: SegmentSet) -> None:
         self.asked = Asked()
+        self.unlike: set[int] = set()
         self._segments = segments
         self._numbers = {key: number for number, key in enumerate(segments.features)}
         self._definitions = {each.key: each for each in segments.definitions}
@@ -127,8 +141,10 @@ class _Export:
         paused = isinstance(unit.rule, PausedMembership)
         try:
             node = self._rule(unit)
-        except LeftToPythonError:
+        except LeftToPythonError as left:
             node = None
+            if isinstance(left, OtherFloatsError):
+                self.unlike.add(unit.index)
         return [unit.key, unit.version, unit.remembers, paused, node, self._dependencies(unit)]
 
     def _dependencies(self, unit: Segment) -> list[Any]:
@@ -163,10 +179,10 @@ class _Export:
     def _node(self, written: model.Node) -> list[Any]:
         found = Leaves(self._numbers, self._inlined, self.asked)
         node = found.node(written)
-        if found.is_far and (found.unfolds or found.recurs):
+        if found.is_far and found.recurs:
             raise LeftToPythonError(written)
         self._dates |= found.dates
-        return node
+        return ["ahead", node] if found.is_far and found.unfolds else node
 
     def _inlined(self, key: str) -> model.Node | int:
         """Return the rule of a segment; of a paused one its number, by which its membership is read."""

@@ -34,6 +34,9 @@ class RowWrite(msgspec.Struct, gc=False):
     value: bytes | None = None
 
 
+#: A due time in milliseconds, and a profile id.
+Due = tuple[int, str]
+
 #: A row of ``load``: profile id, state, old and new due time, as in Write.
 Row = tuple[bytes, bytes | None, int | None, int | None]
 
@@ -84,8 +87,8 @@ class ProfileStore(Protocol):
         """Whether compaction is too far behind ``load``: wait before loading more."""
         ...
 
-    def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
-        """Return at most ``limit`` pairs (due_ms, profile id) with due_ms <= ``until_ms``, earliest first."""
+    def due(self, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
+        """Return at most ``limit`` due times <= ``until_ms``, earliest first, of those after ``after``."""
         ...
 
     def profile_ids(self, after: str | None, limit: int) -> list[str]:

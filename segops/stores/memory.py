@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 
 from segops.core.errors import StateError, StoreInUseError
-from segops.stores.base import ProfileStore, Row, RowWrite, Write
+from segops.stores.base import Due, ProfileStore, Row, RowWrite, Write
 
 
 class _Contents:
@@ -76,9 +76,10 @@ class MemoryStore:
     def flush(self) -> None:
         """Do nothing: there is no buffer."""
 
-    def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
+    def due(self, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
         due = self._contents.due
-        return due[: min(limit, bisect_left(due, (until_ms + 1, "")))]
+        start = 0 if after is None else bisect_right(due, after)
+        return due[start : max(start, min(start + limit, bisect_left(due, (until_ms + 1, ""))))]
 
     def profile_ids(self, after: str | None, limit: int) -> list[str]:
         ids = sorted(self._contents.states)

@@ -38,7 +38,7 @@ from rocksdict import (
 )
 
 from segops.core.errors import StateError, StoreWriteError
-from segops.stores.base import ProfileStore, Row, RowWrite, Write
+from segops.stores.base import Due, ProfileStore, Row, RowWrite, Write
 from segops.stores.lock import lock_folder
 from segops.stores.rows import AFTER_ROWS, FIRST_ROW, after_prefix, owner_in, row_prefix
 
@@ -211,13 +211,14 @@ class RocksDBStore:
             self._set(_LIVE)
         return files > _COMPACT_FILES
 
-    def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
+    def due(self, until_ms: int, limit: int, after: Due | None = None) -> list[Due]:
         until_ms = min(until_ms, _INT64_MAX - 1)
         if until_ms < self._due_floor_ms or limit <= 0:
             return []
-        keys = self._keys(_due_key(self._due_floor_ms, ""), _due_key(until_ms + 1, ""), limit)
-        found = [_due_of(key) for key in keys]
-        self._due_floor_ms = found[0][0] if found else until_ms + 1
+        start = _due_key(self._due_floor_ms, "") if after is None else _due_key(*after) + b"\0"
+        found = [_due_of(key) for key in self._keys(start, _due_key(until_ms + 1, ""), limit)]
+        if after is None:
+            self._due_floor_ms = found[0][0] if found else until_ms + 1
         return found
 
     def profile_ids(self, after: str | None, limit: int) -> list[str]:

@@ -141,10 +141,11 @@ class AssignmentOpener:
         make = KafkaOutput if self._native is None else NativeKafkaOutput
         return make((topic, number), self.channels.of(number), self._settings, self._dependencies.metrics)
 
-    @property
-    def _processor_type(self) -> Callable[..., SegmentProcessor]:
-        native = self._native
-        return SegmentProcessor if native is None else partial(NativeSegmentProcessor, native=native)
+    def _processor_type(self, partitions: int) -> Callable[..., SegmentProcessor]:
+        if self._native is None:
+            return SegmentProcessor
+        cache_bytes = self._settings.state.cache_bytes // max(1, partitions)
+        return partial(NativeSegmentProcessor, native=self._native, cache_bytes=cache_bytes)
 
     @property
     def _source_type(self) -> Callable[..., ResolveProcessor]:
@@ -190,12 +191,12 @@ class AssignmentOpener:
         topic, state = self._settings.topics.profile_events, self._settings.state
         outputs = {number: self._output(topic, number) for number in numbers}
         profiles = state.cache_profiles // max(1, len(numbers))
-        processors = {}
+        processors, make = {}, self._processor_type(len(numbers))
         for number in numbers:
             partition, store = (topics.profile_events, number), stores[number]
             begin = self._begin(store, number, starts[partition])
             chosen, start = _start(store, engine, begin, ends[partition])
-            processors[number] = self._processor_type(
+            processors[number] = make(
                 store,
                 chosen,
                 start=start,

@@ -235,10 +235,9 @@ class Pipeline:
         """Block until uncommitted work is below the limit, definitions are durable, no rows missing."""
         limit = 2 * self.settings.checkpoint.max_records
         while self.running:
-            full = self.channels.over_limit or self._pending() > limit or self._recording
-            if full:
+            if self._pending() > limit or self._recording:
                 self._wanted.set()
-            elif not is_blocked(self.processors):
+            elif not (self.channels.over_limit or is_blocked(self.processors)):
                 return
             self._eased.clear()
             with contextlib.suppress(TimeoutError):

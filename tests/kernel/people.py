@@ -35,6 +35,8 @@ DEVICES: tuple[dict[str, Any], ...] = (
     {"userId": "u1", "anonymousId": "a00"},
     *({"userId": "u9", "anonymousId": f"b{each}"} for each in range(7)),
 )
+#: Customers without devices, most of whom do nothing for a while.
+MANY: tuple[dict[str, Any], ...] = tuple({"userId": f"p{n}"} for n in range(14))
 LIMITS = (
     *[IdentityLimits()] * 5,
     IdentityLimits(rules=Rules(default_limit=1)),

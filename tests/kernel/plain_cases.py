@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from segops.core.events import Event
+from segops.core.scoring.models import ORDER_SCORES
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from tests.core.strategies import BASE_MS
@@ -32,6 +33,8 @@ _ODD: tuple[Any, ...] = (
     "2025-10-09T08:53:30.000Z",
 )
 _ORDERS = ("Order Completed", "Order Completed", "Order Refunded", "Order Updated", "Order Cancelled")
+_SCORES = (0, 0.001, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.999, 1, 1.0)
+_EXPECTED = (0, 0.1, 0.5, 1, 1.5, 2, 3, 5, 8, 20, 50)
 _NUMBERS = (-1, 0, 0.1, 0.3, 0.6, 1, 2.5, 3, 20, 41)
 
 
@@ -138,7 +141,7 @@ def _leaf(rng: Random, others: list[str]) -> dict[str, Any]:
         {"bucket": {"salt": "s", "from": 0, "to": 50}},
         {"has_identifier": rng.choice(("email", "anonymous_id", "user_id"))},
     ]
-    leaves += [_sequence(rng), _anchored(rng, of, path), _score(rng)]
+    leaves += [_sequence(rng), _anchored(rng, of, path), _score(rng), _model_score(rng)]
     if others:
         leaves.append({"in_segment": rng.choice(others)})
     return rng.choice(leaves)
@@ -197,6 +200,28 @@ def _score(rng: Random) -> dict[str, Any]:
     )
 
 
+def _model_score(rng: Random) -> dict[str, Any]:
+    """Return a leaf about a score of orders or of figures, whose models follow from how it is written."""
+    name = rng.choice((*ORDER_SCORES, "convert_24h", "own_logistic", "own_linear"))
+    if name == "next_order_at":
+        span = rng.choice(("500ms", "6h", "1d", "2d"))
+        return {"score": name, "is": {rng.choice(("in_next", "in_last", "older_than", "newer_than")): span}}
+    numbers = [
+        rng.choice(_SCORES if name in ("p_alive", "churn_risk", "convert_24h", "own_logistic") else _EXPECTED)
+        for _ in range(2)
+    ]
+    if rng.random() < 0.15:
+        low, high = sorted((*numbers, 0.3))[::2]
+        return {"score": name, "enter": {"gte": high}, "exit": {"lt": low}}
+    relation = rng.choice(("lt", "lte", "gt", "gte", "gte", "eq", "ne"))
+    tests: list[dict[str, Any]] = [
+        {relation: numbers[0]},
+        {relation: numbers[0]},
+        {"between": sorted(numbers)},
+    ]
+    return {"score": name, "is": rng.choice((*tests, {"exists": True}, {"in": numbers}))}
+
+
 def _rule(rng: Random, others: list[str], depth: int = 2) -> dict[str, Any]:
     if depth == 0 or rng.random() < 0.5:
         return _leaf(rng, others)
@@ -229,9 +254,12 @@ def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
     """Return events of a minute or so, late and early ones among them, and ticks."""
     found: list[tuple[str, Any]] = []
     at = BASE_MS
+    slow = rng.random() < 0.3  # orders of several days, and timers of scores that fire
     for each in range(number):
         at += rng.choice((0, 0, 1, 499, 500, 501, 2_000, 9_999))
+        at += rng.choice((0, 20_000_000, 86_400_000, 1_000_000_000)) if slow else 0
         if rng.random() < 0.2:
+            at += rng.choice((0, 0, 5_000, 20_000))
             found.append(("clock", at))
             continue
         time_ms = max(BASE_MS - 20_000, at + rng.choice((0, 0, 0, 0, -1, -500, -3_000, -15_000, 700)))
@@ -245,7 +273,7 @@ def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
             traits |= {"o": {"r": rng.choice(values), "a": [1, {"k": 0.1}]}} if rng.random() < 0.2 else {}
             traits |= {"d": _date(rng)} if rng.random() < 0.3 else {}
         name = rng.choice(("A", "B"))
-        if rng.random() < 0.15:
+        if rng.random() < (0.5 if slow else 0.15):
             name = rng.choice(_ORDERS)
             properties |= _order(rng)
         location = rng.choice((None, None, (0.0, -179.99), (60, 10.5)))
@@ -262,7 +290,7 @@ def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
 def _order(rng: Random) -> dict[str, Any]:
     """Return the properties of an event about an order: few ids, some without an amount."""
     found = {
-        "order_id": rng.choice(("o1", "o1", "o2", 7, 7.0, None)),
+        "order_id": rng.choice(("o1", "o1", "o2", 7, 7.0, None, f"n{rng.randrange(99)}")),
         "refund_id": rng.choice((None, None, "r1", 2)),
     }
     amounts = rng.choice(((), ("total",), ("revenue", "total")))

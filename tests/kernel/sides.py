@@ -39,12 +39,13 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from segops.testing import RecordingOutput
 from tests.kernel.outboxes import OutboxRecording
-from tests.kernel.people import DEVICES, LIMITS, event_json
+from tests.kernel.people import LIMITS
+from tests.kernel.scripts import script_of
 
 PARTITIONS = 2
+#: The profiles that stay in memory, in number and in bytes.
+_CACHES = ((1_000, 1 << 30), (1_000, 1 << 30), (3, 0), (3, 12_000))
 _FAR_MS = 4 * 10**12
-#: Lengths of time without events.
-_JUMPS_MS = (1, 1_000, 5_000, 60_000, 3_600_000, 90_000_000, 40 * 86_400_000)
 
 
 class Record(msgspec.Struct):
@@ -75,13 +76,17 @@ class Side:
         native: bool,
         by_events: bool,
         cache: int,
+        cache_bytes: int = 1 << 30,
+        packs: bool = False,
         keeps: bool,
         mixed: bool,
         limits: IdentityLimits,
     ) -> None:
         self.limits = limits
         self.route: Any = native_route(found()[0], limits) if native else partial(route, limits=limits)
-        self.native, self.by_events, self.cache = native, by_events, cache
+        self.native, self.by_events, self.cache, self.cache_bytes = native, by_events, cache, cache_bytes
+        #: Whether the kernel keeps profiles as bytes from each checkpoint to their next use.
+        self.packs = packs
         #: Whether profiles stay in memory, in which a duplicate changes the offset, but not in the store.
         self.keeps = keeps
         #: Whether each crash changes the implementation, as an upgrade or a rebalance may.
@@ -110,6 +115,7 @@ class Side:
         store = self.stores.open(number)
         engine, _ = recorded_engine(store, self.engine) or (self.engine, 0)
         if self.native:
+            options["cache_bytes"] = self.cache_bytes
             opened: SegmentProcessor = NativeSegmentProcessor(store, engine, native=found()[0], **options)
         else:
             opened = SegmentProcessor(store, engine, **options)
@@ -176,13 +182,26 @@ class Side:
         assert len(writes) == len(snapshot.writes)
         processor.write(snapshot, None)
         processor.committed()
+        if self.packs and isinstance(processor, NativeSegmentProcessor):
+            processor._profiles.native.pack_all()
         self.committed[number] = Committed(snapshot.offset, snapshot.metadata)
         return {
+            "states": self.states(number),
             "writes": writes,
             "meta": snapshot.meta,
             "offset": snapshot.offset,
             "metadata": snapshot.metadata,
         }
+
+    def states(self, number: int) -> dict[str, bytes]:
+        """Return the profiles of a partition as they are: without the offset if they leave memory."""
+        ids = {record.key.decode() for record in self.logs[number] if record.key is not None}
+        found = {}
+        for profile in self.processors[number]._profiles.glimpse(sorted(ids)):
+            if profile is not None:
+                of_log = profile.applied if self.keeps else 0
+                found[profile.id] = encode_profile(msgspec.structs.replace(profile, applied=of_log))
+        return found
 
     def comparable(self, write: Write) -> Write:
         """Return a write, without the offset if profiles do not stay in memory."""
@@ -285,12 +304,13 @@ def assert_sides_agree(
 ) -> dict[str, int]:
     """Take a script of these steps on both sides, and assert that they agree; return what Python did."""
     rng = Random(zlib.crc32(repr(steps).encode()))
-    cache = rng.choice((3, 1_000, 1_000))
-    options: dict[str, Any] = {"by_events": watermark, "cache": cache, "keeps": cache > 3 and later is None}
+    cache, cache_bytes = rng.choice(_CACHES)
+    options: dict[str, Any] = {"by_events": watermark, "cache": cache, "cache_bytes": cache_bytes}
+    options |= {"keeps": cache > 3 and later is None, "packs": rng.random() < 0.8}
     options["limits"] = rng.choice(LIMITS)
     mixed = rng.random() < 0.3
     sides = [Side(segments, native=native, mixed=native and mixed, **options) for native in (False, True)]
-    script = _script(steps, rng, later)
+    script = script_of(steps, rng, later, PARTITIONS)
     for number, (name, *arguments) in enumerate(script):
         found = [getattr(side, name)(*arguments) for side in sides]
         if found[0] is not None:
@@ -310,55 +330,3 @@ def assert_sides_agree(
     rows = [[each.rows for each in side.stores._by_partition.values()] for side in sides]
     assert rows[0] == rows[1]
     return sides[1].left
-
-
-def _script(steps: list[tuple[str, Any]], rng: Random, later: SegmentSet | None) -> list[tuple[Any, ...]]:
-    script: list[tuple[Any, ...]] = []
-    rounds, ids = rng.choice((1, 3, 6)), rng.choice((None, DEVICES))
-    for number in range(rounds):
-        for kind, arg in steps:
-            if kind == "clock":
-                script.append(("tick", arg))
-            else:
-                script.append(
-                    ("post", event_json(arg, rng, number, ids), f"{rng.randrange(PARTITIONS)}:{len(script)}")
-                )
-            script += _between(rng)
-        if later is not None and number == rounds // 2:
-            script.append(("use", later))
-    for _ in range(3 if later is None else 9):  # messages lead to messages, and a backfill has rounds
-        for number in range(PARTITIONS):
-            script += [
-                ("read", number, 1_000),
-                ("fire", number, 1_000),
-                ("work", number),
-                ("checkpoint", number, 0),
-            ]
-    return script + _later(max(arg if kind == "clock" else arg.time_ms for kind, arg in steps), rng)
-
-
-def _later(at_ms: int, rng: Random) -> list[tuple[Any, ...]]:
-    """Return steps in which time passes without events: further and further, with crashes in between."""
-    script: list[tuple[Any, ...]] = []
-    for jump_ms in sorted(rng.sample(_JUMPS_MS, 4)):
-        at_ms += jump_ms
-        script.append(("tick", at_ms))
-        for number in range(PARTITIONS):
-            script += [("read", number, 1_000), *[("fire", number, rng.choice((1, 3, 1_000)))] * 3]
-            script.append(rng.choice((("checkpoint", number, 0), ("crash", number), ("fire", number, 1_000))))
-    return script
-
-
-def _between(rng: Random) -> list[tuple[Any, ...]]:
-    number, roll = rng.randrange(PARTITIONS), rng.random()
-    if roll < 0.35:
-        return [("read", number, rng.choice((1, 3, 20)))]
-    if roll < 0.5:
-        return [("fire", number, rng.choice((1, 50)))]
-    if roll < 0.62:
-        return [("checkpoint", number, rng.choice((0, 0, 2)))]
-    if roll < 0.67:
-        return [("crash", number)]
-    if roll < 0.72:
-        return [("work", number)]
-    return []

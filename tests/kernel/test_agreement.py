@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from random import Random
 from typing import Any
 
@@ -17,8 +18,8 @@ from segops.kernel import found
 from segops.schemas.identifying import IdentityLimits
 from segops.testing import definition
 from tests.core.strategies import BASE_MS, streams
-from tests.core.test_equivalence import segment_sets
-from tests.fuzz_kernel import plain_case
+from tests.core.test_equivalence import make_definition, segment_sets
+from tests.fuzz_kernel import plain_case, score_case
 from tests.kernel.people import DEVICES
 from tests.kernel.sides import Side, assert_sides_agree
 from tests.rest import rest
@@ -31,11 +32,20 @@ def test_rules_of_the_kernel(seed: int) -> None:
     plain_case(seed)
 
 
+def test_scores_of_the_kernel() -> None:
+    left = Counter[str]()
+    for seed in range(8):
+        left.update(score_case(seed))
+    assert 20 * left["asked_rule"] < left["records"]  # flips in more than ten years
+    assert not left["asked_score"] and not left["asked_feature"]
+
+
 @rest
 @pytest.mark.parametrize("first", range(100, 200, 20))
 def test_more_rules_of_the_kernel(first: int) -> None:
     for seed in range(first, first + 20):
         plain_case(seed)
+        score_case(seed)
 
 
 @settings(max_examples=8)
@@ -50,6 +60,18 @@ def test_the_kernel_applies_what_it_can() -> None:
     of = SegmentSet([definition("s", {"did": "A", "count": {"gte": 3}, "within": "1s", "where": {"p": "x"}})])
     left = assert_sides_agree(of, events, watermark=True)
     assert 2 * sum(left.get(each, 0) for each in ("identity", "held", "message")) < left["records"]
+
+
+def test_the_kernel_evaluates_scores_of_orders() -> None:
+    days = (0, 1, 1, 9, 10, 40)
+    events = [
+        ("event", Event("Order Completed", BASE_MS + day * 86_400_000, f"m{n}", {"total": 5 + n}))
+        for n, day in enumerate(days)
+    ]
+    forms = {"p_alive": 0.5, "churn_risk": 0.3, "expected_orders_90d": 1, "ltv_365d": 20}
+    of = [make_definition(name, {"score": name, "is": {"gte": least}}) for name, least in forms.items()]
+    left = assert_sides_agree(SegmentSet(of), [*events, ("clock", BASE_MS + 10**11)], watermark=True)
+    assert left["timers"] and not left.get("asked_rule")
 
 
 def _side(*, native: bool) -> Side:

@@ -15,19 +15,71 @@ from segops.core.identifiers import Rules
 from segops.core.operators import Predicate
 from segops.core.refresh import Refresh
 from segops.core.rules import model
+from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, TraitFigure
 from segops.core.rules.policy import Policy
+from segops.core.scoring.buying import Buying
+from segops.core.scoring.figure_scores import WeightedScore
+from segops.core.scoring.losses import Spans
+from segops.core.scoring.models import (
+    ORDER_SCORES,
+    BuyingParameters,
+    Gaps,
+    Input,
+    Isotonic,
+    Model,
+    Platt,
+    SpendingParameters,
+    WeightedParameters,
+)
+from segops.core.scoring.order_scores import OrderScore
 from segops.core.scoring.rfm import Rfm
+from segops.core.scoring.scored import Scored
+from segops.core.scoring.spending import Spending
 from segops.core.segments import SegmentSet
 from segops.core.windows import Calendar, Fixed, SinceLast, Within
 from segops.kernel import reducers
 from segops.kernel.reducers import reducer_name
 from segops.kernel.rules import NODES
 from segops.kernel.tables import Limits, exported
+from segops.schemas.models import read_model
 from segops.testing import definition
 from tests.bench.workload import segments as workload
 
 LIMITS = Limits(("null",), ("traits",), Rules(), 1_000)
 
+FIGURES: dict[str, dict[str, Any]] = {
+    "views": {"did": "A", "within": "2d"},
+    "all_views": {"did": "A"},
+    "spent": {"sum": "p", "of": "A", "within": "2d"},
+    "idle": {"days_since_last": "A"},
+    "age": {"trait": "age"},
+}
+#: ``unfitted`` has too little data.
+MODELS = {
+    "buying": Model("buying", "bg-nbd", BuyingParameters(Buying(0.2, 30.0, 0.8, 2.4), Gaps(2.5, 2.0))),
+    "spending": Model("spending", "gamma-gamma", SpendingParameters(Spending(6.25, 3.74, 15.44))),
+    "likely": read_model(
+        {
+            "name": "likely",
+            "kind": "logistic",
+            "fitted_at": "2026-01-01T00:00:00Z",
+            "features": [{"name": name, "figure": figure} for name, figure in FIGURES.items()],
+            "parameters": {"intercept": 0.5, "weights": dict.fromkeys(FIGURES, 1)},
+        },
+        "test",
+    ),
+    "moody": read_model(
+        {
+            "name": "moody",
+            "kind": "linear",
+            "fitted_at": "2026-01-01T00:00:00Z",
+            "features": [{"name": "mood", "figure": {"avg": "p", "of": "A"}}],
+            "parameters": {"intercept": 0.5, "weights": {"mood": 1}},
+        },
+        "test",
+    ),
+    "unfitted": Model("unfitted", "linear", None, status="not_enough_data"),
+}
 NATIVE: list[dict[str, Any]] = [
     {"did": "A", "count": {"gte": 3}, "within": "2d", "where": {"p": "x", "o.r": {"gt": 1}}},
     {"did": "A", "count": {"gte": 1_000}, "within": "2d"},
@@ -43,6 +95,28 @@ NATIVE: list[dict[str, Any]] = [
     {"has_identifier": "email"},
     {"did": "A", "since_last": "B"},
     {"score": "recency_days", "is": {"gte": 3}},
+    *({"score": name, "is": {"gte": 0.5}} for name in ORDER_SCORES if name != "next_order_at"),
+    {"score": "next_order_at", "is": {"in_next": "3d"}},
+    {"score": "likely", "is": {"gte": 0.5}},
+    {
+        "all": [
+            {"score": "likely", "is": {"gte": 0.5}},
+            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
+        ]
+    },
+    {
+        "all": [
+            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
+            {"trait": "d", "is": {"in_last": "3d"}},
+        ]
+    },
+    {
+        "all": [
+            {"score": "p_alive", "is": {"gte": 0.5}},
+            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
+        ]
+    },
+    {"score": "unfitted", "is": {"exists": False}},
     {"near": {"lat": 0, "lon": 0, "radius": "3km"}},
     {"has_been": {"trait": "p", "is": {"eq": "x"}}, "for": "1d"},
     {"did": "A", "where": {"p": {"matches": "^x"}}},
@@ -57,10 +131,12 @@ ASKED: list[dict[str, Any]] = [
     {"most_frequent": "p", "of": "A", "is": {"eq": 1}},
     {
         "all": [
-            {"sum": "p", "of": "A", "within": "2d", "is": {"gte": 1}},
+            {"did": "A", "calendar": {"this": "day", "zone": "UTC"}},
             {"trait": "d", "is": {"in_last": "3d"}},
         ]
     },
+    {"score": "moody", "is": {"gte": 0.5}},
+    {"score": "next_order_at", "is": {"matches": "^2026"}},
 ]
 
 
@@ -91,6 +167,21 @@ PARTS: dict[type, tuple[str, ...]] = {
     SequenceStep: ("names", "where", "within_ms", "absent", "same_as"),
     Purchases: ("period_ms", "currency"),
     Policy: ("min_stay_ms", "cool_down_ms", "max_entries"),
+    Scored: ("formula", "valid_until_ms", "status", "reasons"),
+    WeightedScore: ("parameters",),
+    WeightedParameters: ("inputs", "weights", "intercept", "calibration"),
+    Input: ("name", "figure", "transform", "missing", "mean", "scale"),
+    Platt: ("a", "b"),
+    Isotonic: ("points",),
+    CountFigure: ("select", "window"),
+    AggregateFigure: ("function", "path", "select", "window", "convert", "money"),
+    DaysFigure: ("which", "select"),
+    TraitFigure: ("path",),
+    OrderScore: ("name", "buying", "spending", "gaps", "discount", "currency"),
+    Buying: ("r", "alpha", "a", "b", "modified"),
+    Spending: ("p", "q", "gamma"),
+    Gaps: ("shape", "scale"),
+    Spans: ("days", "shares", "total", "sums"),
     Rfm: ("purchases", "recency_ms", "frequency", "monetary", "tiers", "actions", "quantiles"),
     Predicate: ("ops",),
     Fixed: ("since_ms", "until_ms"),
@@ -117,7 +208,8 @@ def test_a_feature_with_a_value_in_an_unknown_field_is_asked() -> None:
 
 
 def rule_of(form: dict[str, Any]) -> Any:
-    return msgspec.msgpack.decode(exported(SegmentSet([definition("s", form)]), LIMITS).tables)[3][0][4]
+    of = SegmentSet([definition("s", form, models=MODELS)])
+    return msgspec.msgpack.decode(exported(of, LIMITS).tables)[3][0][4]
 
 
 @pytest.mark.parametrize("form", NATIVE, ids=str)

@@ -62,6 +62,17 @@ def test_due_returns_earliest_first_within_time_and_limit(store: ProfileStore) -
     assert store.due(FOREVER, 0) == []
 
 
+def test_due_continues_after_a_row_and_forgets_none_before_it(store: ProfileStore) -> None:
+    rows = [(5, "a"), (5, "aa"), (5, "b"), (9, "a")]
+    store.write([Write(f"{name}{at}", b"", None, at) for at, name in rows], {})
+    expected = sorted((at, f"{name}{at}") for at, name in rows)
+    for number, row in enumerate(expected):
+        assert store.due(FOREVER, 10, row) == expected[number + 1 :]
+        assert store.due(FOREVER, 1, row) == expected[number + 1 : number + 2]
+    assert store.due(5, 10, (9, "a9")) == []
+    assert store.due(FOREVER, 10) == expected
+
+
 def test_due_time_earlier_than_processed_ones_is_found(store: ProfileStore) -> None:
     store.write([Write("a", b"", None, 100)], {})
     assert store.due(1_000, 10) == [(100, "a")]

@@ -89,7 +89,7 @@ class Buying(msgspec.Struct, frozen=True):
 
     def orders_if_alive(self, of: History, days: float) -> float:
         """Return ``expected_orders`` of a customer who is one for certain at ``of.age``."""
-        return self.orders_over(of, _span(days))
+        return self.orders_over(of, span(days))
 
     def orders_over(self, of: History, spans: Spans) -> float:
         """Return the sum of ``orders_if_alive`` of each of the spans, times its share.
@@ -106,7 +106,8 @@ class Buying(msgspec.Struct, frozen=True):
 
 
 @lru_cache(maxsize=64)
-def _span(days: float) -> Spans:
+def span(days: float) -> Spans:
+    """Return a single span."""
     return Spans.of((days,), (1.0,))
 
 

@@ -22,10 +22,11 @@ from segops.core.features import Feature
 from segops.core.features.orders import ORDER_NAMES, Purchases
 from segops.core.features.purchases import DAY_MS, LIFETIME_MS, LifetimeOrders, PurchaseHistory
 from segops.core.operators import Predicate
-from segops.core.scoring.buying import Buying, History
+from segops.core.scoring.buying import Buying, History, span
 from segops.core.scoring.crossing import first_outside, guess_crossing, log_odds
+from segops.core.scoring.losses import Spans
 from segops.core.scoring.models import Gaps
-from segops.core.scoring.spending import Spending, lifetime_value
+from segops.core.scoring.spending import Spending, discounted, lifetime_value
 from segops.core.values import format_instant, kind
 from segops.core.windows import ALWAYS
 
@@ -63,6 +64,14 @@ class OrderScore(msgspec.Struct, frozen=True, tag="orders", omit_defaults=True):
     def is_date(self) -> bool:
         """Whether the score is an instant instead of a number."""
         return self.name == "next_order_at"
+
+    @property
+    def spans(self) -> Spans | None:
+        """The time to come in which orders count; None for a score that counts none."""
+        if self.name not in _DAYS:
+            return None
+        days = _DAYS[self.name]
+        return span(days) if self.spending is None else discounted(days, _monthly(self.discount))
 
     def value(self, read: PurchaseHistory | None, now_ms: int) -> Any:
         """Return the score at ``now_ms``; None without an order, or without what the model needs.
@@ -223,9 +232,14 @@ def _order_value(score: Any, read: PurchaseHistory, _now_ms: int) -> float:
 
 
 def _lifetime(score: Any, read: PurchaseHistory, now_ms: int, *, days: int) -> float:
-    discount = (1 + score.discount) ** (1 / _MONTHS) - 1
-    value = _order_value(score, read, now_ms)
-    return lifetime_value(score.buying, _past(read, now_ms), value, days=days, monthly_discount=discount)
+    value, monthly = _order_value(score, read, now_ms), _monthly(score.discount)
+    return lifetime_value(score.buying, _past(read, now_ms), value, days=days, monthly_discount=monthly)
+
+
+def _monthly(discount: float) -> float:
+    """Return the discount of a month from that of a year."""
+    monthly: float = (1 + discount) ** (1 / _MONTHS) - 1
+    return monthly
 
 
 def _next_order_at(score: Any, read: PurchaseHistory, _now_ms: int) -> str | None:

@@ -64,12 +64,12 @@ def lifetime_value(
     >>> lifetime_value(tea, of, 40.0, days=90, monthly_discount=0.01) < 18.1
     True
     """
-    spans = _discounted(days, monthly_discount)
+    spans = discounted(days, monthly_discount)
     return buying.p_alive(of) * order_value * buying.orders_over(of, spans)
 
 
 @lru_cache(maxsize=64)
-def _discounted(days: float, monthly_discount: float) -> Spans:
+def discounted(days: float, monthly_discount: float) -> Spans:
     """Return the spans to the ends of months: orders before one count for the discount that it adds."""
     ends = _month_ends(days)
     factors = [(1 + monthly_discount) ** (-end / MONTH) for end in ends] + [0.0]

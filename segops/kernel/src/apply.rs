@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::feature::{is_bounded, Added, Feature};
 use crate::plan::{Feed, Plan};
-use crate::profile::Profile;
+use crate::profile::{append, Profile};
 use crate::state::{Blob, State};
 use crate::tables::Reads;
 
@@ -91,7 +91,7 @@ impl Engine<'_> {
         profile.is_full |= !is_bounded(&state);
         match at {
             Some(at) => profile.features[at].1 = state,
-            None => profile.features.push((number, state)),
+            None => append(&mut profile.features, (number, state)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Engine<'_> {
         }
         match profile.features.iter_mut().find(|(known, _)| *known == number) {
             Some((_, state)) => *state = State::Raw(fed.state),
-            None => profile.features.push((number, State::Raw(fed.state))),
+            None => append(&mut profile.features, (number, State::Raw(fed.state))),
         }
     }
 }
@@ -123,12 +123,12 @@ fn size_of(state: Option<&State>) -> Option<usize> {
 fn set_trait(profile: &mut Profile, name: &str, value: Option<Blob>, time: i64) {
     match profile.trait_times.iter_mut().find(|(known, _)| **known == *name) {
         Some((_, at)) => *at = time,
-        None => profile.trait_times.push((name.into(), time)),
+        None => append(&mut profile.trait_times, (name.into(), time)),
     }
     let known = profile.traits.iter().position(|(each, _)| **each == *name);
     match (value, known) {
         (Some(value), Some(number)) => profile.traits[number].1 = value,
-        (Some(value), None) => profile.traits.push((name.into(), value)),
+        (Some(value), None) => append(&mut profile.traits, (name.into(), value)),
         (None, Some(number)) => {
             profile.traits.remove(number);
         }

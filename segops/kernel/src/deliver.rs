@@ -6,10 +6,11 @@ use crate::engine::{Engine, Why};
 use crate::identity::{Effects, Given, Identity};
 use crate::message::{Message, Says};
 use crate::packed::unpack;
-use crate::partition::{Fired, Group, Partition};
+use crate::partition::{Group, Partition};
 use crate::profile::{Profile, Redirect};
 use crate::slots::{Content, Meta};
 use crate::tables::Tables;
+use crate::timers::Fired;
 
 /// A record with a message to a profile, or of any kind. The timestamp is in milliseconds.
 #[derive(Clone, Copy)]
@@ -33,11 +34,12 @@ impl Partition {
         let Some(number) = self.found(letter.key) else {
             return self.answer_for_none(letter, &message, base);
         };
+        self.open(number)?;
         if letter.offset <= self.applied(number)? {
             return Ok(());
         }
         self.settle(number);
-        let size = self.slots[number].meta.size + letter.value.len() as u64;
+        let size = u64::from(self.slots[number].meta.size) + letter.value.len() as u64;
         if size > self.tables.max_bytes && matches!(message.says, Says::Forward(_)) {
             return Err(Why::Large);
         }
@@ -49,7 +51,7 @@ impl Partition {
             }
             self.step(number, letter, true, |identity, profile, effects| handle(identity, profile, &message, effects))?;
         }
-        self.slots[number].meta.size = size;
+        self.slots[number].meta.size = u32::try_from(size).unwrap_or(u32::MAX);
         self.slots[number].meta.used = true;
         Ok(())
     }
@@ -84,6 +86,7 @@ impl Partition {
         let mut effects = Effects::default();
         let moved = take(&identity, profile, &mut effects)?;
         profile.applied = letter.offset;
+        self.outdate(number);
         if moved {
             self.touch(number, dated);
         }
@@ -115,7 +118,11 @@ impl Partition {
 
     /// Insert a new profile or redirect; `size`: the bytes of its first record.
     pub(crate) fn insert(&mut self, id: &str, content: Content, size: usize) {
-        let number = self.place(id, content, Meta { used: true, size: size as u64, ..Meta::default() });
+        let number = self.place(
+            id,
+            content,
+            Meta { used: true, size: u32::try_from(size).unwrap_or(u32::MAX), ..Meta::default() },
+        );
         self.native += 1;
         self.created.push(id.into());
         self.touch(number, true);
@@ -131,6 +138,7 @@ impl Partition {
         }
         let sent = message.relayed(&redirect.into).ok_or(Why::Message)?.sent(letter.timestamp);
         redirect.applied = letter.offset;
+        self.outdate(number);
         self.sent.push(sent);
         self.counts.relayed += 1;
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::change::traits_json;
 use crate::engine::Engine;
-use crate::profile::{Member, Profile};
+use crate::profile::{append, Member, Profile};
 use crate::segment::{remembered, Parts, Rule};
 use crate::view::View;
 
@@ -61,13 +61,13 @@ impl Engine<'_> {
                 continue;
             }
             if segment.remembers {
-                profile.past = remembered(&profile.past, &segment.key, was.is_some(), cause.now);
+                profile.past = (*remembered(&profile.past, &segment.key, was.is_some(), cause.now)).into();
             }
             match was {
                 Some(at) => {
                     profile.members.remove(at);
                 }
-                None => profile.members.push(membership(*number, segment.version, cause)),
+                None => append(&mut profile.members, membership(*number, segment.version, cause)),
             }
             profile.sequence += 1;
             let traits = traits.get_or_insert_with(|| traits_json(profile).into());
@@ -128,7 +128,7 @@ fn set_flip(profile: &mut Profile, segment: u32, flips_at: Option<i64>) {
     let known = profile.flips.iter().position(|(each, _)| *each == segment);
     match (flips_at, known) {
         (Some(at), Some(number)) => profile.flips[number].1 = at,
-        (Some(at), None) => profile.flips.push((segment, at)),
+        (Some(at), None) => append(&mut profile.flips, (segment, at)),
         (None, Some(number)) => {
             profile.flips.remove(number);
         }

@@ -42,7 +42,7 @@ pub fn count_of(state: Option<&State>, length: Option<i64>, now: i64) -> i64 {
 /// The number of values and their sum.
 pub fn sum_of(state: Option<&State>, length: Option<i64>, now: i64) -> (i64, Dec) {
     match (state, length) {
-        (Some(State::Total { count, total, .. }), _) => (*count, *total),
+        (Some(State::Total { count, total, .. }), _) => (*count, **total),
         (Some(State::Sums(sums)), Some(length)) if !sums.times.is_empty() => {
             let begin = sums.times.partition_point(|time| *time <= now - length);
             left_of(sums, begin)
@@ -168,7 +168,7 @@ mod tests {
     fn events_are_counted_also_where_another_rule_needs_all_of_them() {
         let mut sums = crate::state::Sums::new();
         (sums.times, sums.counts, sums.totals) = (vec![10, 20], vec![1, 2], vec![Dec::ZERO; 2]);
-        assert_eq!(count_of(Some(&State::Sums(sums)), Some(100), 115), 1);
+        assert_eq!(count_of(Some(&State::Sums(Box::new(sums))), Some(100), 115), 1);
     }
 
     #[test]

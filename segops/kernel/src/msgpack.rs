@@ -1,140 +1,6 @@
-//! msgpack as msgspec writes it: every value in its shortest form.
+//! Reads msgpack as msgspec writes it; `Writer` writes it.
 
-/// Appends values to a buffer.
-#[derive(Default)]
-pub struct Writer(pub Vec<u8>);
-
-impl Writer {
-    /// Append nil.
-    pub fn nil(&mut self) {
-        self.0.push(0xc0);
-    }
-
-    /// Append a boolean.
-    pub fn bool(&mut self, value: bool) {
-        self.0.push(if value { 0xc3 } else { 0xc2 });
-    }
-
-    /// Append an integer that is not negative.
-    pub fn uint(&mut self, value: u64) {
-        let out = &mut self.0;
-        match value {
-            0..=0x7f => out.push(value as u8),
-            0x80..=0xff => out.extend_from_slice(&[0xcc, value as u8]),
-            0x100..=0xffff => {
-                out.push(0xcd);
-                out.extend_from_slice(&(value as u16).to_be_bytes());
-            }
-            0x1_0000..=0xffff_ffff => {
-                out.push(0xce);
-                out.extend_from_slice(&(value as u32).to_be_bytes());
-            }
-            _ => {
-                out.push(0xcf);
-                out.extend_from_slice(&value.to_be_bytes());
-            }
-        }
-    }
-
-    /// Append an integer.
-    pub fn int(&mut self, value: i64) {
-        if value >= 0 {
-            return self.uint(value as u64);
-        }
-        let out = &mut self.0;
-        if value >= -32 {
-            out.push(value as u8);
-        } else if value >= i64::from(i8::MIN) {
-            out.extend_from_slice(&[0xd0, value as u8]);
-        } else if value >= i64::from(i16::MIN) {
-            out.push(0xd1);
-            out.extend_from_slice(&(value as i16).to_be_bytes());
-        } else if value >= i64::from(i32::MIN) {
-            out.push(0xd2);
-            out.extend_from_slice(&(value as i32).to_be_bytes());
-        } else {
-            out.push(0xd3);
-            out.extend_from_slice(&value.to_be_bytes());
-        }
-    }
-
-    /// Append a float.
-    pub fn float(&mut self, value: f64) {
-        self.0.push(0xcb);
-        self.0.extend_from_slice(&value.to_be_bytes());
-    }
-
-    /// Append a text.
-    pub fn str(&mut self, text: &str) {
-        let (out, length) = (&mut self.0, text.len());
-        match length {
-            0..=31 => out.push(0xa0 | length as u8),
-            32..=0xff => out.extend_from_slice(&[0xd9, length as u8]),
-            0x100..=0xffff => {
-                out.push(0xda);
-                out.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-            _ => {
-                out.push(0xdb);
-                out.extend_from_slice(&(length as u32).to_be_bytes());
-            }
-        }
-        out.extend_from_slice(text.as_bytes());
-    }
-
-    fn head(&mut self, length: usize, short: u8, long: u8) {
-        match length {
-            0..=15 => self.0.push(short | length as u8),
-            16..=0xffff => {
-                self.0.push(long);
-                self.0.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-            _ => {
-                self.0.push(long + 1);
-                self.0.extend_from_slice(&(length as u32).to_be_bytes());
-            }
-        }
-    }
-
-    /// Append the head of an array.
-    pub fn array(&mut self, length: usize) {
-        self.head(length, 0x90, 0xdc);
-    }
-
-    /// Append the head of a map.
-    pub fn map(&mut self, length: usize) {
-        self.head(length, 0x80, 0xde);
-    }
-
-    /// Append a text or nil.
-    pub fn opt_str(&mut self, text: Option<&str>) {
-        match text {
-            Some(text) => self.str(text),
-            None => self.nil(),
-        }
-    }
-
-    /// Append an integer or nil.
-    pub fn opt_int(&mut self, value: Option<i64>) {
-        match value {
-            Some(value) => self.int(value),
-            None => self.nil(),
-        }
-    }
-
-    /// Append a list of integers.
-    pub fn ints(&mut self, values: &[i64]) {
-        self.array(values.len());
-        for value in values {
-            self.int(*value);
-        }
-    }
-
-    /// Append bytes that are msgpack already.
-    pub fn raw(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-}
+pub use crate::writer::Writer;
 
 /// The kind of the next value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,8 +52,20 @@ impl<'a> Reader<'a> {
         Some(found)
     }
 
-    fn big_endian(&mut self, length: usize) -> Option<u64> {
-        Some(self.take(length)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    fn array_of<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array_of().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array_of().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array_of().map(u64::from_be_bytes)
     }
 
     /// The kind of the next value.
@@ -226,26 +104,42 @@ impl<'a> Reader<'a> {
         Some(match first {
             0x00..=0x7f => i128::from(first),
             0xe0..=0xff => i128::from(first as i8),
-            0xcc => i128::from(self.big_endian(1)?),
-            0xcd => i128::from(self.big_endian(2)?),
-            0xce => i128::from(self.big_endian(4)?),
-            0xcf => i128::from(self.big_endian(8)?),
-            0xd0 => i128::from(self.big_endian(1)? as i8),
-            0xd1 => i128::from(self.big_endian(2)? as i16),
-            0xd2 => i128::from(self.big_endian(4)? as i32),
-            0xd3 => i128::from(self.big_endian(8)? as i64),
+            0xcc => i128::from(self.byte()?),
+            0xcd => i128::from(self.u16()?),
+            0xce => i128::from(self.u32()?),
+            0xcf => i128::from(self.u64()?),
+            0xd0 => i128::from(self.byte()? as i8),
+            0xd1 => i128::from(self.u16()? as i16),
+            0xd2 => i128::from(self.u32()? as i32),
+            0xd3 => i128::from(self.u64()? as i64),
             _ => return None,
         })
     }
 
     /// Read an integer of 64 bits.
     pub fn int(&mut self) -> Option<i64> {
-        i64::try_from(self.wide()?).ok()
+        Some(match self.byte()? {
+            first @ 0x00..=0x7f => i64::from(first),
+            first @ 0xe0..=0xff => i64::from(first as i8),
+            0xcc => i64::from(self.byte()?),
+            0xcd => i64::from(self.u16()?),
+            0xce => i64::from(self.u32()?),
+            0xcf => self.u64()?.try_into().ok()?,
+            0xd0 => i64::from(self.byte()? as i8),
+            0xd1 => i64::from(self.u16()? as i16),
+            0xd2 => i64::from(self.u32()? as i32),
+            0xd3 => self.u64()? as i64,
+            _ => return None,
+        })
     }
 
     /// Read an unsigned integer.
     pub fn uint(&mut self) -> Option<u64> {
-        u64::try_from(self.wide()?).ok()
+        if self.bytes.get(self.at) != Some(&0xcf) {
+            return self.int().and_then(|value| value.try_into().ok());
+        }
+        self.at += 1;
+        self.u64()
     }
 
     /// Read a size.
@@ -264,8 +158,8 @@ impl<'a> Reader<'a> {
     /// Read a float.
     pub fn float(&mut self) -> Option<f64> {
         match self.byte()? {
-            0xca => Some(f64::from(f32::from_bits(self.big_endian(4)? as u32))),
-            0xcb => Some(f64::from_bits(self.big_endian(8)?)),
+            0xca => Some(f64::from(f32::from_bits(self.u32()?))),
+            0xcb => Some(f64::from_bits(self.u64()?)),
             _ => None,
         }
     }
@@ -275,9 +169,9 @@ impl<'a> Reader<'a> {
         let first = self.byte()?;
         let length = match first {
             0xa0..=0xbf => u64::from(first & 31),
-            0xd9 => self.big_endian(1)?,
-            0xda => self.big_endian(2)?,
-            0xdb => self.big_endian(4)?,
+            0xd9 => u64::from(self.byte()?),
+            0xda => u64::from(self.u16()?),
+            0xdb => u64::from(self.u32()?),
             _ => return None,
         };
         std::str::from_utf8(self.take(length as usize)?).ok()
@@ -296,8 +190,8 @@ impl<'a> Reader<'a> {
         let first = self.byte()?;
         match first {
             0x90..=0x9f => Some(usize::from(first & 15)),
-            0xdc => Some(self.big_endian(2)? as usize),
-            0xdd => Some(self.big_endian(4)? as usize),
+            0xdc => Some(usize::from(self.u16()?)),
+            0xdd => Some(self.u32()? as usize),
             _ => None,
         }
     }
@@ -307,8 +201,8 @@ impl<'a> Reader<'a> {
         let first = self.byte()?;
         match first {
             0x80..=0x8f => Some(usize::from(first & 15)),
-            0xde => Some(self.big_endian(2)? as usize),
-            0xdf => Some(self.big_endian(4)? as usize),
+            0xde => Some(usize::from(self.u16()?)),
+            0xdf => Some(self.u32()? as usize),
             _ => None,
         }
     }

@@ -6,6 +6,8 @@ use crate::msgpack::{Reader, Writer};
 use crate::profile::NEVER;
 use crate::state::State;
 
+const DAY_MS: i64 = 86_400_000;
+
 /// One order, or one statement about an order: its time in milliseconds, the id, the amount, and a hash.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -17,6 +19,12 @@ pub struct Row {
     pub amount: Dec,
     /// What identifies copies of a statement; 0: unknown.
     pub key: u64,
+}
+
+impl Row {
+    fn day(&self) -> i64 {
+        self.time.div_euclid(DAY_MS)
+    }
 }
 
 /// The list that keeps a row.
@@ -61,6 +69,16 @@ pub struct Totals {
     pub net: Dec,
 }
 
+/// The days with orders: how many, the first and the last of them, each since 1970.
+pub struct PurchaseHistory {
+    /// How many.
+    pub days: i64,
+    /// The first one.
+    pub first_day: i64,
+    /// The last one.
+    pub last_day: i64,
+}
+
 impl Default for Orders {
     fn default() -> Self {
         Orders { last: NEVER, orders: vec![], statements: Default::default(), gone: Some(NEVER) }
@@ -72,6 +90,11 @@ fn insert(rows: &mut Vec<Row>, row: Row) {
 }
 
 impl Orders {
+    /// The number of orders and statements.
+    pub fn rows(&self) -> usize {
+        self.orders.len() + self.statements.iter().map(Vec::len).sum::<usize>()
+    }
+
     fn add(&mut self, part: Part, row: Row, (now, period): (i64, i64)) -> bool {
         self.expire(now, period);
         let changed = match part {
@@ -213,6 +236,36 @@ impl Orders {
         Some(greater(amount.minus(refunded), least))
     }
 
+    fn valid(&self) -> impl Iterator<Item = &Row> {
+        self.orders.iter().filter(|order| self.is_valid(order))
+    }
+
+    /// The days with orders (`segops.core.features.purchases`); None without an order.
+    pub fn history(&self) -> Option<PurchaseHistory> {
+        let mut days = self.valid().map(Row::day);
+        let first_day = days.next()?;
+        let mut found = PurchaseHistory { days: 1, first_day, last_day: first_day };
+        for day in days {
+            found.days += i64::from(day != found.last_day);
+            found.last_day = day;
+        }
+        Some(found)
+    }
+
+    /// How many days after the first one brought money, and how much together. None beyond exact addition.
+    pub fn spent(&self, first_day: i64) -> Option<(usize, Dec)> {
+        let mut of_days: Vec<(i64, Dec)> = vec![];
+        for order in self.valid() {
+            let net = self.net_of(order)?;
+            match of_days.last_mut() {
+                Some((day, sum)) if *day == order.day() => *sum = bounded(sum.plus(net))?,
+                _ => of_days.push((order.day(), net)),
+            }
+        }
+        let mut priced = of_days.iter().filter(|(day, net)| *day > first_day && net.c > 0);
+        priced.try_fold((0, Dec::ZERO), |(days, sum), (_, net)| Some((days + 1, bounded(sum.plus(*net))?)))
+    }
+
     /// When the next order leaves the period after an instant.
     pub fn next_leaving(&self, now: i64, period: i64) -> Option<i64> {
         self.orders.iter().map(|order| order.time + period).find(|at| *at > now)
@@ -238,6 +291,10 @@ impl Orders {
             write_rows(&self.statements[part], out);
         }
     }
+}
+
+fn bounded(sum: Dec) -> Option<Dec> {
+    sum.is_bounded().then_some(sum)
 }
 
 fn greater(a: Dec, b: Dec) -> Dec {

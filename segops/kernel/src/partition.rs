@@ -4,22 +4,24 @@
 //! is encoded before it changes again. A profile is either here or Python's ("away"), never both.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::deliver::Letter;
-use crate::engine::{Engine, Why};
+use crate::engine::Why;
 use crate::evaluate::Changes;
 use crate::event::Event;
 use crate::identity::{Effects, Given};
+use crate::index::Index;
 use crate::message::{Message, Says, Sent};
 use crate::packed::pack;
+use crate::pages::Pages;
 use crate::profile::{is_another_day, Profile};
 use crate::segment::Segment;
 use crate::slots::{Content, Slot};
 use crate::snapshot::Written;
-use crate::tables::{Tables, TextMap};
+use crate::tables::Tables;
 
 /// A record of a partition, its headers read. `source` is `<partition>:<offset>`, `time` in milliseconds.
 pub struct Record<'r> {
@@ -70,24 +72,11 @@ pub struct Counts {
     pub stale: u64,
 }
 
-/// What became of a timer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Fired {
-    /// The profile is not here.
-    Absent,
-    /// It is not due.
-    Early,
-    /// It was so late, in milliseconds.
-    Late(i64),
-    /// Python has to fire it.
-    Python(Why),
-}
-
 /// The profiles of one partition.
 pub struct Partition {
     pub(crate) tables: Arc<Tables>,
     pub(crate) slots: Vec<Slot>,
-    pub(crate) index: TextMap<u32>,
+    pub(crate) index: Index,
     pub(crate) free: Vec<u32>,
     /// Changed profiles, and some that Python has taken since.
     pub(crate) dirty: Vec<u32>,
@@ -97,6 +86,18 @@ pub struct Partition {
     pub(crate) encoded: usize,
     pub(crate) overlay: BinaryHeap<Reverse<(i64, Box<str>)>>,
     pub(crate) native: usize,
+    /// Encoded moves of the writes in flight.
+    pub(crate) moves: HashMap<u32, Box<[u8]>>,
+    /// The stored forms of profiles, decoded or not.
+    pub(crate) pages: Pages,
+    /// Slots with what is decoded, and some that have it no more, in the order of age.
+    pub(crate) queue: VecDeque<u32>,
+    /// Reused for what is encoded.
+    pub(crate) scratch: Vec<u8>,
+    /// About the bytes of what is decoded.
+    pub(crate) decoded: usize,
+    /// Whether profiles may soon be kept as bytes.
+    pub(crate) is_tight: bool,
     /// The clock.
     pub clock: Clock,
     /// What was done and not taken yet.
@@ -117,7 +118,7 @@ impl Partition {
         Partition {
             tables,
             slots: vec![],
-            index: TextMap::default(),
+            index: Index::default(),
             free: vec![],
             dirty: vec![],
             changed: 0,
@@ -126,6 +127,12 @@ impl Partition {
             encoded: 0,
             overlay: BinaryHeap::new(),
             native: 0,
+            moves: HashMap::new(),
+            pages: Pages::default(),
+            queue: VecDeque::new(),
+            scratch: vec![],
+            decoded: 0,
+            is_tight: false,
             clock: Clock::default(),
             groups: vec![],
             sent: vec![],
@@ -155,11 +162,12 @@ impl Partition {
     }
 
     fn apply_known(&mut self, record: &Record<'_>, number: usize) -> Result<(), Why> {
+        self.open(number)?;
         if record.offset <= self.applied(number)? {
             return Ok(());
         }
         self.settle(number);
-        let size = self.slots[number].meta.size + record.value.len() as u64;
+        let size = u64::from(self.slots[number].meta.size) + record.value.len() as u64;
         if size > self.tables.max_bytes {
             return Err(Why::Large);
         }
@@ -177,7 +185,7 @@ impl Partition {
             })?;
         }
         self.counts.late += u64::from(record.time < self.clock.now);
-        self.slots[number].meta.size = size;
+        self.slots[number].meta.size = u32::try_from(size).unwrap_or(u32::MAX);
         self.slots[number].meta.used = true;
         Ok(())
     }
@@ -198,31 +206,5 @@ impl Partition {
         self.insert(record.key, Content::Native(Box::new(profile)), record.value.len());
         self.take(record.letter(), effects);
         Ok(())
-    }
-
-    /// Fire what is due of a profile by an instant in milliseconds.
-    pub fn fire(&mut self, id: &str, now: i64) -> Fired {
-        let Some(number) = self.found(id).filter(|number| matches!(self.slots[*number].content, Content::Native(_)))
-        else {
-            let is_redirect = self.found(id).is_some_and(|number| self.slots[number].content.is_here());
-            return if is_redirect { Fired::Early } else { Fired::Absent };
-        };
-        self.settle(number);
-        let tables = Arc::clone(&self.tables);
-        let Content::Native(profile) = &mut self.slots[number].content else {
-            return Fired::Absent;
-        };
-        let Some(due) = profile.timer().filter(|due| *due <= now) else {
-            return Fired::Early;
-        };
-        let mut changes = Changes::new();
-        if let Err(why) = (Engine { tables: &tables }).on_timer(profile, now, &mut changes) {
-            return Fired::Python(why);
-        }
-        self.touch(number, false);
-        if !changes.is_empty() {
-            self.groups.push(Group { profile: id.into(), arrived: None, clock: now, changes });
-        }
-        Fired::Late(now - due)
     }
 }

@@ -239,7 +239,8 @@ fn read_op(reader: &mut Reader<'_>) -> Option<Op> {
     })
 }
 
-fn literal(reader: &mut Reader<'_>) -> Option<Literal> {
+/// Read a literal.
+pub fn literal(reader: &mut Reader<'_>) -> Option<Literal> {
     Some(match reader.kind()? {
         Kind::Bool => Scalar::Bool(reader.bool()?),
         Kind::Int => Scalar::Num(Num::Int(reader.wide()?)),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::decimal::Dec;
 use crate::links::Links;
-use crate::state::{Blob, State};
+use crate::state::{Blob, State, Stub};
 
 /// Stands for "never" in times, in milliseconds.
 pub const NEVER: i64 = -1_000_000_000_000_000;
@@ -99,7 +99,7 @@ pub struct Profile {
     /// Since when.
     pub location_ms: i64,
     /// Earlier memberships as stored.
-    pub past: Blob,
+    pub past: Stub,
     /// What messages added, in order.
     pub counted: VecDeque<(u64, Counted)>,
     /// The links.
@@ -107,7 +107,7 @@ pub struct Profile {
     /// The last active day before that of `latest`.
     pub former_day: Option<i64>,
     /// `complete_since`, `lists` and `published` as stored.
-    pub rest: [Blob; 3],
+    pub rest: [Stub; 3],
     /// A sum is beyond the bounds of exact addition: Python has to continue.
     pub is_full: bool,
 }
@@ -115,7 +115,6 @@ pub struct Profile {
 impl Profile {
     /// A profile without events.
     pub fn new(id: &str) -> Profile {
-        let empty = || Blob::from([0x80]);
         Profile {
             id: id.into(),
             sequence: 0,
@@ -133,11 +132,11 @@ impl Profile {
             flips: vec![],
             location: None,
             location_ms: NEVER,
-            past: empty(),
+            past: Stub::default(),
             counted: VecDeque::new(),
             links: None,
             former_day: None,
-            rest: [empty(), empty(), empty()],
+            rest: Default::default(),
             is_full: false,
         }
     }
@@ -172,6 +171,10 @@ impl Profile {
 
     /// Remember a message; forget those beyond the limit that are old.
     pub fn remember(&mut self, message: u64, time: i64, now: i64) {
+        if self.seen.len() == self.seen.capacity() {
+            self.seen.reserve_exact(2 + self.seen.len() / 4);
+            self.seen_at.reserve_exact(2 + self.seen_at.len() / 4);
+        }
         self.seen.push_back(message);
         self.seen_at.push_back(now);
         if self.may_lose() && !self.counted.iter().any(|(known, _)| *known == message) {
@@ -203,14 +206,14 @@ impl Profile {
     }
 
     /// The last active day and how the profile came to be active then; None without events.
-    pub fn activity(&self) -> Option<i64> {
+    pub fn activity(&self) -> Option<i32> {
         let first = self.first?;
         let day = self.latest.div_euclid(DAY_MS);
         let kind = match self.former_day {
             None => i64::from(first.div_euclid(DAY_MS) != day),
             Some(former) => 1 + i64::from(day - former > ABSENT_DAYS),
         };
-        Some(day << 2 | kind)
+        Some((day << 2 | kind) as i32)
     }
 
     /// Whether a claim is pending, which stops its clock.
@@ -229,6 +232,14 @@ impl Profile {
     }
 }
 
+/// Append to a list that is most often short: it grows by a quarter, so that little memory is unused.
+pub fn append<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / 4);
+    }
+    list.push(item);
+}
+
 /// An identifier that leads to another profile. The offset is that of the last applied record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Redirect {
@@ -243,8 +254,8 @@ pub struct Redirect {
 }
 
 /// Whether an event of a time may change an activity: it is not of its last day.
-pub fn is_another_day(activity: Option<i64>, time: i64) -> bool {
-    activity.is_none_or(|known| time.div_euclid(DAY_MS) != known >> 2)
+pub fn is_another_day(activity: Option<i32>, time: i64) -> bool {
+    activity.is_none_or(|known| time.div_euclid(DAY_MS) != i64::from(known >> 2))
 }
 
 #[cfg(test)]

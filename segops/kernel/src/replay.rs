@@ -10,10 +10,11 @@ use crate::deliver::Letter;
 use crate::engine::Why;
 use crate::event::Event;
 use crate::json::{Odd, Val};
-use crate::partition::{Fired, Partition, Record};
+use crate::partition::{Partition, Record};
 use crate::publish::value;
 use crate::route::{Routed, Rules};
 use crate::survey::Survey;
+use crate::timers::Fired;
 use crate::values::Num;
 
 /// Where a line is among others: the index of its first byte, and the number of lines before it.

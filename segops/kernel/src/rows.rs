@@ -115,12 +115,14 @@ pub fn row_of_message(tables: &Tables, value: &[u8], arrival: i64) -> Result<Opt
 }
 
 /// Whether a row is kept of an event for a profile: it is no redirect, and was not applied before.
-pub fn is_kept(partition: &Partition, id: &str, offset: i64) -> bool {
-    match partition.found(id).map(|number| &partition.slots[number].content) {
-        None => true,
-        Some(Content::Native(profile)) => offset > profile.applied,
-        Some(_) => false,
-    }
+///
+/// It is decoded, as its use follows.
+pub fn is_kept(partition: &mut Partition, id: &str, offset: i64) -> bool {
+    let Some(number) = partition.found(id) else {
+        return true;
+    };
+    let is_open = partition.open(number).is_ok();
+    matches!(&partition.slots[number].content, Content::Native(profile) if is_open && offset > profile.applied)
 }
 
 #[cfg(test)]
@@ -171,7 +173,7 @@ mod tests {
         profile.applied = 4;
         partition.place("user_id:u", Content::Native(Box::new(profile)), Meta::default());
         partition.note_away("user_id:v");
-        let kept = |id, offset| is_kept(&partition, id, offset);
+        let mut kept = |id, offset| is_kept(&mut partition, id, offset);
         assert!(kept("user_id:u", 5) && !kept("user_id:u", 4) && kept("user_id:w", 0) && !kept("user_id:v", 0));
     }
 }

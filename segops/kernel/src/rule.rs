@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use crate::condition::Condition;
 use crate::decimal::Dec;
 use crate::feature::{read_path, Path};
+use crate::figure_score::FigureScore;
 use crate::history::HasBeen;
 use crate::leaves::{
     chains_of, count_of, crossing, days_since, leaving, picked, place_of, raw_trait_of, share_of, sum_of, time_of,
     times_of,
 };
 use crate::msgpack::Reader;
+use crate::order_score::OrderScore;
 use crate::predicate::{ExactPredicate, Predicate};
 use crate::reduce::Pick;
 use crate::rfm::Rfm;
@@ -26,6 +28,8 @@ const DAY_MS: i64 = 86_400_000;
 /// A rule. Lengths and ages are in milliseconds, features are indexes.
 #[derive(Debug)]
 pub enum Node {
+    /// A rule that Python is asked about if it changes beyond `LOOK_AHEAD_MS`, where it counts other steps.
+    Ahead(Box<Node>),
     /// Every child holds.
     All(Vec<Node>),
     /// A child holds.
@@ -86,6 +90,10 @@ pub enum Node {
     Rfm(Box<Rfm>),
     /// The days since the latest event satisfy a predicate, which may change after so many days.
     Recency(Predicate, Vec<i64>),
+    /// A score of orders.
+    OrderScore(Box<OrderScore>),
+    /// A score of figures.
+    FigureScore(Box<FigureScore>),
     /// The last known location, not older than a length, satisfies a condition.
     Place(Condition, Option<i64>),
     /// A trait has satisfied a condition for long.
@@ -147,6 +155,7 @@ impl Node {
         let name = reader.str()?;
         let index = |reader: &mut Reader<'_>| u32::try_from(reader.wide()?).ok();
         Some(match name {
+            "ahead" => Node::Ahead(Box::new(Node::read(reader)?)),
             "all" => Node::All(reader.list(Node::read)?),
             "any" => Node::Any(reader.list(Node::read)?),
             "not" => Node::Not(Box::new(Node::read(reader)?)),
@@ -184,6 +193,8 @@ impl Node {
             "sequence" => Node::Sequence(index(reader)?),
             "rfm" => Node::Rfm(Box::new(Rfm::read(reader)?)),
             "recency" => Node::Recency(Predicate::read(reader)?, reader.list(Reader::int)?),
+            "order_score" => Node::OrderScore(Box::new(OrderScore::read(reader)?)),
+            "figure_score" => Node::FigureScore(Box::new(FigureScore::read(reader)?)),
             "place" => Node::Place(Condition::read(reader)?, reader.opt_int()?),
             "has_been" => Node::HasBeen(HasBeen {
                 feature: index(reader)?,
@@ -204,6 +215,7 @@ impl Node {
         match self {
             Node::All(of) => of.iter().all(|node| node.holds(view, now)),
             Node::Any(of) => of.iter().any(|node| node.holds(view, now)),
+            Node::Ahead(of) => of.holds(view, now),
             Node::Not(of) => !of.holds(view, now),
             Node::AtLeast(least, of) => of.iter().filter(|node| node.holds(view, now)).count() >= *least,
             Node::Count { feature, window, test, .. } => {
@@ -232,6 +244,8 @@ impl Node {
             Node::Sequence(feature) => chains_of(profile.state(*feature)).is_some_and(|chains| chains.holds(now)),
             Node::Rfm(leaf) => view.answered(leaf.holds(view, now)),
             Node::Recency(test, _) => test.holds(&days_since(profile, now), now),
+            Node::OrderScore(leaf) => view.answered(leaf.holds(view, now)),
+            Node::FigureScore(leaf) => view.answered(leaf.holds(view, now)),
             Node::Place(test, within) => {
                 let is_stale = within.is_some_and(|within| now - profile.location_ms >= within);
                 let place = place_of(profile).filter(|_| !is_stale);
@@ -252,7 +266,7 @@ impl Node {
             Node::All(of) | Node::Any(of) | Node::AtLeast(_, of) => {
                 of.iter().filter_map(|node| node.next_edge(view, now)).min()
             }
-            Node::Not(of) => of.next_edge(view, now),
+            Node::Ahead(of) | Node::Not(of) => of.next_edge(view, now),
             Node::Count { feature, window, falling, .. } => match window.length() {
                 Some(length) => crossing(times_of(profile.state(*feature)?)?, length, falling, now),
                 None => view.period_end(*feature, *window, now),
@@ -292,6 +306,8 @@ impl Node {
                 profile.first?;
                 days.iter().map(|days| profile.latest + days * DAY_MS).filter(|at| *at > now).min()
             }
+            Node::OrderScore(leaf) => view.answered(leaf.next_edge(view, now)),
+            Node::FigureScore(leaf) => view.answered(leaf.next_edge(view, now)),
             Node::Place(_, within) => {
                 profile.location?;
                 Some(profile.location_ms + (*within)?).filter(|at| *at > now)
@@ -307,6 +323,10 @@ impl Node {
         let mut at = self.next_edge(view, now);
         let mut steps = 0;
         while let Some(edge) = at {
+            if matches!(self, Node::Ahead(_)) && edge - now > LOOK_AHEAD_MS {
+                view.failed.set(true);
+                return None;
+            }
             if self.holds(view, edge) != member {
                 return at;
             }
@@ -353,5 +373,25 @@ impl OfSince {
             }
             OfSince::Value(read, test) => view.answered(test.holds(value(entries, *read), now, view.asking)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::ask::{Asking, Nobody};
+    use crate::profile::Profile;
+
+    #[test]
+    fn python_is_asked_about_a_flip_far_ahead() {
+        let (asking, failed) = (Asking::new(Box::new(Nobody)), Cell::new(false));
+        let mut profile = Profile::new("user_id:u");
+        profile.first = Some(0);
+        let view = View { profile: &profile, asking: &asking, failed: &failed };
+        let flip = |length: i64| Node::Ahead(Box::new(Node::KnownFor(length))).next_flip(view, 0, false);
+        assert_eq!((flip(LOOK_AHEAD_MS), failed.get()), (Some(LOOK_AHEAD_MS), false));
+        assert_eq!((flip(LOOK_AHEAD_MS + 1), failed.get()), (None, true));
     }
 }

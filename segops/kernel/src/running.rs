@@ -19,7 +19,7 @@ impl Feature {
             }
             (Some(State::Total { count, total, .. }), Added::Exact(number)) => {
                 *count += 1;
-                *total = total.plus(*number);
+                **total = total.plus(*number);
                 true
             }
             (Some(State::Keys { keys, .. }), Added::Key(key)) => self.insert_key(keys, key),
@@ -62,7 +62,7 @@ impl Feature {
 fn begun(reducer: Reducer, since: i64, time: i64, added: &Added) -> Option<State> {
     Some(match (reducer, added) {
         (Reducer::RunCount, _) => State::Tally { since, count: 1 },
-        (Reducer::RunSum, Added::Exact(number)) => State::Total { since, count: 1, total: *number },
+        (Reducer::RunSum, Added::Exact(number)) => State::Total { since, count: 1, total: Box::new(*number) },
         (Reducer::RunDistinct, Added::Key(key)) => State::Keys { since, keys: vec![key.as_str().into()] },
         (Reducer::RunPick(_), added) => State::Running { since, time, value: blob_of(added) },
         _ => return None,

@@ -159,6 +159,16 @@ impl Feature {
 }
 
 impl Chains {
+    /// The number of its events.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// Whether the sequence holds at an instant.
     pub fn holds(&self, now: i64) -> bool {
         self.spans.iter().any(|(begin, end)| (*begin..*end).contains(&now))

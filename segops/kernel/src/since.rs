@@ -135,7 +135,7 @@ impl Feature {
         let (Some(anchor), None | Some(State::Since(_))) = (&self.anchor, &state) else {
             return false;
         };
-        match state.get_or_insert_with(|| State::Since(Since::default())) {
+        match state.get_or_insert_with(|| State::Since(Box::default())) {
             State::Since(since) => anchor.add(since, time, added),
             _ => false,
         }
@@ -232,6 +232,6 @@ mod tests {
         assert!(!anchor.add(&mut state, 14, &Added::Anchor(None)));
         let mut out = Writer::default();
         state.write(&mut out);
-        assert_eq!(State::read(&out.0), Some(State::Since(state)));
+        assert_eq!(State::read(&out.0), Some(State::Since(Box::new(state))));
     }
 }

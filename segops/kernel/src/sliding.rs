@@ -16,7 +16,7 @@ impl Feature {
                     Reducer::SlideSum => {
                         let mut sums = Sums::new();
                         add_sum(&mut sums, time, added, expired);
-                        State::Sums(sums)
+                        State::Sums(Box::new(sums))
                     }
                     _ => State::Values { times: vec![time], values: vec![blob_of(added)] },
                 });

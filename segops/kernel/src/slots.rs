@@ -1,9 +1,37 @@
 //! The profiles that the kernel holds: they are loaded, given to Python and taken back, and evicted.
 
+use crate::index::hash_of;
+use crate::pages::Place;
 use crate::partition::Partition;
 use crate::profile::{Profile, Redirect};
 use crate::stored::{self, Stored};
 use crate::tables::Tables;
+
+/// A due time in milliseconds, or none, in eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due(i64);
+
+impl Due {
+    /// None.
+    pub const NEVER: Due = Due(i64::MIN);
+
+    /// The time.
+    pub fn get(self) -> Option<i64> {
+        Some(self.0).filter(|_| self != Due::NEVER)
+    }
+}
+
+impl Default for Due {
+    fn default() -> Due {
+        Due::NEVER
+    }
+}
+
+impl From<Option<i64>> for Due {
+    fn from(due: Option<i64>) -> Due {
+        due.map_or(Due::NEVER, Due)
+    }
+}
 
 /// What is known of a profile beside its state. Times are in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,15 +43,13 @@ pub struct Meta {
     /// Used since the last eviction.
     pub used: bool,
     /// The due time in the store.
-    pub stored_due: Option<i64>,
+    pub stored_due: Due,
     /// The due time in the index of changed profiles.
-    pub overlay_due: Option<i64>,
+    pub overlay_due: Due,
     /// Bytes of its last stored form and of the events since.
-    pub size: u64,
+    pub size: u32,
     /// Its activity as counted.
-    pub activity: Option<i64>,
-    /// The encoded moves of the write in flight.
-    pub moves: Vec<u8>,
+    pub activity: Option<i32>,
 }
 
 /// What the kernel has under an identifier.
@@ -36,10 +62,12 @@ pub(crate) enum Content {
     Native(Box<Profile>),
     /// A redirect.
     Redirect(Box<Redirect>),
+    /// What the store has, as bytes: `Slot::saved`.
+    Packed,
 }
 
 impl Content {
-    fn of(stored: Stored) -> Content {
+    pub fn of(stored: Stored) -> Content {
         match stored {
             Stored::Profile(profile) => Content::Native(profile),
             Stored::Redirect(redirect) => Content::Redirect(Box::new(redirect)),
@@ -48,10 +76,10 @@ impl Content {
 
     /// Whether it is here.
     pub fn is_here(&self) -> bool {
-        matches!(self, Content::Native(_) | Content::Redirect(_))
+        !matches!(self, Content::Free | Content::Away)
     }
 
-    /// When its timer is due.
+    /// When the timer of what is decoded is due.
     pub fn timer(&self) -> Option<i64> {
         match self {
             Content::Native(profile) => profile.timer(),
@@ -59,21 +87,22 @@ impl Content {
         }
     }
 
-    /// Its activity.
-    pub fn activity(&self) -> Option<i64> {
+    /// The activity of what is decoded.
+    pub fn activity(&self) -> Option<i32> {
         match self {
             Content::Native(profile) => profile.activity(),
             _ => None,
         }
     }
 
-    /// Its stored form with moves and an activity; None if it is not here.
-    pub fn encode(&self, id: &str, tables: &Tables, moves: &[u8], activity: Option<i64>) -> Option<Vec<u8>> {
+    /// Append the stored form of what is decoded, with encoded moves and an activity; false if nothing is.
+    pub fn encode(&self, id: &str, tables: &Tables, of_head: (&[u8], Option<i32>), out: &mut Vec<u8>) -> bool {
         match self {
-            Content::Native(profile) => Some(stored::write(profile, tables, moves, activity)),
-            Content::Redirect(redirect) => Some(stored::write_redirect(id, redirect, tables, moves)),
-            _ => None,
+            Content::Native(profile) => stored::write(profile, tables, of_head, out),
+            Content::Redirect(redirect) => stored::write_redirect(id, redirect, tables, of_head.0, out),
+            _ => return false,
         }
+        true
     }
 }
 
@@ -83,9 +112,33 @@ pub(crate) struct Slot {
     pub content: Content,
     pub meta: Meta,
     /// Its number among those in flight, until it is encoded.
-    pub pending: Option<usize>,
+    pub pending: Option<u32>,
+    /// The bytes of a profile that the store has as they say.
+    pub saved: Option<Place>,
+    /// About the bytes of what is decoded.
+    pub weight: u32,
     /// Whether the list of changed profiles has it, perhaps from before Python had it.
     pub listed: bool,
+    /// Whether the queue of decoded profiles has it, perhaps from before it was released.
+    pub is_queued: bool,
+    /// Whether `saved` is of the write in flight.
+    pub is_flying: bool,
+}
+
+impl Slot {
+    fn free() -> Slot {
+        Slot {
+            id: Box::default(),
+            content: Content::Free,
+            meta: Meta::default(),
+            pending: None,
+            saved: None,
+            weight: 0,
+            listed: false,
+            is_queued: false,
+            is_flying: false,
+        }
+    }
 }
 
 impl Partition {
@@ -101,7 +154,7 @@ impl Partition {
 
     /// Whether a profile is here or away.
     pub fn knows(&self, id: &str) -> bool {
-        self.index.contains_key(id)
+        self.found(id).is_some()
     }
 
     /// Whether a profile is here.
@@ -110,28 +163,25 @@ impl Partition {
     }
 
     pub(crate) fn found(&self, id: &str) -> Option<usize> {
-        self.index.get(id).map(|number| *number as usize)
+        self.index.find(hash_of(id), |number| *self.slots[number].id == *id)
     }
 
     pub(crate) fn place(&mut self, id: &str, content: Content, meta: Meta) -> usize {
-        if let Some(number) = self.found(id) {
-            self.slots[number].content = content;
-            self.slots[number].meta = meta;
-            return number;
+        let number = self.found(id).unwrap_or_else(|| self.reserve(id));
+        self.outdate(number);
+        (self.slots[number].content, self.slots[number].meta) = (content, meta);
+        self.queue(number);
+        number
+    }
+
+    fn reserve(&mut self, id: &str) -> usize {
+        let number = self.free.pop().map_or(self.slots.len(), |number| number as usize);
+        if number == self.slots.len() {
+            self.slots.push(Slot::free());
         }
-        let slot = Slot { id: id.into(), content, meta, pending: None, listed: false };
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.slots[number as usize] = slot;
-                number
-            }
-            None => {
-                self.slots.push(slot);
-                (self.slots.len() - 1) as u32
-            }
-        };
-        self.index.insert(id.into(), number);
-        number as usize
+        self.slots[number].id = id.into();
+        self.index.insert(hash_of(id), number);
+        number
     }
 
     /// Note that Python has a profile.
@@ -147,10 +197,11 @@ impl Partition {
     }
 
     pub(crate) fn release(&mut self, number: usize) {
+        self.outdate(number);
         let slot = &mut self.slots[number];
-        self.index.remove(&slot.id);
-        *slot =
-            Slot { id: Box::default(), content: Content::Free, meta: Meta::default(), pending: None, listed: false };
+        self.index.remove(hash_of(&slot.id), number);
+        self.decoded -= slot.weight as usize;
+        *slot = Slot { is_queued: slot.is_queued, ..Slot::free() };
         self.free.push(number as u32);
     }
 
@@ -161,8 +212,8 @@ impl Partition {
         };
         let meta = Meta {
             used,
-            stored_due: content.timer(),
-            size: state.len() as u64,
+            stored_due: content.timer().into(),
+            size: state.len() as u32,
             activity: content.activity(),
             ..Meta::default()
         };
@@ -175,11 +226,14 @@ impl Partition {
     pub fn check_out(&mut self, id: &str) -> Option<(Vec<u8>, Meta)> {
         let number = self.found(id)?;
         self.settle(number);
+        let state = self.state_of(number, self.slots[number].meta.activity)?;
+        self.outdate(number);
+        self.moves.remove(&(number as u32));
         let slot = &mut self.slots[number];
-        let state = slot.content.encode(id, &self.tables, &[], slot.meta.activity)?;
         slot.content = Content::Away;
-        self.native -= 1;
         let meta = std::mem::take(&mut slot.meta);
+        self.weigh(number);
+        self.native -= 1;
         self.changed -= usize::from(meta.dirty);
         Some((state, meta))
     }
@@ -227,29 +281,25 @@ impl Partition {
 
     /// The current stored form of a profile that is here.
     pub fn state(&self, id: &str) -> Option<Vec<u8>> {
-        let slot = &self.slots[self.found(id)?];
-        slot.content.encode(id, &self.tables, &[], slot.content.activity())
+        let number = self.found(id)?;
+        self.state_of(number, self.slots[number].content.activity())
     }
 
-    /// Evict so many profiles that the store has, those not used since the last call first.
-    pub fn evict(&mut self, over: usize) {
-        let mut left = over;
-        for used in [false, true] {
-            for number in 0..self.slots.len() {
-                if left == 0 {
-                    break;
-                }
-                let slot = &self.slots[number];
-                let is_clean = slot.content.is_here() && !slot.meta.dirty && slot.pending.is_none();
-                if is_clean && slot.meta.used == used {
-                    self.release(number);
-                    self.native -= 1;
-                    left -= 1;
-                }
-            }
+    /// The stored form of what is in a slot; with an activity if it is decoded.
+    fn state_of(&self, number: usize, activity: Option<i32>) -> Option<Vec<u8>> {
+        let (slot, mut state) = (&self.slots[number], vec![]);
+        if let (Content::Packed, Some(place)) = (&slot.content, slot.saved) {
+            return Some(stored::without_moves(self.pages.get(place)));
         }
-        for slot in &mut self.slots {
-            slot.meta.used = false;
+        slot.content.encode(&slot.id, &self.tables, (&[], activity), &mut state).then_some(state)
+    }
+
+    /// When the timer of what is in a slot is due.
+    pub(crate) fn due(&self, number: usize) -> Option<i64> {
+        let slot = &self.slots[number];
+        if let Content::Packed = slot.content {
+            return slot.meta.stored_due.get();
         }
+        slot.content.timer()
     }
 }

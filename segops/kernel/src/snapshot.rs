@@ -2,14 +2,13 @@
 
 use std::cmp::Reverse;
 
+use crate::pages::Place;
 use crate::partition::Partition;
+use crate::slots::Due;
 
-/// A profile to write: its id, state, and the due time in the store before and after, in milliseconds.
+/// The write of a profile: where its stored form is, and the due time in the store before and after, in milliseconds.
 pub struct Written {
-    /// The profile.
-    pub id: Box<str>,
-    /// Its stored form.
-    pub state: Vec<u8>,
+    pub(crate) place: Place,
     /// The due time before.
     pub old_due: Option<i64>,
     /// The due time after.
@@ -29,18 +28,20 @@ impl Partition {
 
     /// Encode a profile whose write is in flight and not encoded yet.
     pub(crate) fn settle(&mut self, number: usize) {
+        let Some(at) = self.slots[number].pending.take() else {
+            return;
+        };
+        let moves = self.moves.remove(&(number as u32)).unwrap_or_default();
+        let Some(place) = self.save(number, &moves) else {
+            return;
+        };
         let slot = &mut self.slots[number];
-        let Some(at) = slot.pending.take() else {
-            return;
-        };
-        let Some(state) = slot.content.encode(&slot.id, &self.tables, &slot.meta.moves, slot.meta.activity) else {
-            return;
-        };
         let new_due = slot.content.timer();
-        let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due);
-        slot.meta.size = state.len() as u64;
-        slot.meta.moves.clear();
-        self.in_flight[at].1 = Some(Written { id: slot.id.clone(), state, old_due, new_due });
+        let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due.into()).get();
+        slot.meta.size = self.scratch.len() as u32;
+        slot.is_flying = true;
+        self.in_flight[at as usize].1 = Some(Written { place, old_due, new_due });
+        self.weigh(number);
     }
 
     pub(crate) fn list(&mut self, number: usize) {
@@ -52,6 +53,7 @@ impl Partition {
 
     /// Mark a profile as changed, and index its due time. `dated`: its activity may have changed.
     pub(crate) fn touch(&mut self, number: usize, dated: bool) {
+        self.outdate(number);
         let slot = &mut self.slots[number];
         if dated && !slot.meta.dated {
             slot.meta.dated = true;
@@ -63,25 +65,14 @@ impl Partition {
             self.list(number);
         }
         let slot = &mut self.slots[number];
-        if let Some(due) = due.filter(|due| slot.meta.overlay_due != Some(*due)) {
-            slot.meta.overlay_due = Some(due);
+        if let Some(due) = due.filter(|due| slot.meta.overlay_due != Some(*due).into()) {
+            slot.meta.overlay_due = Some(due).into();
             self.overlay.push(Reverse((due, slot.id.clone())));
         }
     }
 
-    /// The earliest changed profile that may be due by an instant in milliseconds.
-    pub fn next_due(&self, until: i64) -> Option<(i64, &str)> {
-        let Reverse((due, id)) = self.overlay.peek()?;
-        (*due <= until).then_some((*due, id))
-    }
-
-    /// Take it from the index.
-    pub fn pop_due(&mut self) {
-        self.overlay.pop();
-    }
-
     /// The activities that changed since the last call, as counted before and as they are.
-    pub fn take_activities(&mut self) -> Vec<(Option<i64>, Option<i64>)> {
+    pub fn take_activities(&mut self) -> Vec<(Option<i32>, Option<i32>)> {
         let mut found = vec![];
         for number in std::mem::take(&mut self.dated) {
             let slot = &mut self.slots[number as usize];
@@ -101,7 +92,7 @@ impl Partition {
         let Some(number) = self.found(id).filter(|number| self.slots[*number].content.is_here()) else {
             return false;
         };
-        self.slots[number].meta.moves = moves.to_vec();
+        self.moves.insert(number as u32, moves.into());
         true
     }
 
@@ -115,7 +106,7 @@ impl Partition {
             slot.listed = false;
             if std::mem::take(&mut slot.meta.dirty) {
                 slot.meta.dated = false;
-                slot.pending = Some(self.in_flight.len());
+                slot.pending = Some(self.in_flight.len() as u32);
                 self.in_flight.push((number, None));
             }
         }
@@ -127,7 +118,7 @@ impl Partition {
         let end = self.in_flight.len().min(self.encoded + few);
         for at in self.encoded..end {
             let number = self.in_flight[at].0 as usize;
-            if self.slots[number].pending == Some(at) {
+            if self.slots[number].pending == Some(at as u32) {
                 self.settle(number);
             }
         }
@@ -135,26 +126,30 @@ impl Partition {
         end < self.in_flight.len()
     }
 
-    /// What the snapshot writes; all of it is encoded.
-    pub fn writes(&mut self) -> impl Iterator<Item = &Written> {
+    /// What the snapshot writes, each with its stored form; all of it is encoded.
+    pub fn writes(&mut self) -> impl Iterator<Item = (&Written, &[u8])> {
         self.encode(usize::MAX - self.encoded);
-        self.in_flight.iter().filter_map(|(_, written)| written.as_ref())
+        let written = self.in_flight.iter().filter_map(|(_, written)| written.as_ref());
+        written.map(|written| (written, self.pages.get(written.place)))
     }
 
     /// Note that the store has the snapshot.
     pub fn written(&mut self) {
-        for (number, _) in std::mem::take(&mut self.in_flight) {
-            self.slots[number as usize].meta.overlay_due = None;
+        let flying = std::mem::take(&mut self.in_flight);
+        for (number, _) in &flying {
+            self.slots[*number as usize].meta.overlay_due = Due::NEVER;
         }
         self.overlay.clear();
         for number in &self.dirty {
             let slot = &mut self.slots[*number as usize];
             if slot.content.is_here() && slot.meta.dirty {
-                slot.meta.overlay_due = slot.content.timer();
-                if let Some(due) = slot.meta.overlay_due {
+                let due = slot.content.timer();
+                slot.meta.overlay_due = due.into();
+                if let Some(due) = due {
                     self.overlay.push(Reverse((due, slot.id.clone())));
                 }
             }
         }
+        self.land(&flying);
     }
 }

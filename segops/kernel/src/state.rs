@@ -1,13 +1,43 @@
 //! The states of features, as `segops.core.features.states` stores them.
 
+use std::ops::Deref;
+
 use crate::decimal::Dec;
 use crate::msgpack::{Reader, Writer};
 use crate::orders::Orders;
 use crate::sequence::Chains;
 use crate::since::Since;
 
+/// An empty map.
+const EMPTY: &[u8] = &[0x80];
+
 /// A msgpack value that is kept as it is stored.
 pub type Blob = Box<[u8]>;
+
+/// A stored map that is most often empty, which takes no memory of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stub(Option<Blob>);
+
+impl Stub {
+    /// The bytes that it has allocated.
+    pub fn allocated(&self) -> usize {
+        self.0.as_ref().map_or(0, |bytes| bytes.len())
+    }
+}
+
+impl From<&[u8]> for Stub {
+    fn from(bytes: &[u8]) -> Stub {
+        Stub((bytes != EMPTY).then(|| bytes.into()))
+    }
+}
+
+impl Deref for Stub {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or(EMPTY)
+    }
+}
 
 /// The state of one feature. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +56,7 @@ pub enum State {
         /// Number of values.
         count: i64,
         /// Their sum.
-        total: Dec,
+        total: Box<Dec>,
     },
     /// One value with its time.
     Running {
@@ -47,7 +77,7 @@ pub enum State {
     /// Times, oldest first; never empty.
     Times(Vec<i64>),
     /// Times, oldest first, with cumulative counts and sums.
-    Sums(Sums),
+    Sums(Box<Sums>),
     /// Times, oldest first, with values.
     Values {
         /// The times.
@@ -56,7 +86,7 @@ pub enum State {
         values: Vec<Blob>,
     },
     /// The events after an anchor.
-    Since(Since),
+    Since(Box<Since>),
     /// Orders, and statements about them.
     Orders(Box<Orders>),
     /// The events of a sequence.
@@ -127,15 +157,15 @@ impl State {
         let fields = reader.array()?;
         let found = match (reader.int()?, fields) {
             (0, 3) => State::Tally { since: reader.int()?, count: reader.int()? },
-            (1, 4) => State::Total { since: reader.int()?, count: reader.int()?, total: dec(&mut reader)? },
+            (1, 4) => State::Total { since: reader.int()?, count: reader.int()?, total: Box::new(dec(&mut reader)?) },
             (2, 4) => State::Running { since: reader.int()?, time: reader.int()?, value: blob(&mut reader)? },
             (3, 3) => State::Keys { since: reader.int()?, keys: keys(&mut reader)? },
             (4, 2) => State::Times(reader.ints().filter(|times| !times.is_empty())?),
-            (5, 6) => State::Sums(sums(&mut reader)?),
+            (5, 6) => State::Sums(Box::new(sums(&mut reader)?)),
             (6, 3) => values(&mut reader)?,
             (8, 3) => State::Chains(Box::new(Chains::read(&mut reader)?)),
             (9, 8) => State::Orders(Box::new(Orders::read(&mut reader)?)),
-            (40, 4) => State::Since(Since::read(&mut reader)?),
+            (40, 4) => State::Since(Box::new(Since::read(&mut reader)?)),
             _ => return None,
         };
         reader.is_done().then_some(found)
@@ -240,11 +270,11 @@ mod tests {
         sums.totals.push(Dec { c: 205, e: -1 });
         for state in [
             State::Tally { since: 0, count: 3 },
-            State::Total { since: 0, count: 1, total: Dec { c: 1, e: -2 } },
+            State::Total { since: 0, count: 1, total: Box::new(Dec { c: 1, e: -2 }) },
             State::Running { since: 0, time: 7, value: Box::new([0xc0]) },
             State::Keys { since: 0, keys: vec!["sa".into(), "sb".into()] },
             State::Times(vec![1, 2]),
-            State::Sums(sums),
+            State::Sums(Box::new(sums)),
             State::Values { times: vec![1], values: vec![Box::new([0x05])] },
         ] {
             assert_eq!(again(&state), Some(state));
@@ -253,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_cannot_add_to_is_not_read() {
-        assert_eq!(again(&State::Total { since: 0, count: 1, total: Dec { c: 1, e: 18 } }), None);
+        assert_eq!(again(&State::Total { since: 0, count: 1, total: Box::new(Dec { c: 1, e: 18 }) }), None);
         assert_eq!(again(&State::Times(vec![])), None);
         assert_eq!(again(&State::Keys { since: 0, keys: vec!["sb".into(), "sa".into()] }), None);
         assert_eq!(State::read(&[0x92, 8, 0x90]), None);

@@ -19,10 +19,10 @@ pub const FORMAT: u8 = 4;
 pub const FIELDS: usize = 29;
 const HEAD: usize = 21;
 
-/// Append the stored form. `moves` and `activity` go into the head.
-pub fn write(profile: &Profile, tables: &Tables, moves: &[u8], activity: Option<i64>) -> Vec<u8> {
-    let mut out = Writer(Vec::with_capacity(512));
-    write_head(profile, tables, moves, activity, &mut out.0);
+/// Append the stored form. The encoded moves and the activity go into the head.
+pub fn write(profile: &Profile, tables: &Tables, of_head: (&[u8], Option<i32>), into: &mut Vec<u8>) {
+    let mut out = Writer(std::mem::take(into));
+    write_head(profile, tables, of_head, &mut out.0);
     out.array(FIELDS);
     out.str(&profile.id);
     out.int(profile.sequence);
@@ -58,18 +58,22 @@ pub fn write(profile: &Profile, tables: &Tables, moves: &[u8], activity: Option<
     for part in &profile.rest {
         out.raw(part);
     }
-    out.0
+    *into = out.0;
 }
 
-fn write_head(profile: &Profile, tables: &Tables, moves: &[u8], activity: Option<i64>, out: &mut Vec<u8>) {
-    let keys: Vec<&str> = profile.members.iter().map(|member| &*tables.segments[member.segment as usize].key).collect();
-    let keys = keys.join("\n");
+fn write_head(profile: &Profile, tables: &Tables, (moves, activity): (&[u8], Option<i32>), out: &mut Vec<u8>) {
+    let begin = out.len();
     out.push(FORMAT);
     out.extend_from_slice(&profile.timer().unwrap_or(i64::MIN).to_be_bytes());
-    out.extend_from_slice(&(keys.len() as u32).to_be_bytes());
+    out.extend_from_slice(&[0; 4]); // of the keys that follow
     out.extend_from_slice(&(moves.len() as u32).to_be_bytes());
-    out.extend_from_slice(&activity.map_or(i32::MIN, |activity| activity as i32).to_be_bytes());
-    out.extend_from_slice(keys.as_bytes());
+    out.extend_from_slice(&activity.unwrap_or(i32::MIN).to_be_bytes());
+    for (number, member) in profile.members.iter().enumerate() {
+        out.extend_from_slice(if number > 0 { b"\n" } else { b"" });
+        out.extend_from_slice(tables.segments[member.segment as usize].key.as_bytes());
+    }
+    let keys = (out.len() - begin - HEAD) as u32;
+    out[begin + 9..begin + 13].copy_from_slice(&keys.to_be_bytes());
     out.extend_from_slice(moves);
 }
 
@@ -126,9 +130,44 @@ fn write_counted(profile: &Profile, out: &mut Writer) {
     }
 }
 
+/// When the timer of a stored profile is due, in milliseconds.
+pub fn timer(state: &[u8]) -> Option<i64> {
+    let head = state.get(1..9).and_then(|part| part.try_into().ok()).map(i64::from_be_bytes);
+    head.filter(|due| *due != i64::MIN)
+}
+
+/// The activity of a stored profile.
+pub fn activity(state: &[u8]) -> Option<i32> {
+    let head = state.get(17..HEAD).and_then(|part| part.try_into().ok()).map(i32::from_be_bytes);
+    head.filter(|activity| *activity != i32::MIN)
+}
+
+/// A stored form as it is without moves.
+pub fn without_moves(state: &[u8]) -> Vec<u8> {
+    let (keys, moves) = (length(state, 9).unwrap_or(0), length(state, 13).unwrap_or(0));
+    let (head, rest) = state.split_at(HEAD + keys);
+    [&head[..13], &[0; 4], &head[17..], &rest[moves..]].concat()
+}
+
+/// The identifier of what is stored.
+pub fn id_of(state: &[u8]) -> Option<&str> {
+    let mut reader = fields(state)?;
+    reader.array()?;
+    reader.str()
+}
+
+/// A reader of the fields.
+fn fields(state: &[u8]) -> Option<Reader<'_>> {
+    Some(Reader::new(state.get(HEAD + length(state, 9)? + length(state, 13)?..)?))
+}
+
+fn length(state: &[u8], at: usize) -> Option<usize> {
+    state.get(at..at + 4).and_then(|part| part.try_into().ok()).map(|part| u32::from_be_bytes(part) as usize)
+}
+
 /// Append the stored form of a redirect: that of a profile without a content.
-pub fn write_redirect(id: &str, redirect: &Redirect, tables: &Tables, moves: &[u8]) -> Vec<u8> {
-    let mut out = Writer(Vec::with_capacity(192));
+pub fn write_redirect(id: &str, redirect: &Redirect, tables: &Tables, moves: &[u8], into: &mut Vec<u8>) {
+    let mut out = Writer(std::mem::take(into));
     out.0.push(FORMAT);
     out.0.extend_from_slice(&i64::MIN.to_be_bytes());
     out.0.extend_from_slice(&0_u32.to_be_bytes());
@@ -141,7 +180,7 @@ pub fn write_redirect(id: &str, redirect: &Redirect, tables: &Tables, moves: &[u
     out.int(redirect.applied);
     out.str(redirect.version.as_deref().unwrap_or(&tables.version));
     write_blank(&redirect.into, &mut out);
-    out.0
+    *into = out.0;
 }
 
 /// The fields of a redirect that follow the version of its definitions.
@@ -174,9 +213,7 @@ pub fn read(bytes: &[u8], id: &str, tables: &Tables) -> Option<Stored> {
     if bytes.first() != Some(&FORMAT) {
         return None;
     }
-    let length = |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_be_bytes);
-    let begin = HEAD + length(9)? as usize + length(13)? as usize;
-    let mut reader = Reader::new(bytes.get(begin..)?);
+    let mut reader = fields(bytes)?;
     reader.array().filter(|fields| *fields == FIELDS)?;
     reader.str().filter(|found| *found == id)?;
     let (sequence, applied, version) = (reader.int()?, reader.int()?, reader.str()?);
@@ -256,7 +293,11 @@ fn read_map<T>(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) ->
 fn read_contents(profile: &mut Profile, tables: &Tables, reader: &mut Reader<'_>) -> Option<()> {
     profile.traits = read_map(reader, |reader| Some((reader.str()?.into(), reader.raw()?.into())))?;
     profile.trait_times = read_map(reader, |reader| Some((reader.str()?.into(), reader.int()?)))?;
-    for (message, at) in read_map(reader, |reader| Some((reader.uint()?, reader.int()?)))? {
+    let seen = reader.map()?;
+    profile.seen.reserve_exact(seen.min(1 << 16));
+    profile.seen_at.reserve_exact(seen.min(1 << 16));
+    for _ in 0..seen {
+        let (message, at) = (reader.uint()?, reader.int()?);
         profile.seen.push_back(message);
         profile.seen_at.push_back(at);
     }

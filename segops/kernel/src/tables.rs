@@ -33,7 +33,7 @@ impl Hasher for FastHasher {
 pub type TextMap<V> = HashMap<Box<str>, V, BuildHasherDefault<FastHasher>>;
 
 /// The version of these tables; both sides must agree on it.
-pub const TABLES: i64 = 3;
+pub const TABLES: i64 = 4;
 
 /// How rules read a trait: the kinds of values that they can read at a path within it.
 pub struct Reading {
@@ -224,12 +224,14 @@ fn is_known(rule: &Node, features: &[Feature]) -> bool {
     let known = |feature: &u32| features.get(*feature as usize).is_some_and(|found| found.reducer != Reducer::Python);
     match rule {
         Node::All(of) | Node::Any(of) | Node::AtLeast(_, of) => of.iter().all(|node| is_known(node, features)),
-        Node::Not(of) => is_known(of, features),
+        Node::Ahead(of) | Node::Not(of) => is_known(of, features),
         Node::Count { feature, .. } | Node::Sum { feature, .. } => known(feature),
         Node::Picked { feature, .. } | Node::Age { feature, .. } => known(feature),
         Node::HasBeen(leaf) => known(&leaf.feature),
         Node::Since(feature, ..) | Node::Sequence(feature) => known(feature),
         Node::Rfm(leaf) => known(&leaf.feature),
+        Node::OrderScore(leaf) => known(&leaf.feature),
+        Node::FigureScore(leaf) => leaf.features().all(|feature| known(&feature)),
         Node::Recency(..) | Node::Place(..) => true,
         Node::Trait(..) | Node::KnownFor(_) | Node::Bucket { .. } => true,
         Node::HasIdentifier(_) | Node::Member(_) => true,

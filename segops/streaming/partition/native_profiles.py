@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from segops.core.engine import Engine
 from segops.core.links import is_waiting
@@ -56,7 +56,10 @@ class NativeSnapshot(ProfileSnapshot):
 
 
 class NativeProfiles(ProfileCache):
-    """A cache of profiles most of which are in the kernel: in ``native``."""
+    """A cache of profiles most of which are in the kernel: in ``native``.
+
+    ``bound`` is that of those in Python; ``max_bytes`` is about the memory of those in the kernel.
+    """
 
     def __init__(
         self,
@@ -65,10 +68,11 @@ class NativeProfiles(ProfileCache):
         quarantine: Callable[[str, bytes, str], QuarantinedProfile],
         *,
         bound: int,
+        max_bytes: int,
         make_native: MakeNative,
     ) -> None:
         self._make_native, self.native = make_native, make_native(engine)
-        self._engine = engine
+        self._engine, self._max_bytes = engine, max_bytes
         super().__init__(store, engine, quarantine, bound=bound)
         #: The kernel's part that the snapshot in flight is of.
         self._written_native = self.native
@@ -102,9 +106,8 @@ class NativeProfiles(ProfileCache):
 
     def _take_index(self) -> None:
         """Take the due times that the kernel has indexed; former ones count among those that may be due."""
-        while (changed := self.native.next_due(_LATEST_MS)) is not None:
-            heapq.heappush(self._overlay, changed)
-            self.native.pop_due()
+        self._overlay += self.native.take_due(_LATEST_MS, _LATEST_MS, None)
+        heapq.heapify(self._overlay)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -131,23 +134,21 @@ class NativeProfiles(ProfileCache):
         """Load their profiles into the kernel, or decoded if it cannot hold them. Unknown ones are absent."""
         self._absent = self._load_natives(self.native.missing(records, start), used=True)
 
-    def load_due(self, profile_ids: Iterable[str]) -> None:
+    def load_due(self, profile_ids: list[str]) -> None:
         """Load due profiles as ``load_records`` does, without marking them as used."""
-        knows = self.native.knows
-        self._load_natives([each for each in {*profile_ids} if not knows(each)], used=False)
+        self._load_natives(self.native.unknown(profile_ids), used=False)
 
-    def _load_natives(self, profile_ids: Sequence[str], *, used: bool) -> set[str]:
-        """Load profiles that are neither here nor decoded; return those that the store does not have."""
-        if not profile_ids:
+    def _load_natives(self, ids: list[str], *, used: bool) -> set[str]:
+        """Load profiles that are neither here nor in the kernel; return those that the store lacks."""
+        if not ids:
             return set()
-        states = self._store.get_many(profile_ids)
-        absent, refused = self.native.load(profile_ids, states, used)
-        for at in refused:
-            profile_id, state = profile_ids[at], cast("bytes", states[at])
-            entry = self._entries[profile_id] = self._read(profile_id, state)
-            entry.used, entry.size = used, len(state)
+        states = self._store.get_many(ids)
+        refused, absent = self.native.load(ids, states, used)
+        for profile_id, state in ((ids[at], states[at]) for at in refused):
+            entry = self._entries[profile_id] = self._read(profile_id, state or b"")
+            entry.used, entry.size = used, len(state or b"")
             self._take(profile_id)
-        return {profile_ids[at] for at in absent}
+        return {ids[at] for at in absent}
 
     def note_created(self) -> None:
         """Hold the ids of the profiles that the kernel has created, if ids are held (``HeldIds``)."""
@@ -256,21 +257,23 @@ class NativeProfiles(ProfileCache):
         self._absent = set()
         super().written()
 
-    def _evict(self, over: int) -> None:
-        natives = over * len(self.native) // len(self)
-        self.native.evict(natives)
-        super()._evict(over - natives)
+    def _shrink(self) -> None:
+        self.native.shrink(self._max_bytes)
+        super()._shrink()
 
     def _discard(self, profile_id: str) -> None:
         super()._discard(profile_id)
         self.native.forget(profile_id)
 
-    def _next_changed(self, until_ms: int) -> str | None:
-        native, overlay = self.native.next_due(until_ms), self._overlay
-        if native is None or (overlay and overlay[0] < native):
-            return super()._next_changed(until_ms)
-        self.native.pop_due()
-        return str(native[1])
+    def _take_changed(self, until_ms: int, limit: int) -> list[str]:
+        overlay, ids = self._overlay, list[str]()
+        while len(ids) < limit:
+            first = overlay[0] if overlay and overlay[0][0] <= until_ms else None
+            ids += (profile_id for _, profile_id in self.native.take_due(until_ms, limit - len(ids), first))
+            if first is None or len(ids) == limit:
+                break
+            ids.append(heapq.heappop(overlay)[1])
+        return ids
 
 
 def _remove(entries: list[CachedProfile], entry: CachedProfile) -> None:

@@ -68,6 +68,7 @@ class NativeSegmentProcessor(SegmentProcessor):
         native: Any,
         limits: IdentityLimits = DEFAULT,
         max_state_bytes: int = 512 << 10,
+        cache_bytes: int = 96 << 20,
         **kwargs: Any,
     ) -> None:
         def make_native(engine: Engine) -> Any:
@@ -76,7 +77,7 @@ class NativeSegmentProcessor(SegmentProcessor):
 
         self._reasons: list[str] = native.REASONS
         self._records_type: Any = native.Records
-        profiles = partial(NativeProfiles, make_native=make_native)
+        profiles = partial(NativeProfiles, make_native=make_native, max_bytes=cache_bytes)
         kwargs |= {"limits": limits, "max_state_bytes": max_state_bytes, "profiles": profiles}
         super().__init__(*args, **kwargs)
         self._row_writer = NativeRows(native, _of_kernel(limits, max_state_bytes))
@@ -152,25 +153,24 @@ class NativeSegmentProcessor(SegmentProcessor):
         self._profiles.load_due(ids)
         at = 0
         while at < len(ids):
-            at += self._fire_natives(ids[at:], now_ms)
+            at = self._fire_native(ids, at, now_ms)
         self._profiles.give_back()
         return len(ids)
 
-    def _fire_natives(self, ids: list[str], now_ms: int) -> int:
-        """Fire the timers of profiles, the last of them by Python; return of how many."""
-        native, counts = self._profiles.native, self._effects.counts
-        fired, lateness_ms, why = native.fire(ids, now_ms)
-        if lateness_ms:
-            self._publish_native(native)
-        counts.timers += len(lateness_ms)
-        counts.lateness_ms += lateness_ms
-        if why is None:
-            return int(fired)
-        if why >= 0:
-            counts.left_to_python[self._reasons[why]] += 1
-        for cached in self._profiles.known((ids[fired],)):
-            self._fire_due(cached, now_ms)
-        return int(fired) + 1
+    def _fire_native(self, ids: list[str], at: int, now_ms: int) -> int:
+        """Fire from an index on up to the first profile that is Python's, and that one; return the next."""
+        counts = self._effects.counts
+        at, late_ms, why = self._profiles.native.fire(ids, at, now_ms)
+        if late_ms:
+            self._publish_native(self._profiles.native)
+            counts.timers += len(late_ms)
+            counts.lateness_ms.extend(late_ms)
+        if at < len(ids):
+            if why >= 0:
+                counts.left_to_python[self._reasons[why]] += 1
+            for cached in self._profiles.known((ids[at],)):
+                self._fire_due(cached, now_ms)
+        return at + 1
 
     def _survivors_of(self, profile_ids: Collection[str]) -> dict[str, str]:
         native = self._profiles.native

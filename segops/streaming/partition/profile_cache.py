@@ -29,7 +29,7 @@ from segops.schemas.quarantine import (
 )
 from segops.schemas.records import Record, profile_ids
 from segops.schemas.state import decode_profile, salvaged
-from segops.stores.base import ProfileStore
+from segops.stores.base import Due, ProfileStore
 from segops.streaming.partition.cached_profile import PENDING, CachedProfile, ProfileSnapshot
 
 _DUE_READ = 2_000  # ids of due profiles read from the store at once
@@ -62,6 +62,8 @@ class ProfileCache:
         self._overlay: list[tuple[int, str]] = []
         self._due_ids: deque[str] = deque()
         self._due_read_until: int | None = None
+        #: The last row read of the store's index, which changes only at a checkpoint.
+        self._due_after: Due | None = None
         #: From the first scan of a sample on, and the ids that are not in it yet.
         self._held: HeldIds | None = None
         self._unheld: Iterator[Sequence[str]] = iter(())
@@ -240,17 +242,17 @@ class ProfileCache:
 
     def due_ids(self, until_ms: int, limit: int) -> list[str]:
         """Return at most ``limit`` ids that may be due by ``until_ms``; the profile decides."""
-        ids: list[str] = []
-        while len(ids) < limit and (changed := self._next_changed(until_ms)) is not None:
-            ids.append(changed)
-        if len(ids) < limit and self._may_hold_due(until_ms):
+        ids = self._take_changed(until_ms, limit)
+        while len(ids) < limit and self._may_hold_due(until_ms):
             ids.extend(self._take_stored(until_ms, limit - len(ids)))
         return ids
 
-    def _next_changed(self, until_ms: int) -> str | None:
-        """Take the earliest changed profile that may be due from its index."""
-        overlay = self._overlay
-        return heapq.heappop(overlay)[1] if overlay and overlay[0][0] <= until_ms else None
+    def _take_changed(self, until_ms: int, limit: int) -> list[str]:
+        """Take at most ``limit`` changed profiles that may be due from their index, the earliest first."""
+        overlay, ids = self._overlay, list[str]()
+        while len(ids) < limit and overlay and overlay[0][0] <= until_ms:
+            ids.append(heapq.heappop(overlay)[1])
+        return ids
 
     def _may_hold_due(self, until_ms: int) -> bool:
         if self._due_ids:
@@ -259,12 +261,11 @@ class ProfileCache:
 
     def _take_stored(self, until_ms: int, limit: int) -> list[str]:
         if not self._due_ids:
-            # The index is stale for profiles changed since the last checkpoint: reading that many more
-            # rows ensures that stale rows at its head cannot hide a due one.
-            room = _DUE_READ + self.dirty + len(self._in_flight)
-            rows = self._store.due(until_ms, room)
+            # What was read is stale until the next checkpoint, except for profiles that are in the overlay.
+            rows = self._store.due(until_ms, _DUE_READ, self._due_after)
             self._due_ids.extend(profile_id for _, profile_id in rows)
-            self._due_read_until = until_ms if len(rows) < room else None
+            self._due_read_until = until_ms if len(rows) < _DUE_READ else None
+            self._due_after = rows[-1] if rows else self._due_after
         return [self._due_ids.popleft() for _ in range(min(limit, len(self._due_ids)))]
 
     def snapshot(self) -> ProfileSnapshot:
@@ -281,9 +282,9 @@ class ProfileCache:
             entry.overlay_due_ms = entry.write = None
         self._in_flight = ProfileSnapshot([])
         self._refresh_overlay()
-        self._due_read_until = None
-        if len(self) > self._bound:
-            self._evict(len(self) - self._bound)
+        self._due_ids.clear()
+        self._due_read_until = self._due_after = None
+        self._shrink()
 
     def _refresh_overlay(self) -> None:
         self._overlay = []
@@ -292,6 +293,11 @@ class ProfileCache:
             if entry.overlay_due_ms is not None:
                 self._overlay.append((entry.overlay_due_ms, entry.profile.id))
         heapq.heapify(self._overlay)
+
+    def _shrink(self) -> None:
+        """Evict profiles over the bound."""
+        if len(self._entries) > self._bound:
+            self._evict(len(self._entries) - self._bound)
 
     def _evict(self, over: int) -> None:
         """Evict so many by second chance: profiles not used since the last round go first."""

@@ -44,9 +44,9 @@ _Seen = TypeVar("_Seen")
 class SegmentProcessor:
     """One owned partition of profile events: it owns the sizes, the base sequence and the counts.
 
-    ``cache_profiles`` bounds the clean profiles in memory, ``max_state_bytes`` the size of a stored profile,
-    ``max_quarantined`` the quarantined profiles: one more raises StateError. ``figures_interval_ms``: the
-    least time between two publications of sizes. ``history_ms``: how long events are history.
+    ``cache_profiles`` bounds the clean decoded profiles in memory, ``max_state_bytes`` the size of a stored
+    profile, ``max_quarantined`` the quarantined profiles: one more raises StateError.
+    ``figures_interval_ms``: between publications of sizes. ``history_ms``: how long events are history.
     """
 
     timers_at_once: ClassVar[int] = 50  #: Those that fire between two batches of events, which wait.

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 
 use self::ask::PyAsk;
 use crate::engine::REASONS;
+use crate::floats;
 use crate::segment::Rule;
 use crate::stored;
 use crate::tables::{Tables, TABLES};
@@ -43,6 +44,12 @@ impl PyEngine {
     }
 }
 
+/// What the functions of scores make of some numbers: see `segops.kernel.floats`.
+#[pyfunction]
+fn probe(numbers: Vec<f64>, compensated: bool) -> Vec<Option<f64>> {
+    floats::probe(&numbers, compensated)
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("TABLES", TABLES)?;
@@ -60,5 +67,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<outboxes::PyOutbox>()?;
     module.add_class::<outboxes::PyReady>()?;
     module.add_function(wrap_pyfunction!(records::batches_of, module)?)?;
+    module.add_function(wrap_pyfunction!(probe, module)?)?;
     Ok(())
 }

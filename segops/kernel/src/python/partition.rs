@@ -4,26 +4,30 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::outboxes::PyOutbox;
 use super::records::{profile_event, Profiled, PyRecords};
 use super::rows::{noted, Noted, PyRows};
 use super::PyEngine;
-use crate::partition::{Fired, Partition};
+use crate::partition::Partition;
 use crate::route::partition_of;
 use crate::slots::Meta;
+use crate::stored;
 
 /// What is known of a profile beside its state, in the order of `Meta`. Times are in milliseconds.
-type MetaTuple = (bool, bool, bool, Option<i64>, Option<i64>, u64, Option<i64>);
+type MetaTuple = (bool, bool, bool, Option<i64>, Option<i64>, u32, Option<i32>);
 
 fn meta_tuple(meta: &Meta) -> MetaTuple {
-    (meta.dirty, meta.dated, meta.used, meta.stored_due, meta.overlay_due, meta.size, meta.activity)
+    let (stored, overlay) = (meta.stored_due.get(), meta.overlay_due.get());
+    (meta.dirty, meta.dated, meta.used, stored, overlay, meta.size, meta.activity)
 }
 
 fn meta_of(tuple: MetaTuple) -> Meta {
     let (dirty, dated, used, stored_due, overlay_due, size, activity) = tuple;
-    Meta { dirty, dated, used, stored_due, overlay_due, size, activity, moves: vec![] }
+    let (stored_due, overlay_due) = (stored_due.into(), overlay_due.into());
+    Meta { dirty, dated, used, stored_due, overlay_due, size, activity }
 }
 
 /// The marks, the idle sources, the least mark, the time, whether events are observed and move the time.
@@ -90,22 +94,34 @@ impl PyPartition {
         self.inner.forget(id);
     }
 
-    /// Take profiles from the store; return the places of those that it does not have, and of those that are Python's.
+    /// Those of the profiles `ids` that are neither here nor away, each once.
+    fn unknown(&self, ids: Vec<PyBackedStr>) -> Vec<PyBackedStr> {
+        let mut seen = HashSet::new();
+        let is_new = |id: &PyBackedStr| !self.inner.knows(id) && seen.insert(id.to_string());
+        ids.into_iter().filter(is_new).collect()
+    }
+
+    /// Take profiles from the store, as their `states` say, or None; return the indexes of those that are Python's to
+    /// read, and of those that the store does not have. Other threads may run meanwhile.
     fn load(
         &mut self,
-        ids: Vec<Bound<'_, PyString>>,
-        states: Vec<Option<Bound<'_, PyBytes>>>,
+        py: Python<'_>,
+        ids: Vec<PyBackedStr>,
+        states: Vec<Option<PyBackedBytes>>,
         used: bool,
-    ) -> PyResult<(Vec<usize>, Vec<usize>)> {
-        let (mut absent, mut refused) = (vec![], vec![]);
-        for (at, (id, state)) in ids.iter().zip(states).enumerate() {
-            match state {
-                None => absent.push(at),
-                Some(state) if !self.inner.load(id.to_str()?, state.as_bytes(), used) => refused.push(at),
-                Some(_) => {}
+    ) -> (Vec<usize>, Vec<usize>) {
+        let inner = &mut self.inner;
+        py.allow_threads(|| {
+            let (mut refused, mut absent) = (vec![], vec![]);
+            for (number, (id, state)) in ids.iter().zip(&states).enumerate() {
+                match state {
+                    None => absent.push(number),
+                    Some(state) if inner.load(id, state, used) => {}
+                    Some(_) => refused.push(number),
+                }
             }
-        }
-        Ok((absent, refused))
+            (refused, absent)
+        })
     }
 
     /// Give a profile to Python: its stored form, and what is known of it; None if it is not here.
@@ -184,31 +200,29 @@ impl PyPartition {
         })
     }
 
-    /// Fire what is due of profiles by `now`, in order, until one is Python's.
+    /// Fire what is due of the profiles `ids` from index `at` on by `now`, up to the first that is Python's.
     ///
-    /// Returns the number of profiles before it, how late each timer was, and why it is Python's: a number of
-    /// `REASONS`, -1 if it is not here, None after the last one.
-    fn fire(&mut self, ids: Vec<Bound<'_, PyString>>, now: i64) -> PyResult<(usize, Vec<i64>, Option<i32>)> {
-        let mut late = Vec::with_capacity(ids.len());
-        for (at, id) in ids.iter().enumerate() {
-            match self.inner.fire(id.to_str()?, now) {
-                Fired::Late(by) => late.push(by),
-                Fired::Early => {}
-                Fired::Absent => return Ok((at, late, Some(-1))),
-                Fired::Python(why) => return Ok((at, late, Some(why as i32))),
-            }
-        }
-        Ok((ids.len(), late, None))
+    /// Returns its index or the number of ids; how late each timer was that fired, in order; and why it is Python's: a
+    /// number of `REASONS`, or -1 if it is not here. Other threads may run meanwhile.
+    fn fire(
+        &mut self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyList>,
+        at: usize,
+        now: i64,
+    ) -> PyResult<(usize, Vec<i64>, i32)> {
+        let ids: Vec<PyBackedStr> = ids.iter().skip(at).map(|id| id.extract()).collect::<PyResult<_>>()?;
+        let inner = &mut self.inner;
+        let slice = py.allow_threads(|| inner.fire_all(ids.iter().map(|id| &**id), now));
+        Ok((at + slice.done, slice.late, slice.why.map_or(-1, |why| why as i32)))
     }
 
-    /// The due time and id of the earliest changed profile that may be due by `until`; None: there is none.
-    fn next_due(&self, until: i64) -> Option<(i64, &str)> {
-        self.inner.next_due(until)
-    }
-
-    /// Take it from the index.
-    fn pop_due(&mut self) {
-        self.inner.pop_due();
+    /// Take at most `limit` changed profiles that may be due by `until`, with their due time, the earliest first.
+    ///
+    /// Those after `before`, the due time and id of the earliest that Python has, stay.
+    fn take_due(&mut self, until: i64, limit: usize, before: Option<(i64, String)>) -> Vec<(i64, String)> {
+        let before = before.as_ref().map(|(due, id)| (*due, id.as_str()));
+        self.inner.take_due(until, limit, before).into_iter().map(|(due, id)| (due, id.into())).collect()
     }
 
     /// Take the changes: lists of `make(*fields)` by record, each with the record's timestamp and the clock.
@@ -277,7 +291,7 @@ impl PyPartition {
     }
 
     /// The activities that changed since the last call: as counted, and as they are.
-    fn take_activities(&mut self) -> Vec<(Option<i64>, Option<i64>)> {
+    fn take_activities(&mut self) -> Vec<(Option<i32>, Option<i32>)> {
         self.inner.take_activities()
     }
 
@@ -299,9 +313,9 @@ impl PyPartition {
     /// What the snapshot writes: `make(id, state, old due, new due)` of each profile.
     fn writes<'py>(&mut self, py: Python<'py>, make: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let found = PyList::empty(py);
-        for written in self.inner.writes() {
-            let state = PyBytes::new(py, &written.state);
-            found.append(make.call1((&*written.id, state, written.old_due, written.new_due))?)?;
+        for (written, state) in self.inner.writes() {
+            let id = stored::id_of(state).unwrap_or_default();
+            found.append(make.call1((id, PyBytes::new(py, state), written.old_due, written.new_due))?)?;
         }
         Ok(found)
     }
@@ -311,8 +325,20 @@ impl PyPartition {
         self.inner.written();
     }
 
-    /// Evict so many clean profiles.
-    fn evict(&mut self, over: usize) {
-        self.inner.evict(over);
+    /// About the bytes of memory of the profiles here.
+    #[getter]
+    fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
+
+    /// Keep as bytes all profiles that can be, without need: for tests.
+    fn pack_all(&mut self) {
+        self.inner.pack_all();
+    }
+
+    /// Keep profiles as bytes, or evict them, until all take at most `most` bytes, but for those to be stored.
+    fn shrink(&mut self, py: Python<'_>, most: usize) {
+        let inner = &mut self.inner;
+        py.allow_threads(|| inner.shrink(most));
     }
 }

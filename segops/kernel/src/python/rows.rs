@@ -58,7 +58,7 @@ fn read(tables: &Tables, view: &View<'_>) -> Option<Option<(String, Vec<u8>)>> {
 }
 
 /// Return the row to keep of a record that is about to be applied; Err: Python has to apply it.
-pub fn noted(partition: &Partition, tables: &Tables, profiled: &Profiled<'_>) -> Result<Option<Noted>, Why> {
+pub fn noted(partition: &mut Partition, tables: &Tables, profiled: &Profiled<'_>) -> Result<Option<Noted>, Why> {
     let (key, offset, row) = match profiled {
         Profiled::Event(record) if is_kept(partition, record.key, record.offset) => {
             (record.key, record.offset, row_of_record(tables, record, &tables.limits)?)
