@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use crate::dates::{instant, Read};
 use crate::decimal::Dec;
+use crate::fraction::Fraction;
 use crate::msgpack::{Kind, Reader};
 use crate::values::{Num, Scalar};
 
@@ -52,7 +53,8 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    fn of(name: &str) -> Option<Comparison> {
+    /// The comparison of a name.
+    pub fn of(name: &str) -> Option<Comparison> {
         Some(match name {
             "eq" => Comparison::Eq,
             "ne" => Comparison::Ne,
@@ -64,7 +66,8 @@ impl Comparison {
         })
     }
 
-    fn accepts(self, order: Ordering) -> bool {
+    /// Whether two values in this order satisfy it.
+    pub fn accepts(self, order: Ordering) -> bool {
         match self {
             Comparison::Eq => order == Ordering::Equal,
             Comparison::Ne => order != Ordering::Equal,
@@ -275,16 +278,24 @@ fn mean_order(total: Dec, count: i64, point: Dec) -> Ordering {
 }
 
 impl ExactPredicate {
+    /// Whether a fraction satisfies every operator; None if a product has more than 38 digits.
+    pub fn holds_fraction(&self, number: Fraction) -> Option<bool> {
+        for op in &self.ops {
+            let mut orders = vec![];
+            for point in points_of(op) {
+                orders.push(number.order(Fraction::of(point))?);
+            }
+            if !op.accepts(&orders) {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
     /// Whether `total / count` satisfies every operator; a count of 1 stands for the total itself.
     pub fn holds(&self, total: Dec, count: i64) -> bool {
         let order = |point: &Dec| mean_order(total, count, *point);
-        self.ops.iter().all(|op| match op {
-            ExactOp::Compare(comparison, point) => comparison.accepts(order(point)),
-            ExactOp::In(points) => points.iter().any(|point| order(point) == Ordering::Equal),
-            ExactOp::NotIn(points) => !points.is_empty() && points.iter().all(|point| order(point) != Ordering::Equal),
-            ExactOp::Between(low, high) => order(low) != Ordering::Less && order(high) != Ordering::Greater,
-            ExactOp::Exists(exists) => *exists,
-        })
+        self.ops.iter().all(|op| op.accepts(&points_of(op).iter().map(order).collect::<Vec<_>>()))
     }
 
     /// Whether a missing value satisfies every operator.
@@ -306,6 +317,20 @@ impl ExactPredicate {
         points.sort_by(|a, b| a.cmp_exact(*b));
         points.dedup_by(|a, b| a.cmp_exact(*b) == Ordering::Equal);
         Some(ExactPredicate { ops, points })
+    }
+}
+
+impl ExactOp {
+    /// Whether a number holds, given how it compares with each point.
+    fn accepts(&self, orders: &[Ordering]) -> bool {
+        match (self, orders) {
+            (ExactOp::Compare(comparison, _), [order]) => comparison.accepts(*order),
+            (ExactOp::Between(..), [low, high]) => *low != Ordering::Less && *high != Ordering::Greater,
+            (ExactOp::In(_), orders) => orders.contains(&Ordering::Equal),
+            (ExactOp::NotIn(_), orders) => !orders.is_empty() && !orders.contains(&Ordering::Equal),
+            (ExactOp::Exists(exists), _) => *exists,
+            _ => false,
+        }
     }
 }
 
