@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from segops.core.rules import model
 from segops.core.windows import Fixed
-from segops.kernel.figures import LOOK_AHEAD_MS
+from segops.kernel.figure_rows import LOOK_AHEAD_MS
 from segops.kernel.predicates import LeftToPythonError, predicate
 
 if TYPE_CHECKING:  # its nodes are exported with these

@@ -19,8 +19,8 @@ from segops.core.scoring.recency import RecencyDays
 from segops.core.scoring.rfm import MEASURES
 from segops.core.values import kind
 from segops.core.windows import Between, Calendar, SinceLast, Within, reach_ms
-from segops.kernel import figures, rhythm
-from segops.kernel.figures import LOOK_AHEAD_MS, aggregate_row, whole_days
+from segops.kernel import figure_rows, rhythm
+from segops.kernel.figure_rows import LOOK_AHEAD_MS, aggregate_row, whole_days
 from segops.kernel.predicates import (
     DATES,
     Asked,
@@ -246,8 +246,8 @@ NODES: Final[Mapping[type, Callable[[Leaves, Any], list[Any]]]] = {
     model.ScoreNode: Leaves.score,
     model.Near: Leaves.near,
     model.Located: Leaves.located,
-    model.Compare: figures.compared,
-    model.Ratio: figures.ratio,
+    model.Compare: figure_rows.compared,
+    model.Ratio: figure_rows.ratio,
     model.ActivePeriods: lambda of, node: of.count(node, node.count),
     model.Sessions: rhythm.sessions,
     model.SessionFigure: rhythm.session,

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use crate::decimal::Dec;
+use crate::exact::ExactPredicate;
 use crate::figure::Figure;
 use crate::fraction::Fraction;
 use crate::msgpack::Reader;
 use crate::paired::Paired;
-use crate::predicate::{Comparison, ExactPredicate};
+use crate::predicate::Comparison;
 use crate::series::{Series, Value};
 use crate::values::{scalar_of, Scalar};
 use crate::view::View;
@@ -37,7 +38,7 @@ enum Operand<'v> {
 }
 
 impl Compared {
-    /// Read what `segops.kernel.figures` has written.
+    /// Read what `segops.kernel.figure_rows` has written.
     pub fn read(reader: &mut Reader<'_>) -> Option<Compared> {
         let (left, right) = (Figure::read(reader)?, Figure::read(reader)?);
         let test = match reader.str()? {

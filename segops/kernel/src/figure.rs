@@ -43,7 +43,7 @@ pub enum Figure {
 type Steps = Vec<i64>;
 
 impl Figure {
-    /// Read what `segops.kernel.figures` has written.
+    /// Read what `segops.kernel.figure_rows` has written.
     pub fn read(reader: &mut Reader<'_>) -> Option<Figure> {
         reader.array()?;
         Some(match reader.str()? {

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod entries;
 pub mod evaluate;
 pub mod event;
+pub mod exact;
 pub mod feature;
 pub mod figure;
 pub mod fraction;

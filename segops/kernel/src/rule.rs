@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::compared::Compared;
 use crate::condition::Condition;
 use crate::decimal::Dec;
+use crate::exact::ExactPredicate;
 use crate::feature::{read_path, Path};
 use crate::frozen::FrozenLeaf;
 use crate::history::HasBeen;
@@ -13,7 +14,7 @@ use crate::leaves::{
     times_of,
 };
 use crate::msgpack::Reader;
-use crate::predicate::{ExactPredicate, Predicate};
+use crate::predicate::Predicate;
 use crate::reduce::Pick;
 use crate::rfm::Rfm;
 use crate::since::{sum, value, Since, SinceRead};

@@ -1,9 +1,10 @@
 //! Leaves with a test of one figure of a profile.
 
 use crate::condition::Condition;
+use crate::exact::ExactPredicate;
 use crate::figure::Figure;
 use crate::msgpack::Reader;
-use crate::predicate::{ExactPredicate, Predicate};
+use crate::predicate::Predicate;
 use crate::series::Value;
 use crate::values::Scalar;
 use crate::view::View;
