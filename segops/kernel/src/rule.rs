@@ -1,7 +1,5 @@
 //! Rules: the verdict on a profile at an instant, and when time alone changes it (`segops.core.rules.execution`).
 
-use std::collections::HashSet;
-
 use crate::compared::Compared;
 use crate::condition::Condition;
 use crate::decimal::Dec;
@@ -15,14 +13,14 @@ use crate::leaves::{
     times_of,
 };
 use crate::msgpack::Reader;
+use crate::of_since::OfSince;
 use crate::order_score::OrderScore;
 use crate::predicate::Predicate;
 use crate::reduce::Pick;
 use crate::rfm::Rfm;
-use crate::since::{sum, value, Since, SinceRead};
+use crate::since::value;
 use crate::state::State;
 use crate::tested::Tested;
-use crate::values::{scalar_of, Scalar};
 use crate::view::{View, Window};
 
 /// Beyond this time and number of steps a search ends, as in Python.
@@ -124,17 +122,6 @@ pub enum Node {
     HasIdentifier(Vec<Box<str>>),
     /// The recorded membership of a paused segment.
     Member(u32),
-}
-
-/// What is tested of the events after an anchor.
-#[derive(Debug)]
-pub enum OfSince {
-    /// Their number, or that of distinct values.
-    Count(Predicate, bool),
-    /// Their sum or mean.
-    Sum(Reads, ExactPredicate),
-    /// One value.
-    Value(SinceRead, Condition),
 }
 
 /// What a rule reads of sums.
@@ -360,44 +347,6 @@ impl Node {
     }
 }
 
-impl OfSince {
-    fn read(reader: &mut Reader<'_>) -> Option<OfSince> {
-        let reads = |name| if name == "sum" { Reads::Sum } else { Reads::Mean };
-        Some(match reader.str()? {
-            name @ ("count" | "distinct") => OfSince::Count(Predicate::read(reader)?, name == "distinct"),
-            name @ ("sum" | "avg") => OfSince::Sum(reads(name), ExactPredicate::read(reader)?),
-            "min" => OfSince::Value(SinceRead::Min, Condition::read(reader)?),
-            "max" => OfSince::Value(SinceRead::Max, Condition::read(reader)?),
-            "latest" => OfSince::Value(SinceRead::Latest, Condition::read(reader)?),
-            "earliest" => OfSince::Value(SinceRead::Earliest, Condition::read(reader)?),
-            _ => return None,
-        })
-    }
-
-    fn holds(&self, view: View<'_>, (since, compares): (&Since, bool), now: i64) -> bool {
-        let Some(entries) = since.counting(compares) else {
-            return false;
-        };
-        match self {
-            OfSince::Count(test, false) => test.counts(entries.count() as i64),
-            OfSince::Count(test, true) => {
-                let values: HashSet<&[u8]> = entries.map(|entry| &*entry.value).collect();
-                let is_text = |value: &&[u8]| matches!(scalar_of(value), Scalar::Text(_));
-                let number = values.iter().all(is_text).then_some(values.len() as i64);
-                test.counts(view.answered(number)) // of an event that adds several values, Python knows the number
-            }
-            OfSince::Sum(reads, test) => {
-                let (count, total) = view.answered(sum(entries));
-                match reads.number(count, total) {
-                    Some((number, divisor)) => test.holds(number, divisor),
-                    None => test.holds_missing(),
-                }
-            }
-            OfSince::Value(read, test) => view.answered(test.holds(value(entries, *read), now, view.asking)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -411,7 +360,7 @@ mod tests {
         let (asking, failed) = (Asking::new(Box::new(Nobody)), Cell::new(false));
         let mut profile = Profile::new("user_id:u");
         profile.first = Some(0);
-        let view = View { profile: &profile, asking: &asking, failed: &failed };
+        let view = View { profile: &profile, asking: &asking, failed: &failed, refreshed: i64::MAX };
         let flip = |length: i64| Node::Ahead(Box::new(Node::KnownFor(length))).next_flip(view, 0, false);
         assert_eq!((flip(LOOK_AHEAD_MS), failed.get()), (Some(LOOK_AHEAD_MS), false));
         assert_eq!((flip(LOOK_AHEAD_MS + 1), failed.get()), (None, true));
