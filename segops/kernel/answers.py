@@ -17,7 +17,7 @@ from segops.core.features import UNREADABLE, Counted, State
 from segops.core.index import IndexedFeature, compiled
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
-from segops.core.windows import period
+from segops.core.windows import QUARTER_MS, period, period_key
 from segops.kernel.tables import Exported
 
 #: From the bytes, the time in milliseconds and the default id of an event to the event.
@@ -90,7 +90,16 @@ class Answers:
 
     def period(self, calendar: int, quarter: int) -> tuple[int, int]:
         """Return the begin of the period with a quarter of an hour since the epoch, and of the next one."""
-        return period(self._exported.calendars[calendar], quarter * 900_000)
+        return period(self._exported.calendars[calendar], quarter * QUARTER_MS)
+
+    def key(self, calendar: int, quarter: int) -> str:
+        """Return the key of the period with a quarter of an hour since the epoch."""
+        return period_key(self._exported.calendars[calendar], quarter * QUARTER_MS)
+
+    def refresh(self, number: int, now_ms: int) -> tuple[int, int | None]:
+        """Return the latest refresh up to an instant, and the first one after it."""
+        refresh = self._exported.refreshes[number]
+        return refresh.latest(now_ms), refresh.following(now_ms)
 
     def test(self, number: int, value: bytes, now_ms: int) -> tuple[bool, int | None] | None:
         """Return whether a value satisfies a predicate, and when that may change; None if that fails."""

@@ -22,24 +22,25 @@ from segops.core.index import IndexedFeature, Watch
 from segops.core.indicators import Indicator
 from segops.core.memberships import PausedMembership
 from segops.core.operators import Predicate
+from segops.core.refresh import Refresh
 from segops.core.rules import model
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule
 from segops.core.rules.policy import Policy
 from segops.core.segments import Segment, SegmentSet, references
-from segops.core.windows import Calendar, Fixed, SinceLast, Within, reach_ms
-from segops.kernel.reducers import reducer_name
-from segops.kernel.rules import (
+from segops.core.windows import Between, Calendar, Fixed, SinceLast, Within, reach_ms
+from segops.kernel.predicates import (
     Asked,
-    Leaves,
     LeftToPythonError,
     LocationTest,
     OtherFloatsError,
     condition,
     plain_path,
 )
+from segops.kernel.reducers import reducer_name
+from segops.kernel.rules import Leaves
 
 #: The version of the tables; the kernel was built for one.
-VERSION: Final = 4
+VERSION: Final = 5
 #: Where an address may be -> its number in the kernel.
 EMAIL_SOURCES: Final = {"traits": 0, "context.traits": 1, "properties": 2}
 #: The types of identifiers that the kernel reads -> their numbers there.
@@ -63,7 +64,7 @@ def _limits(limits: Limits, context_keys: Iterable[str]) -> list[Any]:
 
 
 class Exported(NamedTuple):
-    """Tables, and what their numbers stand for: the predicates and calendars that Python is asked about.
+    """Tables, and what their numbers stand for: predicates, calendars and refreshes that Python knows.
 
     ``unlike``: segments with scores, by index, that the kernel computes otherwise than this Python.
     """
@@ -71,15 +72,21 @@ class Exported(NamedTuple):
     tables: bytes
     tests: tuple[Predicate | LocationTest, ...]
     calendars: tuple[Calendar, ...]
+    refreshes: tuple[Refresh, ...]
     unlike: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, tables: list[Any], asked: Asked, unlike: Iterable[int] = ()) -> Exported:
+        """Return encoded tables with what they ask about."""
+        encoded = msgspec.msgpack.encode(tables)
+        known = (tuple(asked.tests), tuple(asked.calendars), tuple(asked.refreshes))
+        return cls(encoded, *known, frozenset(unlike))
 
 
 def exported(segments: SegmentSet, limits: Limits) -> Exported:
     """Return the tables of compiled definitions."""
     export = _Export(segments)
-    tables = msgspec.msgpack.encode(export.tables(limits))
-    unlike = frozenset(export.unlike)
-    return Exported(tables, tuple(export.asked.tests), tuple(export.asked.calendars), unlike)
+    return Exported.of(export.tables(limits), export.asked, export.unlike)
 
 
 def exported_features(collector: Collector, limits: Limits) -> Exported:
@@ -95,7 +102,7 @@ def exported_features(collector: Collector, limits: Limits) -> Exported:
     parts: list[list[int]] = [[] for _ in range(6)]
     rest = [parts, _limits(limits, collector.context_keys), limits.max_bytes, bool(asked.calendars)]
     tables = [VERSION, "", rows, [], named, of_any, {}, {}, histories, [], *rest]
-    return Exported(msgspec.msgpack.encode(tables), tuple(asked.tests), tuple(asked.calendars))
+    return Exported.of(tables, asked)
 
 
 class _Export:
@@ -179,7 +186,7 @@ class _Export:
     def _node(self, written: model.Node) -> list[Any]:
         found = Leaves(self._numbers, self._inlined, self.asked)
         node = found.node(written)
-        if found.is_far and found.recurs:
+        if found.is_far and (found.recurs or found.freezes):
             raise LeftToPythonError(written)
         self._dates |= found.dates
         return ["ahead", node] if found.is_far and found.unfolds else node
@@ -253,11 +260,13 @@ def _feature(key: int, feature: Feature, indexed: IndexedFeature, asked: Asked) 
     name, window = reducer_name(feature), feature.window
     since, until = (window.since_ms, window.until_ms) if isinstance(window, Fixed) else (None, None)
     by_size = None if indexed.by_size is None else [sorted(each) for each in indexed.by_size]
-    length = window.length_ms if isinstance(window, Within) else None
+    length = reach_ms(window) if isinstance(window, Within | Between) else None
     if name == "history":
         length = reach_ms(window)
-    is_run = name.startswith("run_") and isinstance(window, Calendar)
-    calendar = asked.calendar(window) if is_run and isinstance(window, Calendar) else None
+    is_read = name not in ("python", "history")
+    refresh = None if feature.refresh is None or not is_read else asked.refresh(feature.refresh)
+    calendar = asked.calendar(window) if is_read and isinstance(window, Calendar) else None
+    days = None if feature.days is None or not is_read else asked.calendar(feature.days)
     anchor = _anchor(feature, feature.window, asked) if isinstance(feature.window, SinceLast) else None
     sequence = None
     if name == "sequence" and feature.sequence is not None:
@@ -279,6 +288,9 @@ def _feature(key: int, feature: Feature, indexed: IndexedFeature, asked: Asked) 
         anchor,
         sequence,
         statements,
+        days,
+        feature.length_ms,
+        refresh,
         path,
         *sizes,
     ]

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from segops.core.events import Event
-from segops.core.scoring.models import ORDER_SCORES
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from tests.core.strategies import BASE_MS
 from tests.core.test_equivalence import make_definition
+
+from .score_leaves import model_score, score
 
 _NAMES = ("A", "B", "page", "identify")
 _VALUES: tuple[Any, ...] = (
@@ -33,8 +34,6 @@ _ODD: tuple[Any, ...] = (
     "2025-10-09T08:53:30.000Z",
 )
 _ORDERS = ("Order Completed", "Order Completed", "Order Refunded", "Order Updated", "Order Cancelled")
-_SCORES = (0, 0.001, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.999, 1, 1.0)
-_EXPECTED = (0, 0.1, 0.5, 1, 1.5, 2, 3, 5, 8, 20, 50)
 _NUMBERS = (-1, 0, 0.1, 0.3, 0.6, 1, 2.5, 3, 20, 41)
 
 
@@ -115,7 +114,24 @@ def _numeric(rng: Random) -> dict[str, Any]:
     )
 
 
+#: The first whole minute in a stream.
+_MINUTE = format_instant(BASE_MS // 60_000 * 60_000 + 60_000)[11:16]
+#: Heads of leaves that may be read at refreshes.
+_FREEZABLE = (
+    *("did", "did_not", "sum", "avg", "min", "max", "distinct", "latest", "earliest", "most_frequent"),
+    *("first", "last", "rfm", "active_days", "active_weeks", "sessions", "session", "regularly", "lifecycle"),
+)
+
+
 def _leaf(rng: Random, others: list[str]) -> dict[str, Any]:
+    """Return a leaf; some are read at refreshes only, of which one is in the stream."""
+    leaf = _live_leaf(rng, others)
+    if rng.random() < 0.85 or not any(head in leaf for head in _FREEZABLE):
+        return leaf
+    return {**leaf, "refresh": rng.choice(({"every": "day", "at": _MINUTE}, {"every": "hour"}))}
+
+
+def _live_leaf(rng: Random, others: list[str]) -> dict[str, Any]:
     of = rng.choice((*_NAMES, ["A", "B"]))
     path = rng.choice(("p", "q", "o.r"))
     about = {"of": of, **_where(rng), **_window(rng)}
@@ -141,7 +157,14 @@ def _leaf(rng: Random, others: list[str]) -> dict[str, Any]:
         {"bucket": {"salt": "s", "from": 0, "to": 50}},
         {"has_identifier": rng.choice(("email", "anonymous_id", "user_id"))},
     ]
-    leaves += [_sequence(rng), _anchored(rng, of, path), _score(rng), _model_score(rng)]
+    leaves += [
+        _sequence(rng),
+        _anchored(rng, of, path),
+        score(rng),
+        model_score(rng),
+        _between(rng, of, path),
+    ]
+    leaves += [_figures(rng), _figures(rng), _rhythm(rng, of), _rhythm(rng, of)]
     if others:
         leaves.append({"in_segment": rng.choice(others)})
     return rng.choice(leaves)
@@ -166,11 +189,8 @@ def _sequence(rng: Random) -> dict[str, Any]:
 
 
 def _anchored(rng: Random, of: Any, path: str) -> dict[str, Any]:
-    """Return a leaf about the events since another one, or of a time that slides."""
+    """Return a leaf about the events since another one."""
     window: dict[str, Any] = {"since_last": rng.choice(_NAMES)}
-    if rng.random() < 0.4:
-        low = rng.randint(0, 20)
-        window = {"between": {"from": f"{(low + rng.randint(1, 20)) * 500}ms", "to": f"{low * 500}ms"}}
     leaves: list[dict[str, Any]] = [
         {"did": of, "count": _count(rng), **_where(rng), **window},
         {"did_not": of, **_where(rng), **window},
@@ -187,39 +207,85 @@ def _anchored(rng: Random, of: Any, path: str) -> dict[str, Any]:
     return rng.choice(leaves)
 
 
-def _score(rng: Random) -> dict[str, Any]:
-    """Return a leaf about orders, or about the age of the latest event."""
-    tiers, digit = ("champions", "hibernating", "new"), rng.choice(("recency", "frequency", "monetary"))
-    return rng.choice(
-        (
-            {"rfm": [rng.choice(tiers)]},
-            {"rfm": {digit: {"gte": rng.randint(1, 4)}}},
-            {"rfm": {"enter": {digit: {"gte": 3}}, "exit": {digit: {"lte": 2}}}},
-            {"score": "recency_days", "is": {"lte": rng.randint(0, 2)}},
-        )
-    )
+def _between(rng: Random, of: Any, path: str) -> dict[str, Any]:
+    """Return a leaf about a time that slides."""
+    low = rng.randint(0, 20)
+    window = {"between": {"from": f"{(low + rng.randint(1, 20)) * 500}ms", "to": f"{low * 500}ms"}}
+    about = {"of": of, **_where(rng), **window}
+    leaves: list[dict[str, Any]] = [
+        {"did": of, "count": _count(rng), **_where(rng), **window},
+        {rng.choice(("sum", "avg")): path, "is": _numeric(rng), **about},
+        {rng.choice(("min", "max")): path, "is": _numeric(rng), **about},
+        {rng.choice(("latest", "earliest")): path, "is": _predicate(rng), **about},
+        {"most_frequent": path, "is": _predicate(rng), **about},
+        {"most_frequent": path, "of": of, "is": _predicate(rng), **_where(rng), **_window(rng)},
+        {rng.choice(("latest", "earliest", "most_frequent")): "at", "is": {"in_last": _length(rng)}, **about},
+        {"distinct": path, "is": _count(rng), **about},
+    ]
+    return rng.choice(leaves)
 
 
-def _model_score(rng: Random) -> dict[str, Any]:
-    """Return a leaf about a score of orders or of figures, whose models follow from how it is written."""
-    name = rng.choice((*ORDER_SCORES, "convert_24h", "own_logistic", "own_linear"))
-    if name == "next_order_at":
-        span = rng.choice(("500ms", "6h", "1d", "2d"))
-        return {"score": name, "is": {rng.choice(("in_next", "in_last", "older_than", "newer_than")): span}}
-    numbers = [
-        rng.choice(_SCORES if name in ("p_alive", "churn_risk", "convert_24h", "own_logistic") else _EXPECTED)
-        for _ in range(2)
+def _figure(rng: Random) -> dict[str, Any]:
+    """Return a figure of any window."""
+    of, path = rng.choice((*_NAMES, ["A", "B"])), rng.choice(("p", "q", "o.r"))
+    low = rng.randint(0, 20)
+    between = {"between": {"from": f"{(low + rng.randint(1, 20)) * 500}ms", "to": f"{low * 500}ms"}}
+    window = between if rng.random() < 0.3 else _window(rng)
+    figures: list[dict[str, Any]] = [
+        {"did": of, **_where(rng), **window},
+        {rng.choice(("sum", "avg", "min", "max")): path, "of": of, **_where(rng), **window},
+        {
+            rng.choice(("distinct", "latest", "earliest", "most_frequent")): path,
+            "of": of,
+            **_where(rng),
+            **window,
+        },
+        {"trait": path},
+        {rng.choice(("days_since_first", "days_since_last")): of},
+        {"score": "recency_days"},
+        {"ratio": {"of": {"did": "A", **window}, "to": {"distinct": path, "of": of, **window}}},
     ]
-    if rng.random() < 0.15:
-        low, high = sorted((*numbers, 0.3))[::2]
-        return {"score": name, "enter": {"gte": high}, "exit": {"lt": low}}
-    relation = rng.choice(("lt", "lte", "gt", "gte", "gte", "eq", "ne"))
-    tests: list[dict[str, Any]] = [
-        {relation: numbers[0]},
-        {relation: numbers[0]},
-        {"between": sorted(numbers)},
+    return rng.choice(figures)
+
+
+def _figures(rng: Random) -> dict[str, Any]:
+    """Return a comparison of two figures, or of one with a number, or a test of a ratio."""
+    left, right = _figure(rng), rng.choice((_figure(rng), _figure(rng), rng.choice(_NUMBERS)))
+    if rng.random() < 0.15 and isinstance(right, dict):
+        left, right = [{**each, "refresh": {"every": "day", "at": _MINUTE}} for each in (left, right)]
+    if rng.random() < 0.3 and isinstance(right, dict):
+        return {"ratio": {"of": left, "to": right, "is": _numeric(rng)}}
+    return {"compare": [left, rng.choice(("eq", "ne", "lt", "lte", "gt", "gte")), right]}
+
+
+def _rhythm(rng: Random, of: Any) -> dict[str, Any]:
+    """Return a leaf about active days, sessions or periods."""
+    low = rng.randint(0, 20)
+    between = {"between": {"from": f"{(low + rng.randint(1, 20)) * 500}ms", "to": f"{low * 500}ms"}}
+    window = between if rng.random() < 0.3 else _window(rng)
+    gap, which = {"gap": f"{rng.randint(1, 8) * 500}ms"}, {"which": rng.choice(("current", "last"))}
+    periods, path = rng.randint(2, 9), rng.choice(("p", "q", "o.r"))
+    stages = rng.sample(("new", "active", "resurrected", "dormant"), rng.randint(1, 2))
+    head = rng.choice(("active_days", "active_weeks", "active_months"))
+    zone = {"zone": rng.choice(("UTC", "Asia/Kathmandu"))}
+    leaves: list[dict[str, Any]] = [
+        {head: of, **_where(rng), **zone, **window, "is": _count(rng)},
+        {"sessions": of, **gap, **_where(rng), **window, "is": _count(rng)},
+        {"session": "duration", "of": of, **gap, **which, "is": {rng.choice(("gte", "lt")): _length(rng)}},
+        {"session": "events", "of": of, **gap, **which, "is": _count(rng)},
+        {"session": {rng.choice(("first", "last")): path}, "of": of, **gap, **which, "is": _predicate(rng)},
+        {"session": {"last": "at"}, "of": of, **gap, **which, "is": {"older_than": _length(rng)}},
+        {
+            "regularly": of,
+            **_where(rng),
+            "every": f"{rng.randint(1, 10) * 400}ms",
+            "k": rng.randint(1, periods),
+            "of": periods,
+        },
+        {"lifecycle": {"of": of, "period": _length(rng), "is": stages}},
+        {"score_percentile": "recency_days", "is": {rng.choice(("gte", "lt")): rng.choice((0, 50, 90))}},
     ]
-    return {"score": name, "is": rng.choice((*tests, {"exists": True}, {"in": numbers}))}
+    return rng.choice(leaves)
 
 
 def _rule(rng: Random, others: list[str], depth: int = 2) -> dict[str, Any]:
@@ -267,6 +333,10 @@ def steps(rng: Random, number: int = 40) -> list[tuple[str, Any]]:
         properties = {name: rng.choice(values) for name in ("p", "q", "n") if rng.random() < 0.7}
         if rng.random() < 0.3:
             properties["o"] = {"r": rng.choice(values)}
+        elif rng.random() < 0.05:
+            properties["o"] = [{"r": rng.choice(values)} for _ in range(rng.randint(1, 3))]
+        if rng.random() < 0.2:
+            properties["at"] = _date(rng)
         traits = None
         if rng.random() < 0.3:
             traits = {name: rng.choice(values) for name in ("p", "q", "z") if rng.random() < 0.5}

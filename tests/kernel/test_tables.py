@@ -14,7 +14,7 @@ from segops.core.features.sequence import Sequence, SequenceStep
 from segops.core.identifiers import Rules
 from segops.core.operators import Predicate
 from segops.core.refresh import Refresh
-from segops.core.rules import model
+from segops.core.rules import figures, model
 from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, TraitFigure
 from segops.core.rules.policy import Policy
 from segops.core.scoring.buying import Buying
@@ -36,7 +36,7 @@ from segops.core.scoring.rfm import Rfm
 from segops.core.scoring.scored import Scored
 from segops.core.scoring.spending import Spending
 from segops.core.segments import SegmentSet
-from segops.core.windows import Calendar, Fixed, SinceLast, Within
+from segops.core.windows import Between, Calendar, Fixed, SinceLast, Within
 from segops.kernel import reducers
 from segops.kernel.reducers import reducer_name
 from segops.kernel.rules import NODES
@@ -123,12 +123,29 @@ NATIVE: list[dict[str, Any]] = [
     {"did": "A", "calendar": {"this": "day", "zone": "UTC"}},
     {"trait": "p", "is": {"includes": 5}},
     {"latest": "p", "of": "A", "is": {"in_last": "3d"}},
+    {"did": "A", "between": {"from": "2d", "to": "1d"}},
+    {"avg": "p", "of": "A", "between": {"from": "2d", "to": "1d"}, "is": {"gte": 1}},
+    {"compare": [{"did": "A", "within": "2d"}, "gt", {"distinct": "p", "of": "B"}]},
+    {"compare": [{"days_since_last": "A"}, "gt", 2.5]},
+    {"ratio": {"of": {"did": "A"}, "to": {"trait": "p"}, "is": {"gte": 0.3}}},
+    {"most_frequent": "p", "of": "A", "calendar": {"this": "day", "zone": "UTC"}, "is": {"eq": 1}},
+    {"active_days": "A", "within": "9d", "is": {"gte": 2}},
+    {"sessions": "A", "since": "2026-01-01", "is": {"gte": 2}},
+    {"session": {"last": "p"}, "of": "A", "is": {"eq": 1}},
+    {"regularly": "A", "every": "1d", "k": 3, "of": 4},
+    {"lifecycle": {"of": "A", "period": "28d", "is": "new"}},
+    {"score_percentile": "recency_days", "is": {"gte": 90}},
+    {"did": "A", "within": "2d", "refresh": {"every": "day"}},
+    {"rfm": ["champions"], "refresh": {"every": "hour"}},
 ]
 ASKED: list[dict[str, Any]] = [
     {"did": "A", "where": {"context.app": "x"}},
-    {"did": "A", "between": {"from": "2d", "to": "1d"}},
+    {"did": "A", "between": {"from": "4000d", "to": "1d"}},
+    {"lifecycle": {"of": "A", "period": "2000d", "is": "new"}},
+    {"active_days": "A", "within": "9d", "where": {"d": {"in_last": "3d"}}, "is": {"gte": 2}},
+    {"compare": [{"days_since_last": "A"}, "gt", {"did": "B"}]},
+    {"compare": [{"score": "recency_days"}, "gt", 4_000]},
     {"sum": "p", "of": "A", "within": "4000d", "is": {"gte": 1}},
-    {"most_frequent": "p", "of": "A", "is": {"eq": 1}},
     {
         "all": [
             {"did": "A", "calendar": {"this": "day", "zone": "UTC"}},
@@ -156,9 +173,17 @@ READ: dict[type, tuple[str, ...]] = {
     model.ScoreNode: ("name", "test", "model", "of"),
     model.Near: ("lat", "lon", "radius_m", "within_ms", "by"),
     model.Located: ("name", "areas", "within_ms", "by"),
+    model.Compare: ("left", "operator", "right"),
+    model.Ratio: ("upper", "lower", "test"),
+    model.ActivePeriods: ("select", "calendar", "window", "count"),
+    model.Sessions: ("select", "gap_ms", "window", "count"),
+    model.SessionFigure: ("figure", "path", "select", "gap_ms", "which", "test"),
+    model.Regularly: ("select", "period_ms", "k", "periods"),
+    model.LifecycleNode: ("select", "period_ms", "stages"),
     model.KnownFor: ("length_ms",),
     model.Bucket: ("salt", "low", "high"),
     model.HasIdentifier: ("types",),
+    model.Frozen: ("of", "refresh"),
     model.InSegment: ("key",),
 }
 PARTS: dict[type, tuple[str, ...]] = {
@@ -184,6 +209,15 @@ PARTS: dict[type, tuple[str, ...]] = {
     Spans: ("days", "shares", "total", "sums"),
     Rfm: ("purchases", "recency_ms", "frequency", "monetary", "tiers", "actions", "quantiles"),
     Predicate: ("ops",),
+    figures.CountFigure: ("select", "window"),
+    figures.AggregateFigure: ("function", "path", "select", "window", "convert", "money"),
+    figures.TraitFigure: ("path",),
+    figures.PercentileFigure: ("score", "edges"),
+    figures.RatioFigure: ("upper", "lower"),
+    figures.DaysFigure: ("which", "select"),
+    figures.ScoreFigure: ("name", "model", "of"),
+    figures.Number: ("number",),
+    Between: ("from_ms", "to_ms"),
     Fixed: ("since_ms", "until_ms"),
     Within: ("length_ms",),
     SinceLast: ("names", "same"),
@@ -202,9 +236,10 @@ def test_a_feature_with_a_value_in_an_unknown_field_is_asked() -> None:
     further = {**values, "money": Money("EUR"), "refresh": Refresh("hour"), "sequence": Sequence(())}
     unknown = set(Feature.__struct_fields__) - set(reducers.FIELDS)
     assert unknown == {*further, "purchases"}
+    known = {"sequence": "sequence", "days": "slide_count", "refresh": "slide_count"}
     for name in sorted(further):
         found = reducer_name(msgspec.structs.replace(plain, **{name: further[name]}))
-        assert found == ("sequence" if name == "sequence" else "python"), name
+        assert found == known.get(name, "python"), name
 
 
 def rule_of(form: dict[str, Any]) -> Any:

@@ -147,7 +147,12 @@ fn note_counted(profile: &mut Profile, feature: u64, (state, added): (Option<&St
     let Some((_, counted)) = profile.counted.iter_mut().rev().find(|(known, _)| *known == message) else {
         return;
     };
+    let state = match state {
+        Some(State::Frozen(frozen)) => frozen.live.as_ref(),
+        state => state,
+    };
     match (state, added) {
+        (Some(State::Sessions(sessions)), _) if sessions.is_recent => counted.tallies.push(feature),
         (Some(State::Tally { .. }), _) => counted.tallies.push(feature),
         (Some(State::Total { .. }), Added::Exact(number)) => counted.totals.push((feature, *number)),
         _ => {}

@@ -3,7 +3,7 @@
 //! The answer is what Python's engine would find, so a rule that is not native costs one question, and not the
 //! move of the whole profile. Times and instants are in milliseconds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::decimal::Dec;
@@ -47,6 +47,12 @@ pub trait Ask: Send + Sync {
     /// The begin of a calendar's period that has a quarter of an hour since the epoch, and of the next one.
     fn period(&self, calendar: u32, quarter: i64) -> Option<(i64, i64)>;
 
+    /// The key of the calendar's period that has a quarter of an hour since the epoch: no other period has it.
+    fn key(&self, calendar: u32, quarter: i64) -> Option<String>;
+
+    /// The latest refresh of a number up to an instant, and the first one after it.
+    fn refresh(&self, refresh: u32, now: i64) -> Option<(i64, Option<i64>)>;
+
     /// Whether a value, as msgpack, satisfies a predicate at an instant, and when that may change. None: Python fails.
     fn test(&self, test: u32, value: &[u8], now: i64) -> Option<(bool, Option<i64>)>;
 }
@@ -57,6 +63,10 @@ const QUARTER_MS: i64 = 900_000;
 /// So many answers of a kind are remembered; then all are forgotten.
 const MAX_ANSWERS: usize = 1 << 16;
 
+/// By refresh and instant of one: when the next one is.
+type Refreshes = BTreeMap<(u32, i64), i64>;
+/// By calendar and quarter of an hour.
+type Keys = HashMap<(u32, i64), String>;
 type Periods = HashMap<(u32, i64), (i64, i64)>;
 /// By test and value: from when to when a verdict is in force.
 type Tests = HashMap<(u32, Box<[u8]>), (i64, i64, bool)>;
@@ -66,13 +76,21 @@ pub struct Asking {
     /// Python itself.
     pub python: Box<dyn Ask>,
     periods: Mutex<Periods>,
+    keys: Mutex<Keys>,
+    refreshes: Mutex<Refreshes>,
     tests: Mutex<Tests>,
 }
 
 impl Asking {
     /// Nothing is answered yet.
     pub fn new(python: Box<dyn Ask>) -> Asking {
-        Asking { python, periods: Mutex::default(), tests: Mutex::default() }
+        Asking {
+            python,
+            periods: Mutex::default(),
+            keys: Mutex::default(),
+            refreshes: Mutex::default(),
+            tests: Mutex::default(),
+        }
     }
 
     /// The begin of the calendar's period that contains an instant, and of the next one.
@@ -90,6 +108,41 @@ impl Asking {
         }
         periods.insert(key, found);
         found
+    }
+
+    /// The key of the calendar's period that contains an instant.
+    pub fn key(&self, calendar: u32, time: i64) -> String {
+        let key = (calendar, time.div_euclid(QUARTER_MS));
+        if let Some(known) = lock(&self.keys).get(&key) {
+            return known.clone();
+        }
+        let found = self.python.key(calendar, key.1).unwrap_or_default();
+        let mut keys = lock(&self.keys);
+        if keys.len() >= MAX_ANSWERS {
+            keys.clear();
+        }
+        keys.insert(key, found.clone());
+        found
+    }
+
+    /// The latest refresh of a number up to an instant, and the first one after it.
+    pub fn refresh(&self, refresh: u32, now: i64) -> (i64, Option<i64>) {
+        let known = lock(&self.refreshes)
+            .range((refresh, i64::MIN)..=(refresh, now))
+            .next_back()
+            .map(|(at, next)| (at.1, *next));
+        if let Some((latest, following)) = known.filter(|(_, following)| now < *following) {
+            return (latest, Some(following));
+        }
+        let (latest, following) = self.python.refresh(refresh, now).unwrap_or((i64::MIN, None));
+        if let Some(following) = following.filter(|following| latest <= now && now < *following) {
+            let mut refreshes = lock(&self.refreshes);
+            if refreshes.len() >= MAX_ANSWERS {
+                refreshes.clear();
+            }
+            refreshes.insert((refresh, latest), following);
+        }
+        (latest, following)
     }
 
     /// Whether a value satisfies a predicate at an instant, and when that may change; None: Python fails.
@@ -129,6 +182,14 @@ impl Ask for Nobody {
     }
 
     fn period(&self, _: u32, _: i64) -> Option<(i64, i64)> {
+        None
+    }
+
+    fn key(&self, _: u32, _: i64) -> Option<String> {
+        None
+    }
+
+    fn refresh(&self, _: u32, _: i64) -> Option<(i64, Option<i64>)> {
         None
     }
 

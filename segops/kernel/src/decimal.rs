@@ -107,6 +107,11 @@ impl Dec {
         }
     }
 
+    /// The exact product; None if it has more than 38 digits.
+    pub fn product(self, other: Dec) -> Option<Dec> {
+        Some(Dec { c: self.c.checked_mul(other.c)?, e: self.e.checked_add(other.e)? })
+    }
+
     /// Multiply by a count; None if the product has more than 38 digits.
     pub fn times(self, count: i64) -> Option<Dec> {
         Some(Dec { c: self.c.checked_mul(i128::from(count))?, e: self.e })

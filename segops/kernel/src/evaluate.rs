@@ -89,7 +89,7 @@ impl Engine<'_> {
     fn judge(&self, profile: &Profile, number: u32, was: bool, now: i64) -> Option<(bool, Option<i64>)> {
         let asking = &self.tables.asking;
         let (segment, failed) = (&self.tables.segments[number as usize], Cell::new(false));
-        let view = View { profile, asking, failed: &failed };
+        let view = View { profile, asking, failed: &failed, refreshed: i64::MAX };
         match &segment.rule {
             Rule::Limited(limited, parts) => {
                 let of = (number, &*segment.key);

@@ -15,7 +15,8 @@ use crate::values::{distinct_key, scalar_of, Num, Scalar};
 
 /// States with so many entries are thinned out, by Python.
 pub const MAX_ENTRIES: usize = 4_096;
-const MAX_MS: i64 = 1_000_000_000_000_000;
+/// Longer than any time, in milliseconds.
+pub const MAX_MS: i64 = 1_000_000_000_000_000;
 
 /// A path of names.
 pub type Path = Vec<Box<str>>;
@@ -65,6 +66,12 @@ pub struct Feature {
     pub sequence: Option<Sequence>,
     /// How it reads orders.
     pub statements: Option<Statements>,
+    /// The calendar whose periods it counts.
+    pub days: Option<u32>,
+    /// The gap between sessions, or the length of a period.
+    pub step: i64,
+    /// When it is read; None: at any time.
+    pub refresh: Option<u32>,
     /// The path of the property that it reads.
     pub path: Option<Path>,
     /// The segments that it can change.
@@ -95,7 +102,7 @@ fn opt_index(reader: &mut Reader<'_>) -> Option<Option<u32>> {
 impl Feature {
     /// Read a feature that `segops.kernel.tables` has written.
     pub fn read(reader: &mut Reader<'_>) -> Option<Feature> {
-        reader.array().filter(|length| *length == 13)?;
+        reader.array().filter(|length| *length == 16)?;
         Some(Feature {
             id: reader.uint()?,
             reducer: Reducer::of(reader.str()?)?,
@@ -110,6 +117,9 @@ impl Feature {
             anchor: if reader.nil() { None } else { Some(Anchor::read(reader)?) },
             sequence: if reader.nil() { None } else { Some(Sequence::read(reader)?) },
             statements: if reader.nil() { None } else { Some(Statements::read(reader)?) },
+            days: opt_index(reader)?,
+            step: reader.opt_int()?.unwrap_or(0),
+            refresh: opt_index(reader)?,
             path: if reader.nil() { None } else { Some(read_path(reader)?) },
             segments: read_indexes(reader)?,
             by_size: if reader.nil() { None } else { Some(reader.list(read_indexes)?) },
@@ -118,7 +128,12 @@ impl Feature {
     }
 
     /// What an event adds; None if its property is missing. Odd: Python has to read it.
-    pub fn extract(&self, event: &Event<'_>, source: &str, asking: &Asking) -> Result<Option<Added>, Odd> {
+    pub fn extract(
+        &self,
+        event: &Event<'_>,
+        (time, source): (i64, &str),
+        asking: &Asking,
+    ) -> Result<Option<Added>, Odd> {
         if let Some(sequence) = &self.sequence {
             return sequence.extract(event, asking);
         }
@@ -127,7 +142,10 @@ impl Feature {
         }
         match &self.anchor {
             Some(anchor) => anchor.extract(event, asking, || Ok(self.value(event)?.map(|added| blob_of(&added)))),
-            None => self.value(event),
+            None => match self.days {
+                Some(calendar) => Ok(Some(Added::Key(asking.key(calendar, time)))),
+                None => self.value(event),
+            },
         }
     }
 
@@ -136,7 +154,8 @@ impl Feature {
             return Ok(Some(Added::Event));
         };
         let Some(value) = event.property(path)? else {
-            return Ok(None);
+            return Ok((self.reducer == Reducer::Session).then_some(Added::Event));
+            // it counts without one, too
         };
         let number = |scalar| match scalar {
             Scalar::Num(number) => Ok(number),
@@ -146,19 +165,24 @@ impl Feature {
             Reducer::RunSum | Reducer::SlideSum => {
                 Added::Exact(number(value.scalar())?.exact().filter(Dec::is_bounded).ok_or(Odd)?)
             }
-            Reducer::Since(Kept::Sum) => {
+            Reducer::Since(Kept::Sum) | Reducer::Scan(Kept::Sum) => {
                 let number = number(value.scalar())?;
                 number.exact().filter(Dec::is_bounded).ok_or(Odd)?;
                 Added::Number(number)
             }
             Reducer::Since(Kept::Number)
+            | Reducer::Scan(Kept::Number)
             | Reducer::RunPick(Pick::Min | Pick::Max)
             | Reducer::SlidePick(Pick::Min | Pick::Max) => Added::Number(number(value.scalar())?),
-            Reducer::RunDistinct | Reducer::SlideDistinct | Reducer::Since(Kept::Key) => {
+            Reducer::RunDistinct | Reducer::SlideDistinct | Reducer::Since(Kept::Key) | Reducer::Scan(Kept::Key) => {
                 Added::Key(distinct_key(&value.scalar()).ok_or(Odd)?)
             }
             _ => {
                 let mut out = Writer::default();
+                if self.reducer == Reducer::Scan(Kept::List) {
+                    distinct_key(&value.scalar()).ok_or(Odd)?; // values that only Python compares
+                    out.array(1);
+                }
                 value.write(&mut out)?;
                 Added::Value(out.0.into())
             }
@@ -172,16 +196,28 @@ impl Feature {
             State::Values { times, .. } => times.len() >= MAX_ENTRIES,
             State::Since(since) => since.entries.len() >= MAX_ENTRIES,
             State::Orders(orders) => orders.is_long(MAX_ENTRIES - 1),
+            State::Frozen(frozen) => frozen.live.as_ref().is_some_and(Feature::is_long),
             _ => false,
         }
     }
 
     /// Add an event of a time, at an instant; return whether the state changes as a rule can see.
     pub fn add(&self, state: &mut Option<State>, time: i64, added: &Added, (now, asking): (i64, &Asking)) -> bool {
+        match self.refresh {
+            Some(refresh) => self.add_frozen(state, time, added, (refresh, now, asking)),
+            None => self.add_live(state, time, added, (now, asking)),
+        }
+    }
+
+    /// Do as `add`, whenever the feature is read.
+    pub fn add_live(&self, state: &mut Option<State>, time: i64, added: &Added, (now, asking): (i64, &Asking)) -> bool {
         match self.reducer {
             Reducer::Python => false,
             Reducer::History => self.keep(state, time, added, now),
             Reducer::Since(_) => self.add_since(state, time, added),
+            Reducer::Scan(_) => self.add_entry(state, time, added, (now, asking)),
+            Reducer::Sessions | Reducer::Session => self.add_session(state, time, added, (now, asking)),
+            Reducer::Periods | Reducer::Lifecycle => self.mark(state, time, now),
             Reducer::Sequence => self.add_link(state, time, added, now),
             Reducer::Orders => self.add_order(state, time, added, now),
             Reducer::RunCount | Reducer::RunSum | Reducer::RunDistinct | Reducer::RunPick(_) => {
@@ -247,6 +283,7 @@ pub fn beats(added: &Added, stored: &[u8], less: bool) -> bool {
 pub fn is_bounded(state: &State) -> bool {
     match state {
         State::Total { total, .. } => total.is_bounded(),
+        State::Frozen(frozen) => frozen.states().all(is_bounded),
         State::Sums(sums) => sums.totals.iter().chain([&sums.base_total]).all(Dec::is_bounded),
         _ => true,
     }

@@ -19,7 +19,7 @@ const NULL: &[u8] = &[0xc0];
 
 impl HasBeen {
     fn values<'v>(&self, view: View<'v>) -> (&'v [i64], &'v [Blob]) {
-        match view.profile.state(self.feature) {
+        match view.kept(self.feature) {
             Some(State::Values { times, values }) => (times, values),
             _ => (&[], &[]),
         }
@@ -96,7 +96,7 @@ mod tests {
         profile.first = Some(0);
         let values = vec![Box::from([0x01_u8]), Box::from([0x02_u8])];
         profile.features.push((0, State::Values { times: vec![10, 20], values }));
-        let view = View { profile: &profile, asking: &asking, failed: &failed };
+        let view = View { profile: &profile, asking: &asking, failed: &failed, refreshed: i64::MAX };
         let exists = [0x91, 0x92, 0xa6, b'e', b'x', b'i', b's', b't', b's', 0xc3];
         let Some(test) = Condition::read(&mut Reader::new(&exists)) else { panic!("unreadable") };
         let leaf = HasBeen { feature: 0, test, length: 30 };

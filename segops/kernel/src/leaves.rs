@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use crate::decimal::Dec;
+use crate::exact::ExactPredicate;
 use crate::msgpack::Writer;
-use crate::predicate::ExactPredicate;
 use crate::profile::Profile;
 use crate::reduce::Pick;
 use crate::rule::Reads;

@@ -97,12 +97,12 @@ mod tests {
             outside: of(10),
             inside: Node::Not(Box::new(of(30))),
         };
-        let view = View { profile: &profile, asking: &asking, failed: &failed };
+        let view = View { profile: &profile, asking: &asking, failed: &failed, refreshed: i64::MAX };
         assert!(!limited.holds(view, (0, "a"), 5) && limited.holds(view, (0, "a"), 10));
         assert_eq!(limited.next_flip(view, (0, "a"), 5, false), Some(10));
         let mut member = profile.clone();
         member.members.push(Member { segment: 0, since: 10, version: 1, event: None, reason: None });
-        let view = View { profile: &member, asking: &asking, failed: &failed };
+        let view = View { profile: &member, asking: &asking, failed: &failed, refreshed: i64::MAX };
         assert_eq!(limited.next_flip(view, (0, "a"), 20, true), Some(60));
         assert_eq!(limited.next_flip(view, (0, "a"), 60, false), None); // no entry is left
     }

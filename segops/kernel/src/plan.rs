@@ -92,7 +92,7 @@ impl Engine<'_> {
             let feed = if feature.reducer == Reducer::Python {
                 asked.next().flatten().map(Feed::Asked)
             } else {
-                feature.extract(event, origin.source, &self.tables.asking)?.map(Feed::Native)
+                feature.extract(event, (origin.time, origin.source), &self.tables.asking)?.map(Feed::Native)
             };
             plan.feeds.extend(feed.map(|feed| (number, feed)));
         }

@@ -19,7 +19,7 @@ pub enum Pick {
     Last,
 }
 
-/// What is kept of each event after an anchor.
+/// What is kept of each event, after an anchor or in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// A number that is added up.
@@ -30,6 +30,8 @@ pub enum Kept {
     Key,
     /// The value, or nothing.
     Value,
+    /// The value in a list.
+    List,
 }
 
 /// How a feature changes its state.
@@ -41,6 +43,16 @@ pub enum Reducer {
     History,
     /// The events after an anchor.
     Since(Kept),
+    /// The events in a window, all of them.
+    Scan(Kept),
+    /// The sessions that begin in a window.
+    Sessions,
+    /// The latest sessions.
+    Session,
+    /// The periods with an event.
+    Periods,
+    /// The periods of a lifecycle.
+    Lifecycle,
     /// Orders, and statements about them.
     Orders,
     /// The events of a sequence.
@@ -82,11 +94,20 @@ impl Reducer {
             ("python", "") => Reducer::Python,
             ("history", "") => Reducer::History,
             ("sequence", "") => Reducer::Sequence,
+            ("sessions", "") => Reducer::Sessions,
+            ("session", "") => Reducer::Session,
+            ("periods", "") => Reducer::Periods,
+            ("lifecycle", "") => Reducer::Lifecycle,
             ("orders", "") => Reducer::Orders,
             ("since", "sum") => Reducer::Since(Kept::Sum),
             ("since", "min" | "max") => Reducer::Since(Kept::Number),
             ("since", "distinct") => Reducer::Since(Kept::Key),
             ("since", "count" | "latest" | "earliest") => Reducer::Since(Kept::Value),
+            ("scan", "sum") => Reducer::Scan(Kept::Sum),
+            ("scan", "min" | "max") => Reducer::Scan(Kept::Number),
+            ("scan", "distinct") => Reducer::Scan(Kept::Key),
+            ("scan", "count" | "latest" | "earliest") => Reducer::Scan(Kept::Value),
+            ("scan", "most_frequent") => Reducer::Scan(Kept::List),
             ("run", "count") => Reducer::RunCount,
             ("run", "sum") => Reducer::RunSum,
             ("run", "distinct") => Reducer::RunDistinct,
@@ -101,11 +122,18 @@ impl Reducer {
 
     /// Whether a stored state has the form that this reducer changes.
     pub fn fits(self, state: &State) -> bool {
+        if let State::Frozen(frozen) = state {
+            return frozen.states().all(|state| self.fits(state));
+        }
         match self {
             Reducer::Python => true,
             Reducer::Sequence => matches!(state, State::Chains(_)),
             Reducer::Orders => matches!(state, State::Orders(_)),
             Reducer::Since(_) => matches!(state, State::Since(_)),
+            Reducer::Sessions => matches!(state, State::Sessions(found) if !found.is_recent),
+            Reducer::Session => matches!(state, State::Sessions(found) if found.is_recent),
+            Reducer::Periods | Reducer::Lifecycle => matches!(state, State::Marks(_)),
+            Reducer::Scan(_) => matches!(state, State::Entries(_)),
             Reducer::RunCount => matches!(state, State::Tally { .. }),
             Reducer::RunSum => matches!(state, State::Total { .. }),
             Reducer::RunDistinct => matches!(state, State::Keys { .. }),

@@ -43,7 +43,7 @@ impl Rfm {
     }
 
     fn orders<'v>(&self, view: View<'v>) -> Option<&'v Orders> {
-        match view.profile.state(self.feature) {
+        match view.kept(self.feature) {
             Some(State::Orders(orders)) => Some(orders),
             _ => None,
         }

@@ -45,7 +45,7 @@ pub fn row(tables: &Tables, event: &Event<'_>, past: Past<'_>) -> Result<Option<
     }
     for number in selected {
         let feature = &tables.features[number as usize];
-        values.extend(value(tables, feature, event, past.id)?.map(|value| (feature.id, value)));
+        values.extend(value(tables, feature, event, (past.time, past.id))?.map(|value| (feature.id, value)));
     }
     add_traits(tables, event, &mut values)?;
     if values.is_empty() {
@@ -68,14 +68,29 @@ pub fn row(tables: &Tables, event: &Event<'_>, past: Past<'_>) -> Result<Option<
 }
 
 /// What a feature reads of an event, as msgpack; None: the event has no such value.
-fn value(tables: &Tables, feature: &Feature, event: &Event<'_>, id: &str) -> Result<Option<Blob>, Odd> {
+fn value(tables: &Tables, feature: &Feature, event: &Event<'_>, id: (i64, &str)) -> Result<Option<Blob>, Odd> {
     match feature.reducer {
-        Reducer::Python | Reducer::History | Reducer::Since(_) | Reducer::Orders | Reducer::Sequence => Err(Odd),
+        Reducer::Python
+        | Reducer::History
+        | Reducer::Session
+        | Reducer::Since(_)
+        | Reducer::Orders
+        | Reducer::Sequence => Err(Odd),
         _ => match (feature.extract(event, id, &tables.asking)?, &feature.path) {
+            (Some(added), _) if matches!(feature.reducer, Reducer::Scan(_)) => Ok(Some(entry(&added))),
             (Some(Added::Exact(_)), Some(path)) => event.property(path)?.map(written).transpose(),
             (added, _) => Ok(added.map(|added| blob_of(&added))),
         },
     }
+}
+
+/// The value of an event that is kept, without values that change with time.
+fn entry(added: &Added) -> Blob {
+    let mut out = Writer::default();
+    out.array(2);
+    out.raw(&blob_of(added));
+    out.array(0);
+    out.0.into()
 }
 
 fn written(value: Val<'_>) -> Result<Blob, Odd> {

@@ -1,23 +1,26 @@
 //! Rules: the verdict on a profile at an instant, and when time alone changes it (`segops.core.rules.execution`).
 
-use std::collections::HashSet;
-
+use crate::compared::Compared;
 use crate::condition::Condition;
 use crate::decimal::Dec;
+use crate::exact::ExactPredicate;
 use crate::feature::{read_path, Path};
 use crate::figure_score::FigureScore;
+use crate::frozen::FrozenLeaf;
 use crate::history::HasBeen;
 use crate::leaves::{
     chains_of, count_of, crossing, days_since, leaving, picked, place_of, raw_trait_of, share_of, sum_of, time_of,
     times_of,
 };
 use crate::msgpack::Reader;
+use crate::of_since::OfSince;
 use crate::order_score::OrderScore;
-use crate::predicate::{ExactPredicate, Predicate};
+use crate::predicate::Predicate;
 use crate::reduce::Pick;
 use crate::rfm::Rfm;
-use crate::since::{sum, value, Since, SinceRead};
+use crate::since::value;
 use crate::state::State;
+use crate::tested::Tested;
 use crate::view::{View, Window};
 
 /// Beyond this time and number of steps a search ends, as in Python.
@@ -84,6 +87,12 @@ pub enum Node {
     Trait(Path, Condition),
     /// A value of the events after an anchor; without an anchor it is false.
     Since(u32, bool, OfSince),
+    /// A test of a figure.
+    Tested(Box<Tested>),
+    /// A comparison of two figures.
+    Compared(Box<Compared>),
+    /// A leaf that is read at refreshes.
+    Frozen(Box<FrozenLeaf>),
     /// A sequence of events.
     Sequence(u32),
     /// Digits of recency, frequency and monetary.
@@ -113,17 +122,6 @@ pub enum Node {
     HasIdentifier(Vec<Box<str>>),
     /// The recorded membership of a paused segment.
     Member(u32),
-}
-
-/// What is tested of the events after an anchor.
-#[derive(Debug)]
-pub enum OfSince {
-    /// Their number, or that of distinct values.
-    Count(Predicate, bool),
-    /// Their sum or mean.
-    Sum(Reads, ExactPredicate),
-    /// One value.
-    Value(SinceRead, Condition),
 }
 
 /// What a rule reads of sums.
@@ -190,6 +188,9 @@ impl Node {
             "age" => Node::Age { feature: index(reader)?, older: reader.opt_int()?, newer: reader.opt_int()? },
             "trait" => Node::Trait(read_path(reader)?, Condition::read(reader)?),
             "since" => Node::Since(index(reader)?, reader.bool()?, OfSince::read(reader)?),
+            "tested" => Node::Tested(Box::new(Tested::read(reader)?)),
+            "compared" => Node::Compared(Box::new(Compared::read(reader)?)),
+            "frozen" => Node::Frozen(Box::new(FrozenLeaf::read(reader)?)),
             "sequence" => Node::Sequence(index(reader)?),
             "rfm" => Node::Rfm(Box::new(Rfm::read(reader)?)),
             "recency" => Node::Recency(Predicate::read(reader)?, reader.list(Reader::int)?),
@@ -232,16 +233,19 @@ impl Node {
                 let value = picked(view.state(*feature, *window, now), *pick, window.length(), now);
                 view.answered(test.holds(value, now, view.asking))
             }
-            Node::Age { feature, older, newer } => time_of(profile.state(*feature)).is_some_and(|time| {
+            Node::Age { feature, older, newer } => time_of(view.kept(*feature)).is_some_and(|time| {
                 let age = now - time;
                 older.is_none_or(|least| age >= least) && newer.is_none_or(|limit| age < limit)
             }),
             Node::Trait(path, test) => view.answered(test.holds(raw_trait_of(profile, path), now, view.asking)),
-            Node::Since(feature, compares, of) => match profile.state(*feature) {
+            Node::Since(feature, compares, of) => match view.kept(*feature) {
                 Some(State::Since(since)) => of.holds(view, (since, *compares), now),
                 _ => false,
             },
-            Node::Sequence(feature) => chains_of(profile.state(*feature)).is_some_and(|chains| chains.holds(now)),
+            Node::Tested(leaf) => view.answered(leaf.holds(view, now)),
+            Node::Compared(leaf) => view.answered(leaf.holds(view, now)),
+            Node::Frozen(leaf) => leaf.holds(view, now),
+            Node::Sequence(feature) => chains_of(view.kept(*feature)).is_some_and(|chains| chains.holds(now)),
             Node::Rfm(leaf) => view.answered(leaf.holds(view, now)),
             Node::Recency(test, _) => test.holds(&days_since(profile, now), now),
             Node::OrderScore(leaf) => view.answered(leaf.holds(view, now)),
@@ -260,7 +264,7 @@ impl Node {
     }
 
     /// The earliest instant after `now` at which time alone may change a leaf.
-    fn next_edge(&self, view: View<'_>, now: i64) -> Option<i64> {
+    pub fn next_edge(&self, view: View<'_>, now: i64) -> Option<i64> {
         let profile = view.profile;
         match self {
             Node::All(of) | Node::Any(of) | Node::AtLeast(_, of) => {
@@ -268,19 +272,19 @@ impl Node {
             }
             Node::Ahead(of) | Node::Not(of) => of.next_edge(view, now),
             Node::Count { feature, window, falling, .. } => match window.length() {
-                Some(length) => crossing(times_of(profile.state(*feature)?)?, length, falling, now),
+                Some(length) => crossing(times_of(view.kept(*feature)?)?, length, falling, now),
                 None => view.period_end(*feature, *window, now),
             },
             Node::Sum { feature, reads, window, test } => match window.length() {
-                Some(length) => leaving(profile.state(*feature)?, (*reads, length, test), now),
+                Some(length) => leaving(view.kept(*feature)?, (*reads, length, test), now),
                 None => view.period_end(*feature, *window, now),
             },
             Node::Picked { feature, pick, window, test } => {
                 let value = picked(view.state(*feature, *window, now), *pick, window.length(), now);
                 let of_value = view.answered(test.next_edge(value, now, view.asking));
                 let of_window = match window.length() {
-                    Some(length) => profile
-                        .state(*feature)
+                    Some(length) => view
+                        .kept(*feature)
                         .and_then(times_of)
                         .and_then(|times| times.iter().map(|time| time + length).find(|at| *at > now)),
                     None => view.period_end(*feature, *window, now),
@@ -288,11 +292,11 @@ impl Node {
                 of_value.into_iter().chain(of_window).min()
             }
             Node::Age { feature, older, newer } => {
-                let time = time_of(profile.state(*feature))?;
+                let time = time_of(view.kept(*feature))?;
                 [older, newer].into_iter().flatten().map(|age| time + age).filter(|at| *at > now).min()
             }
             Node::Trait(path, test) => view.answered(test.next_edge(raw_trait_of(profile, path), now, view.asking)),
-            Node::Since(feature, compares, OfSince::Value(read, test)) => match profile.state(*feature) {
+            Node::Since(feature, compares, OfSince::Value(read, test)) => match view.kept(*feature) {
                 Some(State::Since(since)) => {
                     let value = value(since.counting(*compares)?, *read);
                     view.answered(test.next_edge(value, now, view.asking))
@@ -300,7 +304,10 @@ impl Node {
                 _ => None,
             },
             Node::Since(..) => None,
-            Node::Sequence(feature) => chains_of(profile.state(*feature))?.next_edge(now),
+            Node::Tested(leaf) => view.answered(leaf.next_edge(view, now)),
+            Node::Compared(leaf) => view.answered(leaf.next_edge(view, now)),
+            Node::Frozen(leaf) => leaf.next_edge(view, now),
+            Node::Sequence(feature) => chains_of(view.kept(*feature))?.next_edge(now),
             Node::Rfm(leaf) => leaf.next_edge(view, now),
             Node::Recency(_, days) => {
                 profile.first?;
@@ -340,42 +347,6 @@ impl Node {
     }
 }
 
-impl OfSince {
-    fn read(reader: &mut Reader<'_>) -> Option<OfSince> {
-        let reads = |name| if name == "sum" { Reads::Sum } else { Reads::Mean };
-        Some(match reader.str()? {
-            name @ ("count" | "distinct") => OfSince::Count(Predicate::read(reader)?, name == "distinct"),
-            name @ ("sum" | "avg") => OfSince::Sum(reads(name), ExactPredicate::read(reader)?),
-            "min" => OfSince::Value(SinceRead::Min, Condition::read(reader)?),
-            "max" => OfSince::Value(SinceRead::Max, Condition::read(reader)?),
-            "latest" => OfSince::Value(SinceRead::Latest, Condition::read(reader)?),
-            "earliest" => OfSince::Value(SinceRead::Earliest, Condition::read(reader)?),
-            _ => return None,
-        })
-    }
-
-    fn holds(&self, view: View<'_>, (since, compares): (&Since, bool), now: i64) -> bool {
-        let Some(entries) = since.counting(compares) else {
-            return false;
-        };
-        match self {
-            OfSince::Count(test, false) => test.counts(entries.count() as i64),
-            OfSince::Count(test, true) => {
-                let values: HashSet<&[u8]> = entries.map(|entry| &*entry.value).collect();
-                test.counts(values.len() as i64)
-            }
-            OfSince::Sum(reads, test) => {
-                let (count, total) = view.answered(sum(entries));
-                match reads.number(count, total) {
-                    Some((number, divisor)) => test.holds(number, divisor),
-                    None => test.holds_missing(),
-                }
-            }
-            OfSince::Value(read, test) => view.answered(test.holds(value(entries, *read), now, view.asking)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -389,7 +360,7 @@ mod tests {
         let (asking, failed) = (Asking::new(Box::new(Nobody)), Cell::new(false));
         let mut profile = Profile::new("user_id:u");
         profile.first = Some(0);
-        let view = View { profile: &profile, asking: &asking, failed: &failed };
+        let view = View { profile: &profile, asking: &asking, failed: &failed, refreshed: i64::MAX };
         let flip = |length: i64| Node::Ahead(Box::new(Node::KnownFor(length))).next_flip(view, 0, false);
         assert_eq!((flip(LOOK_AHEAD_MS), failed.get()), (Some(LOOK_AHEAD_MS), false));
         assert_eq!((flip(LOOK_AHEAD_MS + 1), failed.get()), (None, true));

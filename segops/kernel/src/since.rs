@@ -142,6 +142,29 @@ impl Feature {
     }
 }
 
+impl Entry {
+    /// Read an event. It has its key where it has timed values otherwise.
+    pub fn read(reader: &mut Reader<'_>) -> Option<Entry> {
+        reader.array().filter(|fields| *fields == 3)?;
+        let (time, value) = (reader.int()?, reader.raw()?.into());
+        let key = match reader.array()? {
+            0 => None,
+            1 => Some(reader.str()?.into()),
+            _ => return None,
+        };
+        Some(Entry { time, value, key })
+    }
+
+    /// Append the event.
+    pub fn write(&self, out: &mut Writer) {
+        out.array(3);
+        out.int(self.time);
+        out.raw(&self.value);
+        out.array(usize::from(self.key.is_some()));
+        self.key.iter().for_each(|key| out.str(key));
+    }
+}
+
 impl Since {
     /// The events that count: with a comparison, those with the value of the anchor. None without an anchor.
     pub fn counting(&self, compares: bool) -> Option<impl DoubleEndedIterator<Item = &Entry> + Clone> {
@@ -150,20 +173,10 @@ impl Since {
         Some(self.entries.iter().filter(fits))
     }
 
-    /// Read a state after its tag. An event has its key where it has timed values otherwise.
+    /// Read a state after its tag.
     pub fn read(reader: &mut Reader<'_>) -> Option<Since> {
         let (anchor, key) = (reader.opt_int()?, reader.opt_str()?.map(Box::from));
-        let entries = reader.list(|reader| {
-            reader.array().filter(|fields| *fields == 3)?;
-            let (time, value) = (reader.int()?, reader.raw()?.into());
-            let key = match reader.array()? {
-                0 => None,
-                1 => Some(reader.str()?.into()),
-                _ => return None,
-            };
-            Some(Entry { time, value, key })
-        })?;
-        Some(Since { anchor, key, entries })
+        Some(Since { anchor, key, entries: reader.list(Entry::read)? })
     }
 
     /// Append the state with its tag.
@@ -173,13 +186,7 @@ impl Since {
         out.opt_int(self.anchor);
         out.opt_str(self.key.as_deref());
         out.array(self.entries.len());
-        for entry in &self.entries {
-            out.array(3);
-            out.int(entry.time);
-            out.raw(&entry.value);
-            out.array(usize::from(entry.key.is_some()));
-            entry.key.iter().for_each(|key| out.str(key));
-        }
+        self.entries.iter().for_each(|entry| entry.write(out));
     }
 }
 

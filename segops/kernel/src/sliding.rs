@@ -154,25 +154,11 @@ fn add_sum(sums: &mut Sums, time: i64, added: &Added, expired: i64) {
 mod tests {
     use super::*;
     use crate::ask::{Asking, Nobody};
+    use crate::test_tables;
     use crate::values::Num;
 
     fn feature(reducer: Reducer, capacity: Option<usize>) -> Feature {
-        Feature {
-            id: 1,
-            reducer,
-            since: None,
-            until: None,
-            calendar: None,
-            anchor: None,
-            statements: None,
-            sequence: None,
-            length: 10,
-            capacity,
-            path: None,
-            segments: vec![],
-            by_size: None,
-            is_foreign: false,
-        }
+        Feature { length: 10, capacity, ..test_tables::feature(reducer) }
     }
 
     #[test]

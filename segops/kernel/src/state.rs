@@ -3,10 +3,13 @@
 use std::ops::Deref;
 
 use crate::decimal::Dec;
+use crate::entries;
+use crate::frozen::Frozen;
 use crate::msgpack::{Reader, Writer};
 use crate::orders::Orders;
 use crate::sequence::Chains;
-use crate::since::Since;
+use crate::sessions::Sessions;
+use crate::since::{Entry, Since};
 
 /// An empty map.
 const EMPTY: &[u8] = &[0x80];
@@ -85,12 +88,20 @@ pub enum State {
         /// The values.
         values: Vec<Blob>,
     },
+    /// Events, oldest first.
+    Entries(Vec<Entry>),
+    /// Sessions, oldest first.
+    Sessions(Sessions),
+    /// Times that decide in which periods there was an event.
+    Marks(Vec<i64>),
     /// The events after an anchor.
     Since(Box<Since>),
     /// Orders, and statements about them.
     Orders(Box<Orders>),
     /// The events of a sequence.
     Chains(Box<Chains>),
+    /// The state of a feature that is read at refreshes.
+    Frozen(Box<Frozen>),
     /// A state that only Python changes.
     Raw(Blob),
 }
@@ -163,9 +174,14 @@ impl State {
             (4, 2) => State::Times(reader.ints().filter(|times| !times.is_empty())?),
             (5, 6) => State::Sums(Box::new(sums(&mut reader)?)),
             (6, 3) => values(&mut reader)?,
+            (7, 2) => State::Entries(entries::read(&mut reader)?),
             (8, 3) => State::Chains(Box::new(Chains::read(&mut reader)?)),
             (9, 8) => State::Orders(Box::new(Orders::read(&mut reader)?)),
+            (25, 2) => State::Sessions(Sessions::read(&mut reader, false)?),
+            (26, 2) => State::Marks(reader.ints()?),
+            (27, 2) => State::Sessions(Sessions::read(&mut reader, true)?),
             (40, 4) => State::Since(Box::new(Since::read(&mut reader)?)),
+            (45, 4) => State::Frozen(Box::new(Frozen::read(&mut reader)?)),
             _ => return None,
         };
         reader.is_done().then_some(found)
@@ -214,6 +230,14 @@ impl State {
                 out.array(values.len());
                 values.iter().for_each(|value| out.raw(value));
             }
+            State::Frozen(frozen) => frozen.write(out),
+            State::Sessions(sessions) => sessions.write(out),
+            State::Marks(times) => {
+                out.array(2);
+                out.int(26);
+                out.ints(times);
+            }
+            State::Entries(entries) => entries::write(entries, out),
             State::Since(since) => since.write(out),
             State::Chains(chains) => chains.write(out),
             State::Orders(orders) => orders.write(out),

@@ -33,7 +33,7 @@ impl Hasher for FastHasher {
 pub type TextMap<V> = HashMap<Box<str>, V, BuildHasherDefault<FastHasher>>;
 
 /// The version of these tables; both sides must agree on it.
-pub const TABLES: i64 = 4;
+pub const TABLES: i64 = 5;
 
 /// How rules read a trait: the kinds of values that they can read at a path within it.
 pub struct Reading {
@@ -228,6 +228,9 @@ fn is_known(rule: &Node, features: &[Feature]) -> bool {
         Node::Count { feature, .. } | Node::Sum { feature, .. } => known(feature),
         Node::Picked { feature, .. } | Node::Age { feature, .. } => known(feature),
         Node::HasBeen(leaf) => known(&leaf.feature),
+        Node::Tested(leaf) => leaf.figure.features().iter().all(known),
+        Node::Compared(leaf) => leaf.features().iter().all(known),
+        Node::Frozen(leaf) => is_known(&leaf.of, features),
         Node::Since(feature, ..) | Node::Sequence(feature) => known(feature),
         Node::Rfm(leaf) => known(&leaf.feature),
         Node::OrderScore(leaf) => known(&leaf.feature),

@@ -1,6 +1,8 @@
 //! Tables for tests: features that read events named A, without segments.
 
+use crate::feature::Feature;
 use crate::msgpack::Writer;
+use crate::reduce::Reducer;
 use crate::tables::{Tables, TABLES};
 
 /// Tables with features, each by its id, the name of its reducer, and the property that it reads.
@@ -30,10 +32,10 @@ pub fn tables(features: &[(u64, &str, Option<&str>)]) -> Tables {
 }
 
 fn write_feature((id, reducer, property): &(u64, &str, Option<&str>), out: &mut Writer) {
-    out.array(13);
+    out.array(16);
     out.uint(*id);
     out.str(reducer);
-    (0..8).for_each(|_| out.nil()); // windows, capacity, anchor, sequence, statements
+    (0..11).for_each(|_| out.nil()); // windows, capacity, anchor, sequence, statements, periods, refresh
     match property {
         Some(name) => {
             out.array(1);
@@ -54,4 +56,27 @@ fn write_watch(features: usize, out: &mut Writer) {
         out.array(0); // conditions
     }
     out.array(0);
+}
+
+/// A feature of any window that keeps all events.
+pub fn feature(reducer: Reducer) -> Feature {
+    Feature {
+        id: 1,
+        reducer,
+        since: None,
+        until: None,
+        calendar: None,
+        anchor: None,
+        statements: None,
+        sequence: None,
+        length: 0,
+        days: None,
+        step: 0,
+        refresh: None,
+        capacity: None,
+        path: None,
+        segments: vec![],
+        by_size: None,
+        is_foreign: false,
+    }
 }

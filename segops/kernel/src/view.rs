@@ -16,6 +16,8 @@ pub enum Window {
     Sliding(i64),
     /// Those of a calendar's current period.
     Calendar(u32),
+    /// Those between two ages in milliseconds: younger than the first, and at least as old as the second.
+    Between(i64, i64),
 }
 
 impl Window {
@@ -24,8 +26,22 @@ impl Window {
         Some(match reader.kind()? {
             Kind::Nil => reader.nil().then_some(Window::Fixed)?,
             Kind::Int => Window::Sliding(reader.int()?),
-            _ => Window::Calendar(u32::try_from(*reader.list(Reader::wide)?.first()?).ok()?),
+            _ => match *reader.list(Reader::int)? {
+                [from, to] => Window::Between(from, to),
+                [calendar] => Window::Calendar(u32::try_from(calendar).ok()?),
+                _ => return None,
+            },
         })
+    }
+
+    /// The times that count at an instant: those after the first one, up to the second one.
+    pub fn span(self, asking: &Asking, now: i64) -> (i64, i64) {
+        match self {
+            Window::Fixed => (i64::MIN, now),
+            Window::Sliding(length) => (now - length, now),
+            Window::Calendar(calendar) => (asking.period(calendar, now).0 - 1, now),
+            Window::Between(from, to) => (now - from, now - to),
+        }
     }
 
     /// The length of a sliding window.
@@ -46,12 +62,22 @@ pub struct View<'v> {
     pub asking: &'v Asking,
     /// Whether an answer failed: the verdict means nothing then.
     pub failed: &'v Cell<bool>,
+    /// The refresh as of which frozen features are read, in milliseconds.
+    pub refreshed: i64,
 }
 
 impl<'v> View<'v> {
+    /// The state of a feature; of a frozen one, that as of the refresh.
+    pub fn kept(self, feature: u32) -> Option<&'v State> {
+        match self.profile.state(feature)? {
+            State::Frozen(frozen) => frozen.as_of(self.refreshed),
+            state => Some(state),
+        }
+    }
+
     /// The state of a feature, unless it is of an earlier period.
     pub fn state(self, feature: u32, window: Window, now: i64) -> Option<&'v State> {
-        let state = self.profile.state(feature)?;
+        let state = self.kept(feature)?;
         match window {
             Window::Calendar(calendar) => {
                 let (begin, _) = self.asking.period(calendar, now);

@@ -1,10 +1,12 @@
 //! About the bytes of memory of decoded profiles: allocations, with what the allocator adds to each.
 
 use crate::decimal::Dec;
+use crate::frozen::Frozen;
 use crate::links::{Held, Links, Origin};
 use crate::orders::{Orders, Row};
 use crate::profile::{Counted, Member, Profile, Redirect};
 use crate::sequence::{Chains, Link};
+use crate::sessions::{Session, Timed};
 use crate::since::{Entry, Since};
 use crate::state::{State, Sums};
 
@@ -68,6 +70,15 @@ fn of_blobs(values: &[Box<[u8]>], capacity: usize) -> usize {
     items::<Box<[u8]>>(capacity) + values.iter().map(|value| block(value.len())).sum::<usize>()
 }
 
+fn of_entries(entries: &[Entry]) -> usize {
+    let keys = |entry: &Entry| entry.key.as_ref().map_or(0, |key| block(key.len()));
+    entries.iter().map(|each| items::<Entry>(1) + block(each.value.len()) + keys(each)).sum()
+}
+
+fn of_timed(value: &Timed) -> usize {
+    value.as_ref().map_or(0, |(_, value)| block(value.len()))
+}
+
 fn of_state(state: &State) -> usize {
     match state {
         State::Tally { .. } => 0,
@@ -81,10 +92,14 @@ fn of_state(state: &State) -> usize {
             items::<Sums>(1) + 2 * items::<i64>(sums.times.capacity()) + items::<Dec>(sums.totals.capacity())
         }
         State::Values { times, values } => items::<i64>(times.capacity()) + of_blobs(values, values.capacity()),
-        State::Since(since) => {
-            items::<Since>(1)
-                + since.entries.iter().map(|each| items::<Entry>(1) + block(each.value.len())).sum::<usize>()
+        State::Entries(entries) => of_entries(entries),
+        State::Sessions(found) => {
+            items::<Session>(found.sessions.capacity())
+                + found.sessions.iter().map(|session| of_timed(&session.first) + of_timed(&session.last)).sum::<usize>()
         }
+        State::Marks(times) => items::<i64>(times.capacity()),
+        State::Since(since) => items::<Since>(1) + of_entries(&since.entries),
+        State::Frozen(frozen) => items::<Frozen>(1) + frozen.states().map(of_state).sum::<usize>(),
         State::Orders(orders) => items::<Orders>(1) + orders.rows() * (items::<Row>(1) + 32),
         State::Chains(chains) => items::<Chains>(1) + chains.len() * (items::<Link>(1) + 64),
         State::Raw(bytes) => block(bytes.len()),

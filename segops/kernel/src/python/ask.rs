@@ -67,6 +67,20 @@ impl Ask for PyAsk {
         })
     }
 
+    fn key(&self, calendar: u32, quarter: i64) -> Option<String> {
+        Python::with_gil(|py| {
+            let answer = self.object.bind(py).call_method1("key", (calendar, quarter));
+            sound(py, answer.and_then(|answer| answer.extract()))
+        })
+    }
+
+    fn refresh(&self, refresh: u32, now: i64) -> Option<(i64, Option<i64>)> {
+        Python::with_gil(|py| {
+            let answer = self.object.bind(py).call_method1("refresh", (refresh, now));
+            sound(py, answer.and_then(|answer| answer.extract()))
+        })
+    }
+
     fn test(&self, test: u32, value: &[u8], now: i64) -> Option<(bool, Option<i64>)> {
         Python::with_gil(|py| {
             let answer = self.object.bind(py).call_method1("test", (test, PyBytes::new(py, value), now));
