@@ -368,6 +368,16 @@ def test_notes_say_what_each_remembered_message_added_to_accumulators(profile_id
     assert sorted_notes(profile) == sorted_notes(expected)
 
 
+def test_sessions_between_two_ages_are_folded() -> None:
+    live = Engine(segments(visits={"sessions": "A", "between": {"from": "3d", "to": "1d"}, "is": {"gte": 1}}))
+    expected, profile = live.new_profile("user_id:u1"), Profile("user_id:u1")
+    events = [did(1, 1), did(2, 2)]
+    for event in events:
+        live.on_event(expected, event, clock_ms=event.time_ms)
+    folded_into(profile, live.segments.features, events, 2)
+    assert profile.features == expected.features
+
+
 def sorted_notes(profile: Profile) -> dict[int, Counted]:
     return {
         message: Counted(note.time_ms, sorted(note.tallies), dict(sorted(note.totals.items())))

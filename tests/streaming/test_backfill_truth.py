@@ -32,6 +32,7 @@ from tests.core.strategies import (
     sequences,
 )
 from tests.core.strategies_areas import PLACES, area_context
+from tests.core.strategies_scores import OWN_SCORES
 from tests.rest import examples
 
 from .backfill_network import WALL_MS, BackfillNetwork
@@ -65,6 +66,11 @@ def reads_orders(rule: dict[str, Any]) -> bool:
     return '"rfm"' in json.dumps(rule) or '"score"' in json.dumps(rule)
 
 
+def is_known(rule: dict[str, Any]) -> bool:
+    """Return whether definitions without models know the scores that a rule reads."""
+    return not any(f'"{name}"' in json.dumps(rule) for name in OWN_SCORES)
+
+
 @composite
 def rule_sets(draw: Any, orders: bool) -> tuple[SegmentSet, SegmentSet]:
     """Draw segments, and those published later: some as before, some edited, some new, some gone."""
@@ -73,7 +79,9 @@ def rule_sets(draw: Any, orders: bool) -> tuple[SegmentSet, SegmentSet]:
         key = f"s{number}"
         drawn = st.one_of(_counting, rules(tuple(each.key for each in after)))
         possible = drawn.filter(
-            lambda rule: not begins_at_publication(rule) and (orders or not reads_orders(rule))
+            lambda rule: (
+                is_known(rule) and not begins_at_publication(rule) and (orders or not reads_orders(rule))
+            )
         )
         known, later = draw(possible), draw(possible)
         fate = draw(st.sampled_from(["kept", "edited", "new", "new", "new"]))

@@ -111,6 +111,8 @@ def reader(feature: Feature) -> Callable[[Any], Any] | None:
         return _statement
     if feature.sequence is not None:
         return _pair
+    if feature.length_ms is not None:
+        return None
     if feature.keeps_events:
         return _timed_number if feature.kind == "sum" else _pair
     return _number if feature.kind == "sum" else None
