@@ -8,6 +8,7 @@ early leaves that in force; what it has written is never read.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -38,6 +39,8 @@ _HEADERS: Final = [(TYPE_HEADER, LISTING)]
 _PRODUCER: Final = {"linger_ms": 5, "max_batch_size": 256 * 1024, "compression_type": "lz4"}
 #: How often to try to publish while others publish, too.
 _ATTEMPTS: Final = 5
+#: The longest pause before the next attempt.
+_PAUSE_S: Final = 1.0
 #: Listings between two turns of the event loop.
 _SLICE: Final = 500
 
@@ -163,6 +166,8 @@ async def _commit(settings: Settings, decide: Callable[[DefinitionLog], Publishe
         except Outpaced:
             if not left:
                 raise
+            # Two that try in step would outpace each other each time.
+            await asyncio.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311
     raise AssertionError("the last attempt returns or raises")
 
 
