@@ -15,7 +15,6 @@ from segops.core.identifiers import Rules
 from segops.core.operators import Predicate
 from segops.core.refresh import Refresh
 from segops.core.rules import figures, model
-from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, TraitFigure
 from segops.core.rules.policy import Policy
 from segops.core.scoring.buying import Buying
 from segops.core.scoring.figure_scores import WeightedScore
@@ -198,10 +197,6 @@ PARTS: dict[type, tuple[str, ...]] = {
     Input: ("name", "figure", "transform", "missing", "mean", "scale"),
     Platt: ("a", "b"),
     Isotonic: ("points",),
-    CountFigure: ("select", "window"),
-    AggregateFigure: ("function", "path", "select", "window", "convert", "money"),
-    DaysFigure: ("which", "select"),
-    TraitFigure: ("path",),
     OrderScore: ("name", "buying", "spending", "gaps", "discount", "currency"),
     Buying: ("r", "alpha", "a", "b", "modified"),
     Spending: ("p", "q", "gamma"),

@@ -1,0 +1,44 @@
+"""Intake waits for output that Kafka has not acknowledged, without asking for a checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from segops.streaming.pipeline import Pipeline
+
+
+def _pipeline(*, over_limit: bool, pending: int) -> Any:
+    return SimpleNamespace(
+        running=True,
+        settings=SimpleNamespace(checkpoint=SimpleNamespace(max_records=10)),
+        channels=SimpleNamespace(over_limit=over_limit),
+        processors={},
+        _pending=lambda: pending,
+        _recording=False,
+        _wanted=asyncio.Event(),
+        _eased=asyncio.Event(),
+    )
+
+
+async def _waits_and_wants(*, over_limit: bool, pending: int) -> tuple[bool, bool]:
+    """Return whether intake waits, and whether it asks for a checkpoint."""
+    pipeline = _pipeline(over_limit=over_limit, pending=pending)
+    waiting = asyncio.ensure_future(Pipeline.wait_for_capacity(pipeline))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    waits = not waiting.done()
+    pipeline.running = False
+    pipeline._eased.set()
+    await waiting
+    return waits, pipeline._wanted.is_set()
+
+
+def test_unacknowledged_output_is_waited_for_without_a_checkpoint() -> None:
+    assert asyncio.run(_waits_and_wants(over_limit=True, pending=0)) == (True, False)
+    assert asyncio.run(_waits_and_wants(over_limit=False, pending=0)) == (False, False)
+
+
+def test_uncommitted_work_asks_for_a_checkpoint() -> None:
+    assert asyncio.run(_waits_and_wants(over_limit=False, pending=21)) == (True, True)
