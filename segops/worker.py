@@ -54,6 +54,7 @@ from segops.metrics import Metrics
 from segops.operations import group
 from segops.operations.recent import recent
 from segops.operations.scans import scan
+from segops.processes.memory import keep_freed_memory
 from segops.processes.restarts import Restarts
 from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
@@ -119,6 +120,7 @@ async def _decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
 def run(settings: Settings) -> int:
     """Run one worker process until SIGTERM or SIGINT; return its exit status."""
     start_logging(settings.worker.log_level)
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 

@@ -21,7 +21,7 @@ from segops.kafka.pacing import paced
 REBALANCE_TIMEOUT_MS: Final = 60_000
 REQUEST_TIMEOUT_MS: Final = 60_000
 _POLL_INTERVAL_MS: Final = 300_000
-_FETCH_BYTES: Final = 4 << 20
+_FETCH_BYTES: Final = 1 << 20
 _FETCH_WAIT_MS: Final = 100
 _STANDBY_FETCH_BYTES: Final = 1 << 20
 _STANDBY_FETCH_WAIT_MS: Final = 1_000

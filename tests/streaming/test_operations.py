@@ -110,7 +110,7 @@ def test_recreated_changelog_empties_the_stores_with_a_warning(stack: Stack) -> 
 @rest
 def test_recreated_input_stops_the_worker(stack: Stack) -> None:
     run_through(stack, shop_events(600, users=30, partitions=3)[:300])
-    admin(stack, lambda client: client.delete_topics([stack.settings.topics.profile_events]))
+    delete_topics(stack, [stack.settings.topics.profile_events])
     assert stack.start().wait(60) == 2
     assert "it was recreated or truncated" in log_text(stack)
 

@@ -72,6 +72,7 @@ pub mod since;
 pub mod sliding;
 pub mod slots;
 pub mod snapshot;
+pub mod spare;
 pub mod state;
 pub mod statement;
 pub mod stored;

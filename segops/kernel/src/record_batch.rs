@@ -4,6 +4,8 @@
 
 use std::io::Read;
 
+use crate::spare;
+
 /// The bytes of the head of a batch.
 pub const HEAD: usize = 61;
 /// The bytes before the part of a batch that its checksum covers.
@@ -254,6 +256,12 @@ impl Batch {
     }
 }
 
+impl Drop for Batch {
+    fn drop(&mut self) {
+        spare::keep(std::mem::take(&mut self.body));
+    }
+}
+
 fn entry(body: &[u8], at: &mut usize, (base, first): (i64, i64)) -> Option<Entry> {
     let length = usize::try_from(varint(body, at)?).ok()?;
     let end = at.checked_add(length)?;
@@ -275,40 +283,50 @@ fn entry(body: &[u8], at: &mut usize, (base, first): (i64, i64)) -> Option<Entry
 }
 
 fn body(raw: &[u8], codec: u8) -> Option<Vec<u8>> {
-    match codec {
-        0 => Some(raw.to_vec()),
-        SNAPPY => unsnappy(raw),
-        LZ4 => {
-            let (mut out, most) = (Vec::with_capacity(raw.len() * 4), MOST_BYTES as u64);
-            lz4_flex::frame::FrameDecoder::new(raw).take(most).read_to_end(&mut out).ok()?;
-            (out.len() < MOST_BYTES).then_some(out)
+    let mut out = spare::take();
+    let length = match codec {
+        0 => {
+            out.clear();
+            out.extend_from_slice(raw);
+            raw.len()
         }
-        _ => None,
-    }
+        SNAPPY => unsnappy(raw, &mut out)?,
+        LZ4 => {
+            out.clear();
+            lz4_flex::frame::FrameDecoder::new(raw).take(MOST_BYTES as u64).read_to_end(&mut out).ok()?
+        }
+        _ => return None,
+    };
+    out.truncate(length);
+    (length < MOST_BYTES).then_some(out)
 }
 
-fn unsnappy(raw: &[u8]) -> Option<Vec<u8>> {
-    let mut out = vec![];
+/// Decompress to the beginning of `out`, whatever it has; the bytes there.
+fn unsnappy(raw: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let Some(mut left) = raw.strip_prefix(FRAMED) else {
-        add_snappy(raw, &mut out)?;
-        return Some(out);
+        return add_snappy(raw, out, 0);
     };
+    let mut filled = 0;
     while !left.is_empty() {
         let length = u32::from_be_bytes(be(left, 0)?) as usize;
         let end = length.checked_add(4)?;
-        add_snappy(left.get(4..end)?, &mut out)?;
+        filled = add_snappy(left.get(4..end)?, out, filled)?;
         left = &left[end..];
     }
-    Some(out)
+    Some(filled)
 }
 
-fn add_snappy(block: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let (start, length) = (out.len(), snap::raw::decompress_len(block).ok()?);
-    if start + length > MOST_BYTES {
+/// Decompress a block behind the first `filled` bytes of `out`; the bytes with it.
+fn add_snappy(block: &[u8], out: &mut Vec<u8>, filled: usize) -> Option<usize> {
+    let end = filled + snap::raw::decompress_len(block).ok()?;
+    if end > MOST_BYTES {
         return None;
     }
-    out.resize(start + length, 0);
-    snap::raw::Decoder::new().decompress(block, &mut out[start..]).ok().map(|_| ())
+    if out.len() < end {
+        out.resize(end, 0);
+    }
+    snap::raw::Decoder::new().decompress(block, &mut out[filled..end]).ok()?;
+    Some(end)
 }
 
 #[cfg(test)]

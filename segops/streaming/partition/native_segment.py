@@ -57,7 +57,9 @@ class NativeSegmentProcessor(SegmentProcessor):
     Its outputs, counts and stored profiles are those of a ``SegmentProcessor``.
     """
 
-    timers_at_once: ClassVar[int] = 500
+    # With 500, live events beside 100,000 timers were five times as late as without them (99th percentile).
+    # With 100 they are a third later, and the timers are no later.
+    timers_at_once: ClassVar[int] = 100
 
     _profiles: NativeProfiles
     _answers: Answers
