@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
     """Let glibc reuse freed blocks of up to 32 MiB instead of returning each to the system.
 
     A fetched batch or a write to the store is such a block, and the system clears each page that it hands
-    out: a seventh of a busy worker's time. Return False where the C library is another one, or where
+    out: an eighth of a busy worker's time. Return False where the C library is another one, or where
     the operator has set these limits.
     """
     if any(name in os.environ for name in _SET_BY_OPERATOR):  # noqa: TID251 - glibc reads them, not segops
