@@ -63,8 +63,8 @@ _BULK_BUFFER = 8 << 20  # fits the CPU cache: random ids cost a third less
 _ARENA_BLOCK = 256 << 10  # allocated by every partition, however little it writes
 _LIVE = {"disable_auto_compactions": "false", "write_buffer_size": str(_LIVE_BUFFER)}
 _BULK = {"disable_auto_compactions": "true", "write_buffer_size": str(_BULK_BUFFER)}
-# Of a full memory table, allocated with its first entry: 64 KiB, 13 bits for each of 40,000 entries.
-_FILTER_SHARE = 0.001
+# Of a full memory table, allocated with its first entry: 32 KiB, 13 bits for each of 20,000 entries.
+_FILTER_SHARE = 0.0005
 _OPEN_FILES = 128  # per partition: far below the usual limit of a process with tens of partitions
 
 

@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use crate::spare;
+use crate::spare::BODIES;
 
 /// The bytes of the head of a batch.
 pub const HEAD: usize = 61;
@@ -258,7 +258,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        spare::keep(std::mem::take(&mut self.body));
+        BODIES.keep(std::mem::take(&mut self.body));
     }
 }
 
@@ -283,7 +283,7 @@ fn entry(body: &[u8], at: &mut usize, (base, first): (i64, i64)) -> Option<Entry
 }
 
 fn body(raw: &[u8], codec: u8) -> Option<Vec<u8>> {
-    let mut out = spare::take();
+    let mut out = BODIES.take();
     let length = match codec {
         0 => {
             out.clear();

@@ -8,21 +8,27 @@ const MOST: usize = 8;
 /// The most bytes of a block that is kept.
 const LARGEST: usize = 4 << 20;
 
-static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+/// Blocks that are kept.
+pub struct Spare(Mutex<Vec<Vec<u8>>>);
 
-/// Memory of a former batch, with its bytes, to be overwritten; empty if none was kept.
-pub fn take() -> Vec<u8> {
-    SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-}
+/// Those of the batches of this process.
+pub static BODIES: Spare = Spare(Mutex::new(Vec::new()));
 
-/// Keep memory for a later `take`, if there is not enough of it.
-pub fn keep(bytes: Vec<u8>) {
-    if bytes.is_empty() || bytes.capacity() > LARGEST {
-        return;
+impl Spare {
+    /// A kept block with its former bytes, to be overwritten; empty if none was kept.
+    pub fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    if spare.len() < MOST {
-        spare.push(bytes);
+
+    /// Keep a block for a later `take`, unless it is large or there are enough.
+    pub fn keep(&self, block: Vec<u8>) {
+        if block.is_empty() || block.capacity() > LARGEST {
+            return;
+        }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MOST {
+            kept.push(block);
+        }
     }
 }
 
@@ -32,10 +38,12 @@ mod tests {
 
     #[test]
     fn few_blocks_are_kept_and_no_large_ones() {
-        (0..2 * MOST).for_each(|_| keep(vec![1; 9]));
-        keep(vec![1; LARGEST + 1]);
-        keep(vec![]);
-        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        assert!(spare.len() <= MOST && spare.iter().all(|each| (1..=LARGEST).contains(&each.capacity())));
+        let spare = Spare(Mutex::new(Vec::new()));
+        spare.keep(vec![1; LARGEST + 1]);
+        spare.keep(vec![]);
+        assert!(spare.take().is_empty());
+        (0..2 * MOST).for_each(|_| spare.keep(vec![1; 9]));
+        (0..MOST).for_each(|_| assert_eq!(spare.take().len(), 9));
+        assert!(spare.take().is_empty());
     }
 }
