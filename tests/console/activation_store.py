@@ -16,7 +16,7 @@ from segops.schemas.audiences import decode_record, encode_record
 from segops.schemas.segments import definition_from_record
 
 from .activation_board import STEPS, Board
-from .helpers import Answer, Browser, as_user
+from .helpers import NOW_MS, Answer, Browser, as_user
 
 
 class _Topic:
@@ -38,10 +38,11 @@ class MemoryTopics:
         self.members = STEPS[-1][1]
 
     def patch(self, put: Callable[[Any, str, Any], None]) -> None:
-        """Replace Kafka and the workers; ``put`` is ``monkeypatch.setattr``."""
+        """Replace Kafka, the workers and the clock; ``put`` is ``monkeypatch.setattr``."""
         for name in ("read_known", "commit", "measure_published"):
             put(actions, name, getattr(self, name))
         put(actions, "moves_since_approval", self.moves)
+        put(actions, "wall_ms", lambda: NOW_MS)
         put(outside, "audiences_topic", lambda _: _Topic(self.board.audiences))
         put(published, "topic_of", lambda _: _Topic(self.board.destinations))
 
