@@ -226,6 +226,7 @@ def _build(
             stores,
             discard=lambda number: shutil.rmtree(profiles / str(number)),
             rebuilt=lambda reason: metrics.stores_rebuilt.labels(reason).inc(),
+            native=chosen(settings.engine.kernel),
         ),
         changelog_consumer=connections.changelog_consumer,
         standby_consumer=connections.standby_consumer,

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
-#: Pause between two checkpoints when profiles of other partitions wait for one.
+#: Shortest pause between two checkpoints when profiles of other partitions wait for one.
 _REST_S: Final = 0.02
 #: Checkpoints before definitions come into force, at most, and the uncommitted work that needs none.
 _SETTLING: Final = 3
@@ -79,6 +79,7 @@ class Pipeline:
         #: CPU seconds of each step that the metrics do not include yet.
         self._cpu_s = {"resolve": 0.0, "segment": 0.0}
         self._checkpointer: Checkpointer | None = None
+        self._checkpoint_s = 0.0
         self._recovering = asyncio.Lock()
         self._rested = False
         self._wanted = asyncio.Event()
@@ -296,10 +297,11 @@ class Pipeline:
     async def checkpoint_due(self) -> None:
         """Return when the next checkpoint is due.
 
-        It is due early when much work is uncommitted, or when profiles of other partitions wait for it.
+        It is due early when much work is uncommitted, or when profiles of other partitions wait for it: then
+        after a pause as long as the last one took, since without one a busy worker writes profiles too often.
         """
         interval_s = self.settings.checkpoint_interval_ms / 1000
-        rest_s = min(_REST_S, interval_s)
+        rest_s = min(max(_REST_S, self._checkpoint_s), interval_s)
         self._rested = False
         await self._until_wanted(rest_s)
         self._rested = True
@@ -317,6 +319,7 @@ class Pipeline:
         if not self.running or self._checkpointer is None:
             return False
         durable = await self._checkpointer.run()
+        self._checkpoint_s = durable.seconds
         self._eased.set()
         self.metrics.checkpoint_seconds.observe(durable.seconds)
         self.metrics.checkpoint_records.observe(durable.records)

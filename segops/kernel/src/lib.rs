@@ -57,6 +57,7 @@ pub mod publish;
 pub mod record_batch;
 pub mod reduce;
 pub mod replay;
+pub mod restored;
 pub mod rfm;
 pub mod rhythm;
 pub mod route;

@@ -142,6 +142,15 @@ pub fn activity(state: &[u8]) -> Option<i32> {
     head.filter(|activity| *activity != i32::MIN)
 }
 
+/// The keys of segments and the encoded moves in the head of a stored profile; None: it has another format, or is
+/// damaged.
+pub fn in_head(state: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (keys, moves) = (length(state, 9)?, length(state, 13)?);
+    let begin = HEAD.checked_add(keys)?;
+    let found = (state.get(HEAD..begin)?, state.get(begin..begin.checked_add(moves)?)?);
+    (state.first() == Some(&FORMAT)).then_some(found)
+}
+
 /// A stored form as it is without moves.
 pub fn without_moves(state: &[u8]) -> Vec<u8> {
     let (keys, moves) = (length(state, 9).unwrap_or(0), length(state, 13).unwrap_or(0));

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -68,11 +68,13 @@ class StoreManager:
     """Opens the stores of a worker. ``discard`` removes the files of a store that cannot be opened.
 
     ``rebuilt`` is called with the reason when a store is emptied: ``DAMAGED``, or ``AHEAD`` of the log.
+    ``native``: the kernel, if it runs.
     """
 
     stores: StoreFactory
     discard: Callable[[int], None]
     rebuilt: Callable[[str], None] = lambda reason: None
+    native: Any = None
 
     def open(self, partition: int, *, log_end: int) -> ProfileStore:
         """Open the store of ``partition``, emptied if it is damaged or does not belong to this changelog.
@@ -153,7 +155,11 @@ class ChangelogReader:
     def _new(self, store: ProfileStore, expected: int) -> StoreRestorer:
         bulk = self._bulk and expected >= _BULK_RECORDS
         return StoreRestorer(
-            store, expected=expected, bulk=bulk, buffer_bytes=self._buffer_bytes if bulk else 0
+            store,
+            expected=expected,
+            bulk=bulk,
+            buffer_bytes=self._buffer_bytes if bulk else 0,
+            native=self._store_manager.native,
         )
 
     async def apply(self, topic_partition: TopicPartition, fetched: Fetched) -> int:

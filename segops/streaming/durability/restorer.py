@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from segops.core.errors import StateError
 from segops.schemas.origin import decode_origin
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _MAX_DIGITS: Final = 18
 _MIN_SLOTS: Final = 1 << 16
 _MAX_SLOTS: Final = 1 << 26
+_BYTES_OF_HEAD: Final = 64
 _ENTRY_BYTES: Final = 256  # of a key, two objects and their dict slot
 
 
@@ -38,13 +39,21 @@ class StoreRestorer:
     ``expected``: the approximate number of records. A store that was empty is asked for the former state of
     a profile only if the hash of its id has occurred before. ``bulk``: load without a write-ahead log until
     ``finish``. ``buffer_bytes``: the approximate size of a buffer, so that a profile with many changelog
-    records is written once; 0: no buffer.
+    records is written once; 0: no buffer. ``native``: the kernel, which reads heads, and keeps about as many
+    bytes of them as the buffer has, so that these are not read from the store again.
     """
 
     def __init__(
-        self, store: ProfileStore, *, expected: int, bulk: bool = False, buffer_bytes: int = 0
+        self,
+        store: ProfileStore,
+        *,
+        expected: int,
+        bulk: bool = False,
+        buffer_bytes: int = 0,
+        native: Any = None,
     ) -> None:
         self.store = store
+        self._heads = None if native is None else native.Heads(buffer_bytes // _BYTES_OF_HEAD)
         self._bulk = bulk
         self._buffer_bytes = buffer_bytes
         self._buffer: dict[bytes, bytes | None] = {}
@@ -82,7 +91,7 @@ class StoreRestorer:
             values = {key: value for key, value in values.items() if _is_text(key)}
         self._check_lineage(logged.get(ORIGIN_META))
         sums = Sums()
-        rows = list(self._rows(values, self._known(values), sums))
+        rows = self._replaced(values, self._known(values), sums)
         meta = {CHANGELOG_META: str(next_offset - 1).encode()}
         meta |= logged
         meta |= sums.added_to(self.store, meta)
@@ -106,19 +115,33 @@ class StoreRestorer:
 
     def _known(self, values: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes | None]:
         ids = list(values if self._seen is None else _met(values, self._seen))
+        return self._stored(ids if self._heads is None else self._heads.unknown(ids))
+
+    def _stored(self, ids: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
         if not ids:
             return {}
         return dict(zip(ids, self.store.get_many([key.decode() for key in ids]), strict=True))
 
-    def _rows(
+    def _replaced(
         self, values: Mapping[bytes, bytes | None], known: Mapping[bytes, bytes | None], sums: Sums
-    ) -> Iterator[Row]:
-        for key in sorted(values):  # memory tables cost less in order
-            new, old = values[key], known.get(key)
-            before = NO_HEAD if old is None else _head_of(old)
-            after = NO_HEAD if new is None else _head_of(new)
-            sums.replace(before, after)
-            yield key, new, before[0], after[0]
+    ) -> list[Row]:
+        if self._heads is None:
+            return list(_rows(values, known, sums))
+        rows: list[Row]
+        rows, changes, rest = self._heads.replaced(values, known)
+        sums.add(*changes)
+        return [*rows, *_rows({key: values[key] for key in rest}, self._stored(rest), sums)]
+
+
+def _rows(
+    values: Mapping[bytes, bytes | None], known: Mapping[bytes, bytes | None], sums: Sums
+) -> Iterator[Row]:
+    for key in sorted(values):  # memory tables cost less in order
+        new, old = values[key], known.get(key)
+        before = NO_HEAD if old is None else _head_of(old)
+        after = NO_HEAD if new is None else _head_of(new)
+        sums.replace(before, after)
+        yield key, new, before[0], after[0]
 
 
 def _head_of(state: bytes) -> Head:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -42,6 +42,17 @@ class Sums:
             self._activities[active] += 1
         if moves and moves != moves_before:
             self._note(moves)
+
+    def add(
+        self, members: Mapping[bytes, int], activities: Mapping[int | None, int], moves: Iterable[bytes]
+    ) -> None:
+        """Note what replaced profiles change: numbers by members and by activity, and new moves."""
+        for keys, count in members.items():
+            self._members[keys] += count
+        for activity, count in activities.items():
+            self._activities[activity] += count
+        for each in moves:
+            self._note(each)
 
     def _note(self, moves: bytes) -> None:
         cut = cut_of(moves)

@@ -6,6 +6,7 @@ mod outboxes;
 mod partition;
 mod records;
 mod replay;
+mod restored;
 mod route;
 mod rows;
 
@@ -66,6 +67,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<records::PyRecords>()?;
     module.add_class::<outboxes::PyOutbox>()?;
     module.add_class::<outboxes::PyReady>()?;
+    module.add_class::<restored::PyHeads>()?;
     module.add_function(wrap_pyfunction!(records::batches_of, module)?)?;
     module.add_function(wrap_pyfunction!(probe, module)?)?;
     Ok(())
