@@ -14,10 +14,13 @@ from segops.core.rules.parsing import Context, Reader, read_rfm, read_rule
 from .contradictory_rules import trait
 from .strategies import RFM
 from .strategies_areas import area_context
+from .strategies_scores import OWN_SCORES, score_models
 
 
 def checked(rule: dict[str, Any]) -> model.Node:
-    return read_rule(rule, "when", area_context("t", read_rfm(RFM, "rfm", Context("t"))))
+    context = area_context("t", read_rfm(RFM, "rfm", Context("t")))
+    context.scores, context.models = OWN_SCORES, score_models(rule)
+    return read_rule(rule, "when", context)
 
 
 def linted(rule: dict[str, Any], rfm: bool = False) -> Lint:
