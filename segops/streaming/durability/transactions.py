@@ -31,7 +31,7 @@ from segops.streaming.durability.channels import MakeOutputs
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.publishers import BatchProducer, log_states
 
-_MAX_WAITING_BYTES = 16 << 20
+_MAX_WAITING_BYTES = 64 << 20
 
 
 class Transaction:
