@@ -13,7 +13,7 @@ pub struct Known<'s> {
     pub due: Option<i64>,
     /// The keys of its segments, one per line.
     pub members: &'s [u8],
-    /// Its activity, in days since the epoch.
+    /// Its last active day and how it came to be active then, as one number (`segops.core.activity`).
     pub activity: Option<i32>,
     /// Its encoded moves.
     pub moves: &'s [u8],
@@ -77,7 +77,7 @@ struct Kept {
     members: u32,
 }
 
-/// The heads of profiles that a recovery has written: reading them from the store costs more than all else.
+/// The heads of profiles that a recovery has written: reading them from the store took a third of its time.
 ///
 /// Keys are known by their hash of 128 bits. A head with moves is not kept, and none beyond `room`.
 pub struct Heads {
@@ -119,8 +119,9 @@ impl Heads {
         if let Some(number) = self.numbers.get(members) {
             return Some(*number);
         }
-        self.bytes += members.len();
-        let number = u32::try_from(self.members.len()).ok().filter(|_| self.bytes <= MEMBERS_BYTES)?;
+        let bytes = self.bytes + members.len();
+        let number = u32::try_from(self.members.len()).ok().filter(|_| bytes <= MEMBERS_BYTES)?;
+        self.bytes = bytes;
         self.members.push(members.into());
         self.numbers.insert(members.into(), number);
         Some(number)
@@ -159,6 +160,7 @@ mod tests {
         changes.replace(&Known::default(), &after.unwrap_or_default());
         assert_eq!((changes.activities.get(&Some(7)), &changes.moves[..]), (Some(&1), &[b"m".to_vec()][..]));
     }
+
     #[test]
     fn as_many_heads_are_kept_as_there_is_room_for() {
         let mut heads = Heads::new(2);
@@ -173,5 +175,7 @@ mod tests {
         heads.set(b"k", None);
         heads.set(b"n", Some(&Known { members: &[b'a'; MEMBERS_BYTES], ..known }));
         assert_eq!((heads.get(b"k"), heads.get(b"n")), (None, None));
+        heads.set(b"n", Some(&Known { members: b"b", ..known }));
+        assert_eq!(heads.get(b"n").map(|head| head.members), Some(&b"b"[..]));
     }
 }
