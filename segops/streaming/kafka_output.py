@@ -259,7 +259,7 @@ class Gauges:
             self._metrics.backfill_left.labels(str(partition)).set(left)
         for activity, number in _summed(each.population for each in processors.values()).items():
             self._metrics.profiles.labels(activity).set(number)
-        self._metrics.profiles_cached.set(sum(processor.cached for processor in processors.values()))
+        self._metrics.profiles_cached.set(sum(processor.cached.profiles for processor in processors.values()))
         self._metrics.scans_pending.set(sum(processor.scans.pending for processor in processors.values()))
         self._export_sizes(sizes)
 

@@ -30,6 +30,7 @@ from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.share import Share
+from segops.streaming.uncommitted import Uncommitted
 from segops.wall_clock import Jumps, wall_ms
 
 log = logging.getLogger(__name__)
@@ -231,11 +232,11 @@ class Pipeline:
             if processor.clock.now_ms != clock_ms:
                 self.background.wake()
             urgent = self._rested and self.channels.has_waiters
-            if urgent or self._pending() >= self.settings.checkpoint.max_records:
+            if urgent or self._uncommitted().needs_checkpoint(self.settings.checkpoint.max_records):
                 self._wanted.set()
 
-    def _pending(self) -> int:
-        return sum(processor.pending for processor in self.processors.values())
+    def _uncommitted(self) -> Uncommitted:
+        return Uncommitted.of(self.processors.values())
 
     @property
     def _recording(self) -> bool:
@@ -243,9 +244,9 @@ class Pipeline:
 
     async def wait_for_capacity(self) -> None:
         """Block until uncommitted work is below the limit, definitions are durable, no rows missing."""
-        limit = 2 * self.settings.checkpoint.max_records
+        max_records = self.settings.checkpoint.max_records
         while self.running:
-            if self._pending() > limit or self._recording:
+            if self._uncommitted().is_too_much(max_records) or self._recording:
                 self._wanted.set()
             elif not (self.channels.over_limit or is_blocked(self.processors)):
                 return
@@ -338,7 +339,7 @@ class Pipeline:
     async def settle(self) -> None:
         """Take checkpoints until little is uncommitted: records that wait for the next one wait briefly."""
         for _ in range(_SETTLING):
-            if self._pending() > _LITTLE:
+            if self._uncommitted().records > _LITTLE:
                 await self.checkpoint()
 
     async def use(self, engine: Engine) -> None:

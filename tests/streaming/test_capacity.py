@@ -7,24 +7,25 @@ from types import SimpleNamespace
 from typing import Any
 
 from segops.streaming.pipeline import Pipeline
+from segops.streaming.uncommitted import Uncommitted
 
 
-def _pipeline(*, over_limit: bool, pending: int) -> Any:
+def _pipeline(*, over_limit: bool, pending: int, unstored: float) -> Any:
     return SimpleNamespace(
         running=True,
         settings=SimpleNamespace(checkpoint=SimpleNamespace(max_records=10)),
         channels=SimpleNamespace(over_limit=over_limit),
         processors={},
-        _pending=lambda: pending,
+        _uncommitted=lambda: Uncommitted(pending, changed=0.0, unstored=unstored),
         _recording=False,
         _wanted=asyncio.Event(),
         _eased=asyncio.Event(),
     )
 
 
-async def _waits_and_wants(*, over_limit: bool, pending: int) -> tuple[bool, bool]:
+async def _waits_and_wants(*, over_limit: bool, pending: int, unstored: float = 0.0) -> tuple[bool, bool]:
     """Return whether intake waits, and whether it asks for a checkpoint."""
-    pipeline = _pipeline(over_limit=over_limit, pending=pending)
+    pipeline = _pipeline(over_limit=over_limit, pending=pending, unstored=unstored)
     waiting = asyncio.ensure_future(Pipeline.wait_for_capacity(pipeline))
     for _ in range(3):
         await asyncio.sleep(0)
@@ -42,3 +43,4 @@ def test_unacknowledged_output_is_waited_for_without_a_checkpoint() -> None:
 
 def test_uncommitted_work_asks_for_a_checkpoint() -> None:
     assert asyncio.run(_waits_and_wants(over_limit=False, pending=21)) == (True, True)
+    assert asyncio.run(_waits_and_wants(over_limit=False, pending=1, unstored=3.1)) == (True, True)

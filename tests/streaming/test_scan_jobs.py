@@ -136,10 +136,10 @@ def test_scan_leaves_cache_and_state_as_they_are() -> None:
         partition.view(f"u{number}")
     partition.checkpoint()
     partition.send(request("s", ForecastRequest()))
-    cached, stored = partition.processor.cached, partition.states()
+    cached, stored = partition.processor.cached.profiles, partition.states()
     partition.scan()
     assert partition.answer.profiles == 9
-    assert (partition.processor.cached, partition.processor.pending) == (cached, 1)
+    assert (partition.processor.cached.profiles, partition.processor.pending) == (cached, 1)
     partition.checkpoint()
     assert partition.states() == stored
 

@@ -191,12 +191,13 @@ def test_cache_keeps_unwritten_profiles_and_is_bounded(wanted: list[Definition])
     )
     sent = shop_events(500, users=100, partitions=1)
     processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
-    dirty = processor.cached
+    dirty = processor.cached.profiles
     assert dirty > 90
+    assert processor.cached == (dirty, dirty / 10, dirty / 10)
     snapshot = processor.snapshot()
-    assert processor.cached == dirty
+    assert processor.cached == (dirty, 0, dirty / 10)
     processor.write(snapshot, None)
-    assert processor.cached == 10
+    assert processor.cached == (10, 0, 0)
 
 
 def test_many_due_timers_fire_in_slices(wanted: list[Definition]) -> None:

@@ -62,6 +62,28 @@ def test_state_topic_holds_the_latest_change_in_the_profiles_partition(stack: St
         assert headers["ce_type"].decode() == f"segops.membership.{change['action']}"
 
 
+def test_memory_of_changed_profiles_brings_checkpoints_forward(stack: Stack) -> None:
+    stack.environment = {
+        "SEGOPS_CHECKPOINT_INTERVAL": "1m",
+        "SEGOPS_CHECKPOINT_MAX_RECORDS": "1000000",
+        "SEGOPS_CACHE_PROFILES": "100",
+        "SEGOPS_CACHE_BYTES": "1MiB",
+    }
+    stack.publish()
+    sent = shop_events(20_000, users=20_000, partitions=3)
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
+    wait_until(lambda: _durable_records(stack, "sum") > 10_000, "durable records", stack.diagnosis)
+    assert _durable_records(stack, r'bucket{le="10000.0"}') == _durable_records(stack, "count")
+
+
+def _durable_records(stack: Stack, part: str) -> float:
+    page = stack.get("/metrics")[1]
+    found = re.search(rf"^segops_checkpoint_records_{part} (\S+)$", page, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 def test_restart_continues_where_the_worker_stopped(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()

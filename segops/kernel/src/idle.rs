@@ -21,6 +21,11 @@ impl Partition {
         self.slots.len() * SLOT + self.index.bytes() + self.pages.bytes() + self.decoded
     }
 
+    /// About the bytes of those that the store does not have as they are: changed, or in flight.
+    pub fn unstored_bytes(&self) -> usize {
+        self.changed_bytes + self.flying_bytes
+    }
+
     /// Count the bytes of what is decoded in a slot.
     pub(crate) fn weigh(&mut self, number: usize) {
         let slot = &mut self.slots[number];
@@ -29,7 +34,11 @@ impl Partition {
             Content::Redirect(redirect) => weight::of_redirect(redirect),
             Content::Free | Content::Away | Content::Packed => 0,
         };
-        self.decoded = self.decoded + weight - std::mem::replace(&mut slot.weight, weight as u32) as usize;
+        let former = std::mem::replace(&mut slot.weight, weight as u32) as usize;
+        self.decoded = self.decoded + weight - former;
+        if slot.meta.dirty {
+            self.changed_bytes = self.changed_bytes + weight - former;
+        }
     }
 
     /// Note what is decoded in a slot, by weight and by age.
@@ -235,6 +244,12 @@ mod tests {
         places.map(|place| partition.pages.get(place).len() + 8).sum()
     }
 
+    /// The bytes of what is decoded in the slots of changed profiles.
+    fn changed(partition: &Partition) -> usize {
+        let slots = partition.slots.iter().filter(|slot| slot.meta.dirty);
+        slots.map(|slot| slot.weight as usize).sum()
+    }
+
     fn packed(partition: &Partition) -> Vec<&str> {
         let slots = partition.slots.iter().filter(|slot| matches!(slot.content, Content::Packed));
         slots.map(|slot| &*slot.id).collect()
@@ -265,7 +280,26 @@ mod tests {
                 assert_eq!(plain.state(&id), idle.state(&id), "{offset} {id}");
             }
             assert_eq!(saved(&idle), idle.pages.live());
+            assert_eq!(changed(&idle), idle.changed_bytes());
         }
+    }
+
+    #[test]
+    fn bytes_of_changed_profiles_are_counted_until_the_store_has_them() {
+        let mut partition = partition();
+        (0..50).for_each(|user| apply(&mut partition, user as i64, user, user));
+        let all = partition.changed_bytes();
+        assert_eq!((all, partition.unstored_bytes()), (changed(&partition), all));
+        let Some((state, meta)) = partition.check_out("user_id:u7") else { panic!("missing") };
+        assert_eq!(changed(&partition), partition.changed_bytes());
+        assert!(partition.changed_bytes() < all && partition.check_in("user_id:u7", &state, meta));
+        assert_eq!(changed(&partition), partition.changed_bytes());
+        begin(&mut partition);
+        assert_eq!(partition.changed_bytes(), 0);
+        assert!(writes(&mut partition).len() == 50 && partition.unstored_bytes() > all);
+        apply(&mut partition, 50, 7, 50);
+        partition.written();
+        assert_eq!((changed(&partition), partition.unstored_bytes()), (partition.changed_bytes(), changed(&partition)));
     }
 
     #[test]

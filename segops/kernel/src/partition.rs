@@ -96,6 +96,10 @@ pub struct Partition {
     pub(crate) scratch: Vec<u8>,
     /// About the bytes of what is decoded.
     pub(crate) decoded: usize,
+    /// About the bytes of what is changed.
+    pub(crate) changed_bytes: usize,
+    /// About the bytes of what is in flight, with its stored forms.
+    pub(crate) flying_bytes: usize,
     /// Whether profiles may soon be kept as bytes.
     pub(crate) is_tight: bool,
     /// The clock.
@@ -132,6 +136,8 @@ impl Partition {
             queue: VecDeque::new(),
             scratch: vec![],
             decoded: 0,
+            changed_bytes: 0,
+            flying_bytes: 0,
             is_tight: false,
             clock: Clock::default(),
             groups: vec![],

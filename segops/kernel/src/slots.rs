@@ -232,6 +232,9 @@ impl Partition {
         let slot = &mut self.slots[number];
         slot.content = Content::Away;
         let meta = std::mem::take(&mut slot.meta);
+        if meta.dirty {
+            self.changed_bytes -= slot.weight as usize;
+        }
         self.weigh(number);
         self.native -= 1;
         self.changed -= usize::from(meta.dirty);

@@ -21,6 +21,11 @@ impl Partition {
         self.changed
     }
 
+    /// About the bytes of those.
+    pub fn changed_bytes(&self) -> usize {
+        self.changed_bytes
+    }
+
     /// The number of profiles in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -40,6 +45,7 @@ impl Partition {
         let old_due = std::mem::replace(&mut slot.meta.stored_due, new_due.into()).get();
         slot.meta.size = self.scratch.len() as u32;
         slot.is_flying = true;
+        self.flying_bytes += self.scratch.len();
         self.in_flight[at as usize].1 = Some(Written { place, old_due, new_due });
         self.weigh(number);
     }
@@ -62,6 +68,7 @@ impl Partition {
         let due = slot.content.timer();
         if !slot.meta.dirty {
             slot.meta.dirty = true;
+            self.changed_bytes += slot.weight as usize;
             self.list(number);
         }
         let slot = &mut self.slots[number];
@@ -100,6 +107,7 @@ impl Partition {
     pub fn collect(&mut self) -> usize {
         self.dated.clear();
         (self.encoded, self.changed) = (0, 0);
+        self.flying_bytes = std::mem::take(&mut self.changed_bytes);
         self.in_flight.clear();
         for number in std::mem::take(&mut self.dirty) {
             let slot = &mut self.slots[number as usize];
@@ -136,6 +144,7 @@ impl Partition {
     /// Note that the store has the snapshot.
     pub fn written(&mut self) {
         let flying = std::mem::take(&mut self.in_flight);
+        self.flying_bytes = 0;
         for (number, _) in &flying {
             self.slots[*number as usize].meta.overlay_due = Due::NEVER;
         }

@@ -17,7 +17,7 @@ from segops.schemas.quarantine import QuarantinedProfile
 from segops.schemas.state import decode_profile, encode_exactly
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.partition.cached_profile import PENDING, CachedProfile, ProfileSnapshot
-from segops.streaming.partition.profile_cache import ProfileCache
+from segops.streaming.partition.profile_cache import CacheUse, ProfileCache
 
 _SLICE = 500  # profiles that the kernel encodes at once
 _LATEST_MS = (1 << 63) - 1  # no due time is later
@@ -83,6 +83,11 @@ class NativeProfiles(ProfileCache):
 
     def __len__(self) -> int:
         return len(self._entries) + len(self.native)
+
+    def use(self) -> CacheUse:
+        of_python, native = super().use(), self.native
+        changed = of_python.changed + native.changed_bytes / self._max_bytes
+        return CacheUse(len(self), changed, of_python.unstored + native.unstored_bytes / self._max_bytes)
 
     @property
     def dirty(self) -> int:

@@ -14,6 +14,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from segops.core.activity import activity_of
 from segops.core.engine import Engine
@@ -34,6 +35,17 @@ from segops.streaming.partition.cached_profile import PENDING, CachedProfile, Pr
 
 _DUE_READ = 2_000  # ids of due profiles read from the store at once
 _IDS_READ = 250  # ids read at once to find those in a sample
+
+
+class CacheUse(NamedTuple):
+    """The profiles in memory, and the parts of their memory (1: all that they may take) without eviction.
+
+    ``changed``: of those changed since the last snapshot; ``unstored``: of these, and of those in flight.
+    """
+
+    profiles: int
+    changed: float
+    unstored: float
 
 
 class ProfileCache:
@@ -71,6 +83,11 @@ class ProfileCache:
     def __len__(self) -> int:
         """Return the number of profiles in memory."""
         return len(self._entries)
+
+    def use(self) -> CacheUse:
+        """Return how many profiles are in memory, and what part of it those take that the store lacks."""
+        changed, flying = len(self._dirty), len(self._in_flight.entries)
+        return CacheUse(len(self), changed / self._bound, (changed + flying) / self._bound)
 
     @property
     def dirty(self) -> int:

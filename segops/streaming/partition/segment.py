@@ -29,7 +29,7 @@ from segops.streaming.partition.looking import View
 from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, is_evaluated_by, sizes_of
 from segops.streaming.partition.output import Counts, Output
-from segops.streaming.partition.profile_cache import ProfileCache, Scan
+from segops.streaming.partition.profile_cache import CacheUse, ProfileCache, Scan
 from segops.streaming.partition.published_rows import retired_rows, stale_values
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition
 from segops.streaming.partition.scans import ScanJobs
@@ -124,9 +124,9 @@ class SegmentProcessor:
         return max(self._since_snapshot, self._profiles.dirty)
 
     @property
-    def cached(self) -> int:
-        """The number of profiles in memory."""
-        return len(self._profiles)
+    def cached(self) -> CacheUse:
+        """The profiles in memory."""
+        return self._profiles.use()
 
     @property
     def population(self) -> PopulationFigures:

@@ -331,6 +331,18 @@ impl PyPartition {
         self.inner.bytes()
     }
 
+    /// About the bytes of memory of the profiles changed since the last snapshot.
+    #[getter]
+    fn changed_bytes(&self) -> usize {
+        self.inner.changed_bytes()
+    }
+
+    /// About the bytes of memory of these and of those in flight.
+    #[getter]
+    fn unstored_bytes(&self) -> usize {
+        self.inner.unstored_bytes()
+    }
+
     /// Keep as bytes all profiles that can be, without need: for tests.
     fn pack_all(&mut self) {
         self.inner.pack_all();
