@@ -18,8 +18,8 @@ _UNSTORED: Final = 3.0
 class Uncommitted(NamedTuple):
     """Uncommitted work. ``records``: input records or changed profiles, whichever are more.
 
-    ``changed`` and ``unstored`` are the memory of profiles as a part of what cached ones may take: of those
-    changed since the last snapshot, and of these with those in a checkpoint that has not completed.
+    ``changed`` and ``unstored`` are the memory of profiles, relative to the bound of cached ones
+    (``CacheUse``).
     """
 
     records: int

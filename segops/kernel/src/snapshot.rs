@@ -21,7 +21,7 @@ impl Partition {
         self.changed
     }
 
-    /// About the bytes of those.
+    /// About the bytes of the profiles changed since the last snapshot.
     pub fn changed_bytes(&self) -> usize {
         self.changed_bytes
     }

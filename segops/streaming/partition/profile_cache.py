@@ -38,9 +38,10 @@ _IDS_READ = 250  # ids read at once to find those in a sample
 
 
 class CacheUse(NamedTuple):
-    """The profiles in memory, and the parts of their memory (1: all that they may take) without eviction.
+    """The number of profiles in memory, and how much of it those take that cannot be evicted.
 
-    ``changed``: of those changed since the last snapshot; ``unstored``: of these, and of those in flight.
+    ``changed`` is of those changed since the last snapshot, ``unstored`` of these and of those in flight,
+    both relative to the bound.
     """
 
     profiles: int
@@ -85,7 +86,7 @@ class ProfileCache:
         return len(self._entries)
 
     def use(self) -> CacheUse:
-        """Return how many profiles are in memory, and what part of it those take that the store lacks."""
+        """Return what is in memory."""
         changed, flying = len(self._dirty), len(self._in_flight.entries)
         return CacheUse(len(self), changed / self._bound, (changed + flying) / self._bound)
 

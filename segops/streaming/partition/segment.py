@@ -125,7 +125,7 @@ class SegmentProcessor:
 
     @property
     def cached(self) -> CacheUse:
-        """The profiles in memory."""
+        """The profiles in memory, and how much of it they take."""
         return self._profiles.use()
 
     @property
