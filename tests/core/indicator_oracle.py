@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from segops.core.events import Event
 from segops.core.rules.figures import PublishedFigure
-from segops.core.rules.reference import History, edges
+from segops.core.rules.reference import Edges, History
 from segops.core.rules.reference.figures import value_of
 
 
@@ -29,6 +29,7 @@ class IndicatorOracle:
     def __init__(self, indicators: dict[str, PublishedFigure]) -> None:
         self.history = History("user_id:u1")
         self._indicators = dict(sorted(indicators.items()))
+        self._edges = Edges(self._indicators.values())
         self._published: dict[str, tuple[Any, int]] = {}
         self._evaluated_ms: int | None = None
 
@@ -45,7 +46,7 @@ class IndicatorOracle:
         if self._evaluated_ms is None:
             return []
         found: list[PublishedSummary] = []
-        coming = edges(self._indicators.values(), self.history, self._evaluated_ms, until_ms)
+        coming = self._edges.between(self.history, self._evaluated_ms, until_ms)
         now_ms = self._evaluated_ms
         while tried := [at for at in (*coming[:1], *self._ends()) if now_ms < at <= until_ms]:
             now_ms = min(tried)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from segops.core.events import Event
 from segops.core.rules.model import Node
 from segops.core.rules.policy import Policy
-from segops.core.rules.reference import EvaluatedMember, History, edges, holds
+from segops.core.rules.reference import Edges, EvaluatedMember, History, holds
 from segops.core.segments import Definition
 
 #: How far ahead the oracle looks for the next flip: more than two days and less than three.
@@ -93,6 +93,7 @@ class Oracle:
 
     def __post_init__(self) -> None:
         self.memberships = {d.key: MembershipState() for d in self.definitions}
+        self._edges = Edges(d.when for d in self.definitions)
 
     @property
     def members(self) -> set[str]:
@@ -123,7 +124,7 @@ class Oracle:
         self, memberships: Memberships, now_ms: int, until_ms: int
     ) -> Iterator[tuple[int, Memberships]]:
         """Yield each instant that could matter without an event, with the memberships at it."""
-        coming = edges([d.when for d in self.definitions], self.history, now_ms, until_ms)
+        coming = self._instants(now_ms, until_ms)
         while True:
             unblocked = [memberships[d.key].blocked_until_ms(d.policy or Policy()) for d in self.definitions]
             tried = [at for at in (*coming[:1], *unblocked) if at is not None and now_ms < at <= until_ms]
@@ -133,6 +134,10 @@ class Oracle:
             coming = coming[coming[:1] == [now_ms] :]
             memberships = self._evaluate(memberships, now_ms)
             yield now_ms, memberships
+
+    def _instants(self, now_ms: int, until_ms: int) -> list[int]:
+        """Return the instants in ``(now_ms, until_ms]`` that could matter without an event, in order."""
+        return self._edges.between(self.history, now_ms, until_ms)
 
     def _evaluate(self, memberships: Memberships, now_ms: int) -> Memberships:
         found: Memberships = {}
@@ -176,13 +181,14 @@ def instants(
     Instants caused by time alone precede the event. With ``watermark``, events also advance the clock.
     """
     history, clock_ms, done_ms = History("user_id:u1"), -(10**15), None
+    edges = Edges(nodes)
     for kind, arg in steps:
         time_ms = arg if kind == "clock" else arg.time_ms
         clock_ms = max(clock_ms, time_ms) if kind == "clock" or watermark else clock_ms
         if kind == "event" and any(arg.message_id == known.message_id for known in history.events):
             continue
         if done_ms is not None:
-            for at in edges(nodes, history, done_ms, max(time_ms, clock_ms)):
+            for at in edges.between(history, done_ms, max(time_ms, clock_ms)):
                 yield history, at
             done_ms = max(done_ms, time_ms, clock_ms)
         if kind == "event":

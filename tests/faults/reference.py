@@ -22,7 +22,7 @@ from segops.core.identity.protocol import Identity
 from segops.core.links import profile_clock_ms
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
-from segops.core.rules.reference import History, edges
+from segops.core.rules.reference import Edges, History
 from segops.core.segments import Definition, SegmentSet, references
 from segops.core.step import StepResult
 from segops.schemas.events import decode
@@ -51,24 +51,34 @@ class ReferenceEvaluator(Oracle):
     names other segments or has a policy.
     """
 
-    _edges: dict[str, set[int]] = field(default_factory=dict)
+    _own: dict[str, set[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        apart = [d for d in self.definitions if d.policy is None and not set(references(d.when))]
+        self._apart = {d.key: Edges([d.when]) for d in apart}
 
     def truth(self, now_ms: int) -> set[str]:
         """Return the keys of the segments whose member the profile is at ``now_ms``."""
         return {key for key, now in self._evaluate(self.memberships, now_ms).items() if now.member}
 
+    def _instants(self, now_ms: int, until_ms: int) -> list[int]:
+        found = {key: edges.between(self.history, now_ms, until_ms) for key, edges in self._apart.items()}
+        self._own = {key: set(instants) for key, instants in found.items()}
+        if len(found) < len(self.definitions):
+            return super()._instants(now_ms, until_ms)
+        return sorted(set().union(*self._own.values()))
+
     def _forward(
         self, memberships: Memberships, now_ms: int, until_ms: int
     ) -> Iterator[tuple[int, Memberships]]:
-        apart = [d for d in self.definitions if d.policy is None and not set(references(d.when))]
-        self._edges = {d.key: set(edges([d.when], self.history, now_ms, until_ms)) for d in apart}
         yield from super()._forward(memberships, now_ms, until_ms)
-        self._edges = {}
+        self._own = {}
 
     def _after(
         self, definition: Definition, of: set[str], membership: MembershipState, now_ms: int
     ) -> MembershipState:
-        if now_ms not in self._edges.get(definition.key, {now_ms}):
+        if now_ms not in self._own.get(definition.key, {now_ms}):
             return membership
         return super()._after(definition, of, membership, now_ms)
 

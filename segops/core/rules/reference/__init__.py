@@ -16,7 +16,7 @@ independent code, except for four shared parts; a test restricts its imports to 
 
 from segops.core.rules.reference.evaluator import EvaluatedMember, holds
 from segops.core.rules.reference.history import History
-from segops.core.rules.reference.instants import edges
+from segops.core.rules.reference.instants import Edges
 from segops.core.rules.reference.orders import Figures, figures
 
-__all__ = ["EvaluatedMember", "Figures", "History", "edges", "figures", "holds"]
+__all__ = ["Edges", "EvaluatedMember", "Figures", "History", "figures", "holds"]

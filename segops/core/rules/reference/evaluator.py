@@ -13,7 +13,7 @@ from segops.core.rules.reference.areas import contains
 from segops.core.rules.reference.customer import has_changed, types_of_identifiers
 from segops.core.rules.reference.figures import aggregate, digits, in_window, score, tier_of, value_of
 from segops.core.rules.reference.history import History, counts, named
-from segops.core.rules.reference.instants import edges
+from segops.core.rules.reference.instants import Edges
 from segops.core.rules.reference.rhythm import active_periods, lifecycle, regularly, session_figure, sessions
 from segops.core.rules.reference.values import (
     distance_m,
@@ -84,7 +84,7 @@ def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: Evalu
     if not history.events or now_ms - min(event.time_ms for event in history.events) < node.length_ms:
         return False
     begin = now_ms - node.length_ms
-    tried = {begin, now_ms, *(at for at in edges([node], history, begin, now_ms))}
+    tried = {begin, now_ms, *(at for at in Edges([node]).between(history, begin, now_ms))}
     return all(node.test.holds(lookup(history.traits(at), node.path), at) for at in tried)
 
 

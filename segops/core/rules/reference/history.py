@@ -7,6 +7,7 @@ from typing import Any
 
 from segops.core.events import Event
 from segops.core.rules import model
+from segops.core.rules.reference.said import dates_in
 from segops.core.rules.reference.values import value_at
 from segops.core.windows import Between, Calendar, Fixed, SinceLast, Window, Within, period
 
@@ -18,6 +19,7 @@ class History:
         self.profile_id = profile_id
         self.events: list[Event] = []
         self._arrived: dict[str, int] = {}
+        self._dates: dict[str, set[int]] = {}
         #: Each static list with a version of it that names the profile.
         self.listings: set[tuple[str, int]] = set()
 
@@ -39,6 +41,13 @@ class History:
         for number, event in enumerate(self.events, 1):
             latest_ms = max(known.time_ms for known in self.events[:number])
             yield event, self._arrived.get(event.message_id, latest_ms)
+
+    def dates(self) -> set[int]:
+        """Return the instants that the values of the events may say."""
+        for event in self.events:
+            if event.message_id not in self._dates:
+                self._dates[event.message_id] = dates_in((event.properties, event.traits, event.context))
+        return set().union(*self._dates.values())
 
     def before(self, until_ms: int) -> History:
         """Return the history of the events that had arrived before an instant."""

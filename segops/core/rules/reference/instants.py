@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
-from math import floor
 from typing import Any, NamedTuple
 
-from segops.core.conversions import CONVERSIONS
 from segops.core.lookups import columns_of
 from segops.core.operators import Age, Anniversary, Predicate, next_anniversary
 from segops.core.refresh import Refresh
@@ -33,9 +31,9 @@ from segops.core.rules.figures import (
 from segops.core.rules.reference.figures import clock_end, score, value_of
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.own import own_formula, own_instants
+from segops.core.rules.reference.said import dates_in, texts_in
 from segops.core.rules.reference.scores import moving_score, score_instants
 from segops.core.rules.reference.values import exact, is_number
-from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
 _DAY_MS = 86_400_000
@@ -43,41 +41,59 @@ _QUARTER_MS = 900_000
 _Selecting = model.Did | model.Aggregate | model.Occurrence | CountFigure | AggregateFigure | DaysFigure
 
 
-def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int) -> list[int]:
-    """Return all instants in ``(now_ms, until_ms]`` at which time alone may change a verdict, and others.
+class Edges:
+    """The instants at which time alone may change the verdict on a node, and others.
 
-    They are each time and date in the profile, and in the look-up tables that rules read, shifted by each
+    They are each time and date in a profile, and in the look-up tables that rules read, shifted by each
     duration in a rule, and the ends of calendar periods.
     """
-    walked = [below for node in nodes for below in _walk(node)]
-    of_nodes = [_times(node) for node in walked]
-    said = [(event.properties, event.traits, event.context) for event in history.events]
-    values = said, _looked_up(walked), _dates_of_scores(walked, history, now_ms)
-    everything = [times for found in of_nodes for times in _each(found)]
-    found = {
-        time_ms + shift
-        for time_ms in {*(event.time_ms for event in history.events), *_dates(values)}
-        for length in (0, *_durations(everything))
-        for shift in (length, -length)
-    }
-    found |= {times.at_ms for times in everything if times.at_ms is not None}
-    for calendar in {times.window for times in everything if isinstance(times.window, Calendar)}:
+
+    def __init__(self, nodes: Iterable[model.Node]) -> None:
+        """Find what lets time alone change these nodes."""
+        self._walked = [below for node in nodes for below in _walk(node)]
+        self._times = [times for node in self._walked for times in _each(_times(node))]
+        self._durations = (0, *_durations(self._times))
+        self._looked_up = _looked_up(self._walked)
+        self._dates = dates_in(self._looked_up)
+
+    def between(self, history: History, now_ms: int, until_ms: int) -> list[int]:
+        """Return all such instants in ``(now_ms, until_ms]``, in order."""
+        if until_ms <= now_ms:
+            return []
+        scores = _dates_of_scores(self._walked, history, now_ms)
+        said = {*(event.time_ms for event in history.events), *history.dates(), *dates_in(scores)}
+        found = {
+            time_ms + shift
+            for time_ms in said | self._dates
+            for length in self._durations
+            for shift in (length, -length)
+        }
+        found |= {times.at_ms for times in self._times if times.at_ms is not None}
+        found.update(_ends(self._times, now_ms, until_ms))
+        if any(times.daily for times in self._times):
+            found.update(_days_later(history, now_ms, until_ms))
+        for clock in {times.clock for times in self._times if times.clock is not None}:
+            found.update(_hours(clock, history, now_ms, until_ms))
+        values = [(event.properties, event.traits, event.context) for event in history.events]
+        found.update(_anniversaries(self._times, (values, self._looked_up, scores), now_ms, until_ms))
+        coming = {at for at in found if now_ms < at <= until_ms}
+        return sorted({*coming, *_crossings(self._walked, history, {now_ms, *coming}, until_ms)})
+
+
+def _ends(found: Sequence[_Times], now_ms: int, until_ms: int) -> Iterable[int]:
+    """Yield the ends of calendar periods, and the instants at which nodes are refreshed."""
+    for calendar in {times.window for times in found if isinstance(times.window, Calendar)}:
         at = now_ms
-        while at <= until_ms and len(found) < 100_000:
+        for _ in range(100_000):
+            if at > until_ms:
+                break
             at = period(calendar, at)[1]
-            found.add(at)
-    for refresh in {times.refresh for times in everything if times.refresh is not None}:
+            yield at
+    for refresh in {times.refresh for times in found if times.refresh is not None}:
         due: int | None = refresh.following(now_ms)
         while due is not None and due <= until_ms:
-            found.add(due)
+            yield due
             due = refresh.following(due)
-    if any(times.daily for times in everything):
-        found.update(_days_later(history, now_ms, until_ms))
-    for clock in {times.clock for times in everything if times.clock is not None}:
-        found.update(_hours(clock, history, now_ms, until_ms))
-    found.update(_anniversaries(everything, values, now_ms, until_ms))
-    coming = {at for at in found if now_ms < at <= until_ms}
-    return sorted({*coming, *_crossings(walked, history, {now_ms, *coming}, until_ms)})
 
 
 def _crossings(
@@ -156,35 +172,6 @@ def _walk(node: model.Node) -> Iterable[model.Node]:
 def _looked_up(nodes: Iterable[model.Node]) -> list[Any]:
     """Return all values of the look-up tables that nodes read."""
     return [list(column.rows.values()) for node in nodes for column in columns_of(node)]
-
-
-def _dates(values: Any) -> set[int]:
-    """Return the instants that values may say, as dates or as seconds or milliseconds since 1970."""
-    dates = {parse_instant(text) for text in _texts(values)}
-    epochs = {floor(exact(number) * unit) for number in _numbers(values) for unit in (1, 1_000)}
-    return {date for date in dates if date is not None} | epochs
-
-
-def _numbers(value: Any) -> Iterable[Any]:
-    """Yield the numbers in a value, also those that are texts, which a rule may read as dates."""
-    if is_number(value) or isinstance(value, str):
-        number = CONVERSIONS["number"](value)
-        yield from () if number is None else (number,)
-    elif isinstance(value, dict):
-        yield from _numbers(list(value.values()))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _numbers(item)
-
-
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from _texts(list(value.values()))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _texts(item)
 
 
 class _Times(NamedTuple):
@@ -335,7 +322,7 @@ def _anniversaries(found: Iterable[_Times], values: Any, now_ms: int, until_ms: 
         for _, o in test.ops
         if isinstance(o, (Anniversary, Age))
     ]
-    texts = set(_texts(values)) if operands else ()
+    texts = set(texts_in(values)) if operands else ()
     for operand, times in operands:
         lengths_ms = (0, *filter(None, times.lengths_ms))  # as has_been counts them, from an anniversary on
         for text in texts:
