@@ -17,10 +17,11 @@ class CheckpointSettings(SettingsSection):
     interval_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=10, le=60_000)] | None = setting(
         "CHECKPOINT_INTERVAL",
         None,
-        "Time between checkpoints, 10ms to 1m; by default 1s, or 250ms with exactly_once.",
+        "Time between checkpoints, 10ms to 1m; by default 1s, or 250ms with exactly_once. "
+        "With at_least_once, a busy worker pauses for twice as long as the last one took.",
     )
     max_records: int = setting(
-        "CHECKPOINT_MAX_RECORDS", 200_000, "Records after which a checkpoint is taken early.", ge=1
+        "CHECKPOINT_MAX_RECORDS", 500_000, "Records after which a checkpoint is taken early.", ge=1
     )
     figures_interval_ms: DurationMs = setting(
         "FIGURES_INTERVAL", "1s", "Least time between two publications of a partition's segment sizes."
@@ -36,13 +37,13 @@ class StateSettings(SettingsSection):
     )
     cache_bytes: ByteSize = setting(
         "CACHE_BYTES",
-        "96MiB",
+        "128MiB",
         "Memory, about, of the profiles in a worker's kernel; CACHE_PROFILES bounds those in Python. "
         "Twice as much of changed ones brings a checkpoint forward, three times as much makes events wait.",
         ge=1 << 20,
     )
     block_cache_bytes: ByteSize = setting(
-        "BLOCK_CACHE_BYTES", "128MiB", "Read cache of the store, shared by a worker's partitions.", ge=1 << 20
+        "BLOCK_CACHE_BYTES", "64MiB", "Read cache of the store, shared by a worker's partitions.", ge=1 << 20
     )
     max_state_bytes: ByteSize = setting(
         "MAX_STATE_BYTES",
@@ -64,7 +65,7 @@ class StateSettings(SettingsSection):
         le=3,
     )
     write_buffer_bytes: ByteSize = setting(
-        "WRITE_BUFFER_BYTES", "128MiB", "Write buffers, shared by a worker's partitions.", ge=1 << 20
+        "WRITE_BUFFER_BYTES", "64MiB", "Write buffers, shared by a worker's partitions.", ge=1 << 20
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from segops.kafka.positions import LogPartition
 from segops.schemas.records import Headers
 from segops.stores.base import Write
 from segops.streaming.kafka_output import KafkaOutput
+from segops.streaming.partition.native_profiles import NativeWrites
 from segops.streaming.partition.output import Encoded, OutboxOutput
 from segops.streaming.publishers import BatchProducer, Producer
 from segops.wall_clock import wall_ms
@@ -47,8 +48,12 @@ class NativeBatchProducer(BatchProducer):
             wall_ms() if timestamp is None else timestamp, key, value, list(headers or ())
         )
 
-    def append_writes(self, partition: LogPartition, writes: Sequence[Write]) -> None:
-        self.outbox(partition).append_writes(wall_ms(), writes)
+    def append_writes(self, partition: LogPartition, writes: Iterable[Write]) -> None:
+        outbox, now_ms = self.outbox(partition), wall_ms()
+        if isinstance(writes, NativeWrites):
+            writes.append_to(outbox, now_ms)
+        else:
+            outbox.append_writes(now_ms, list(writes))
 
     @property
     def over_limit(self) -> bool:

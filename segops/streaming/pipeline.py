@@ -30,27 +30,16 @@ from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.share import Share
-from segops.streaming.uncommitted import Uncommitted
+from segops.streaming.uncommitted import Uncommitted, pause_after, rest_after
 from segops.wall_clock import Jumps, wall_ms
 
 log = logging.getLogger(__name__)
 
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
-#: Shortest pause between two checkpoints when profiles of other partitions wait for one, in seconds.
-_REST_S: Final = 0.02
 #: Checkpoints before definitions come into force, at most, and the uncommitted work that needs none.
 _SETTLING: Final = 3
 _LITTLE: Final = 250
-
-
-def _rest_s(took_s: float, interval_s: float) -> float:
-    """Return the pause after a checkpoint that took so long, before one that waiting profiles bring forward.
-
-    >>> [_rest_s(took_s, 0.25) for took_s in (0.001, 0.1, 3.0)], _rest_s(0.001, 0.01)
-    ([0.02, 0.1, 0.25], 0.01)
-    """
-    return min(max(_REST_S, took_s), interval_s)
 
 
 class Pipeline:
@@ -307,16 +296,18 @@ class Pipeline:
     async def checkpoint_due(self) -> None:
         """Return when the next checkpoint is due.
 
-        It is due early when much work is uncommitted, or when profiles of other partitions wait for it: then
-        after a pause as long as the last one took, since without one a busy worker writes profiles too often.
+        It is due late when the last one took long, early when much work is uncommitted, or when profiles of
+        other partitions wait for it: then after a pause as long as the last one took, since without one a
+        busy worker writes profiles too often.
         """
         interval_s = self.settings.checkpoint_interval_ms / 1000
-        rest_s = _rest_s(self._checkpoint_s, interval_s)
+        pause_s = pause_after(self._checkpoint_s, interval_s, exactly_once=self.settings.exactly_once)
+        rest_s = rest_after(self._checkpoint_s, interval_s)
         self._rested = False
         await self._until_wanted(rest_s)
         self._rested = True
         if not self.channels.has_waiters:
-            await self._until_wanted(interval_s - rest_s)
+            await self._until_wanted(pause_s - rest_s)
         self._wanted.clear()
 
     async def _until_wanted(self, seconds: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import islice
 from typing import Any, Final, Protocol
 
 from segops.config import TopicSettings
@@ -31,8 +30,6 @@ from segops.schemas.sizes import Published, RecordKey, encode_published, is_tren
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import Write
 from segops.streaming.partition.output import QuarantineRecord
-
-_LOG_SLICE: Final = 250
 
 
 class Producer(Protocol):
@@ -100,7 +97,7 @@ class BatchProducer:
             builder = self._open[partition] = self._producer().create_batch()
             builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
 
-    def append_writes(self, partition: LogPartition, writes: Sequence[Write]) -> None:
+    def append_writes(self, partition: LogPartition, writes: Iterable[Write]) -> None:
         """Append store writes as records of the changelog."""
         for write in writes:
             self.append(partition, key=write.profile_id.encode(), value=write.state)
@@ -169,11 +166,12 @@ class BatchProducer:
         self._raise_error()
 
 
-async def log_states(outputs: BatchProducer, changelog: LogPartition, writes: Iterable[Write]) -> None:
-    """Append store writes to the changelog, in slices between which other work may run."""
-    remaining = iter(writes)
-    while few := list(islice(remaining, _LOG_SLICE)):
-        outputs.append_writes(changelog, few)
+async def log_states(
+    outputs: BatchProducer, changelog: LogPartition, parts: Iterable[Iterable[Write]]
+) -> None:
+    """Append store writes to the changelog, in parts between which other work may run."""
+    for part in parts:
+        outputs.append_writes(changelog, part)
         await asyncio.sleep(0)
 
 

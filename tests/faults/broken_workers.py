@@ -45,7 +45,7 @@ def commit_first() -> None:
         for number, taken in snapshots.items():
             positions.update(self._segment_position(number, taken.snapshot))
         await self._commit_changed(self._changed(positions))
-        if sum(len(taken.snapshot.writes) for taken in snapshots.values()) > 5:
+        if sum(len(taken.snapshot.profiles) for taken in snapshots.values()) > 5:
             _die()
         await self._write_changelog(snapshots)
         await self._write_stores(snapshots)
@@ -85,7 +85,7 @@ def apply_twice() -> None:
 
     async def written(self: Any, snapshots: Any) -> None:
         await write(self, snapshots)
-        if not _once().exists() and sum(len(taken.snapshot.writes) for taken in snapshots.values()) > 5:
+        if not _once().exists() and sum(len(taken.snapshot.profiles) for taken in snapshots.values()) > 5:
             _die()
 
     def event(self: Any, record: Any) -> None:

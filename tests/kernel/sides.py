@@ -178,8 +178,9 @@ class Side:
         if between:
             self.read(number, between)
             self.fire(number, 2)
-        writes = {write.profile_id: self.comparable(write) for write in snapshot.writes}
-        assert len(writes) == len(snapshot.writes)
+        made = list(snapshot.writes)
+        writes = {write.profile_id: self.comparable(write) for write in made}
+        assert len(writes) == len(made)
         processor.write(snapshot, None)
         processor.committed()
         if self.packs and isinstance(processor, NativeSegmentProcessor):

@@ -44,6 +44,7 @@ from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import comparable
+from .snapshots import logged_of
 
 WALL_MS = 2_000_000_000_000
 _Sent = tuple[int, bytes | None, bytes, Headers]
@@ -234,7 +235,7 @@ class BackfillNetwork:
         processor = self.processors[number]
         self._flush(number)
         snapshot = processor.snapshot()
-        for write in snapshot.logged:
+        for write in logged_of(snapshot):
             self._changelogs[number][write.profile_id.encode()] = write.state
             self._logged[number] += 1
         self._committed[number] = snapshot.offset, snapshot.metadata

@@ -29,6 +29,7 @@ from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import SEGMENTS, Stack, wait_until
+from .snapshots import logged_of
 from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story, rows
 from .test_segment_processor import clock, forwarded
@@ -68,9 +69,10 @@ def opened(
 def checkpoint(processor: SegmentProcessor) -> dict[str, bytes | None]:
     """Take a checkpoint and return what it wrote to the changelog."""
     snapshot = processor.snapshot()
+    logged = {write.profile_id: write.state for write in logged_of(snapshot)}
     processor.write(snapshot, 1)
     processor.committed()
-    return {write.profile_id: write.state for write in snapshot.logged}
+    return logged
 
 
 def test_the_base_of_sequences_is_logged_before_the_profiles(engine: Engine) -> None:
@@ -78,7 +80,7 @@ def test_the_base_of_sequences_is_logged_before_the_profiles(engine: Engine) -> 
     processor.process([viewed(0), viewed(1), viewed(2)])
     checkpoint(processor)
     processor.process([erase(3), viewed(4, "u2")])
-    logged = [write.profile_id for write in processor.snapshot().logged]
+    logged = [write.profile_id for write in logged_of(processor.snapshot())]
     assert logged[:3] == [BASE_KEY.decode(), "user_id:u1", "user_id:u2"]
 
 

@@ -42,6 +42,7 @@ from segops.streaming.partition.start import Start
 from tests.rest import few_of
 
 from .helpers import START_MS
+from .snapshots import logged_of
 from .test_processors_together import SEGMENTS, ProcessorNetwork
 
 HOUR = 3_600_000
@@ -108,7 +109,7 @@ class FiguresNetwork(ProcessorNetwork):
     def checkpoint(self, number: int) -> None:
         processor, log = self.processors[number], self.changelogs[number]
         snapshot = processor.snapshot()
-        log += [(each.profile_id.encode(), each.state) for each in snapshot.logged]
+        log += [(each.profile_id.encode(), each.state) for each in logged_of(snapshot)]
         processor.write(snapshot, len(log) - 1 if log else None)
         processor.committed()
         self._committed[number] = snapshot.offset, snapshot.metadata
@@ -117,7 +118,7 @@ class FiguresNetwork(ProcessorNetwork):
         """Die before the whole changelog is written, before the store is, or before offsets are committed."""
         processor, log = self.processors[number], self.changelogs[number]
         snapshot = processor.snapshot()
-        logged = [(each.profile_id.encode(), each.state) for each in snapshot.logged]
+        logged = [(each.profile_id.encode(), each.state) for each in logged_of(snapshot)]
         written = self.rng.choice([0, len(logged)] if self.atomic else range(len(logged) + 1))
         log += logged[:written]
         if written == len(logged) and self.atomic:

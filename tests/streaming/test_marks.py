@@ -25,6 +25,7 @@ from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import DAY_MS, START_MS, shop_events
+from .snapshots import logged_of
 from .test_segment_processor import clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
 
 ORIGIN = Origin("app", "shop.", 3, "a1")
@@ -81,22 +82,22 @@ def test_origin_is_logged_last_and_only_with_profiles(
     ]
     processor.process(records)
     snapshot = processor.snapshot()
-    assert snapshot.logged[-1].profile_id.encode() == ORIGIN_KEY
-    assert decode_origin(snapshot.logged[-1].state or b"").mark == mark_of(records[-1])
+    assert logged_of(snapshot)[-1].profile_id.encode() == ORIGIN_KEY
+    assert decode_origin(logged_of(snapshot)[-1].state or b"").mark == mark_of(records[-1])
     processor.write(snapshot, 0)
     processor.write(processor.snapshot(), 0)  # without the minutes that were over at the one before
     processor.process([*records, tick(9, START_MS)])
     snapshot = processor.snapshot()
-    assert snapshot.logged == [] and ORIGIN_META not in snapshot.meta
+    assert logged_of(snapshot) == [] and ORIGIN_META not in snapshot.meta
     assert snapshot.mark == mark_of(tick(9, START_MS))
 
 
 def test_origin_of_adopted_state_is_recorded_at_once(wanted: list[Definition]) -> None:  # noqa: F811
     processor = processor_of(wanted, RecordingOutput(), adopted=True)
     snapshot = processor.snapshot()
-    assert [write.profile_id.encode() for write in snapshot.logged] == [ORIGIN_KEY]
+    assert [write.profile_id.encode() for write in logged_of(snapshot)] == [ORIGIN_KEY]
     processor.write(snapshot, 0)
-    assert processor.snapshot().logged == []
+    assert logged_of(processor.snapshot()) == []
 
 
 def test_sweep_ends_stale_memberships_only_and_is_repeatable(

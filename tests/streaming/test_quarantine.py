@@ -29,11 +29,13 @@ from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.looking import profile_view
 from segops.streaming.partition.quarantine import MAX_HELD
 from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.snapshot import PartitionSnapshot
 from segops.streaming.partition.start import Start
 from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import START_MS, expected_changes, shop_events
+from .snapshots import logged_of
 from .test_segment_processor import FINAL_MS, clock, forwarded, found, tick, wanted, work_off
 
 assert wanted  # a fixture
@@ -64,9 +66,9 @@ class Partition:
             self.stores.open(0), self.engine, start=start, output=self.output, **self.bounds
         )
 
-    def checkpoint(self) -> None:
-        snapshot = self.processor.snapshot()
-        self.log.update({each.profile_id.encode(): each.state for each in snapshot.logged})
+    def checkpoint(self, snapshot: PartitionSnapshot | None = None) -> None:
+        snapshot = snapshot or self.processor.snapshot()
+        self.log.update({each.profile_id.encode(): each.state for each in logged_of(snapshot)})
         self.processor.write(snapshot, None)
         self.processor.committed()
         self.offset, self.metadata = snapshot.offset, snapshot.metadata
@@ -344,9 +346,7 @@ def test_profile_that_cannot_be_stored_is_quarantined(
         part.processor.process(records[120:140])
     elif meanwhile == "timer":
         part.processor.fire_due(100)
-    part.log.update({each.profile_id.encode(): each.state for each in snapshot.logged})
-    part.processor.write(snapshot, None)
-    part.processor.committed()
+    part.checkpoint(snapshot)
     first = entry_of(part)
     assert (first.sequence, first.applied) == (sequence, applied)
     assert first.data is not None and sequence_in(first.data) == sequence

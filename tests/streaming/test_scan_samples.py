@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import pytest
@@ -90,7 +90,7 @@ class Profiles:
                 self.known.discard(profile_id)
 
     def checkpoint(self, _profile_id: str) -> None:
-        self.store.write(self.cache.snapshot().writes, {})
+        self.store.write(chain.from_iterable(self.cache.snapshot().parts()), {})
         self.cache.written()
 
     def visited(self, ids: Sequence[str]) -> list[str]:

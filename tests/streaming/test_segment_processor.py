@@ -29,6 +29,7 @@ from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import DAY_MS, SEGMENTS, START_MS, comparable, expected_changes, shop_events
+from .snapshots import logged_of
 
 FINAL_MS = START_MS + 2 * DAY_MS
 
@@ -267,9 +268,9 @@ def test_snapshot_is_unaffected_by_later_changes(wanted: list[Definition]) -> No
         assert snapshot.encode()  # more to encode than fits into a slice
         processor.process(later)
         work_off(processor)
-        written.append(snapshot.writes)
+        written.append(list(snapshot.writes))
         processor.write(snapshot, None)
-        changed = processor.snapshot().writes  # later changes are in the next snapshot
+        changed = list(processor.snapshot().writes)  # later changes are in the next snapshot
         assert bool(changed) is bool(later)
     assert written[0] == written[1] == written[2]
 
@@ -285,15 +286,15 @@ def test_definitions_are_recorded_after_results_of_earlier_ones(wanted: list[Def
     )
     in_flight = processor.snapshot()
     processor.use(Engine(SegmentSet(wanted[:1])))
-    assert [
-        each for each in in_flight.logged if each.profile_id.encode() not in BUCKET_KEYS
-    ] == in_flight.writes
+    assert [each for each in logged_of(in_flight) if each.profile_id.encode() not in BUCKET_KEYS] == list(
+        in_flight.writes
+    )
     processor.write(in_flight, 2)
     processor.committed()
     assert processor.recording  # that checkpoint preceded the new definitions
     processor.process([tick(9, START_MS + DAY_MS)])
     snapshot = processor.snapshot()
-    assert snapshot.logged[-1].profile_id.encode() == IN_FORCE_KEY
+    assert logged_of(snapshot)[-1].profile_id.encode() == IN_FORCE_KEY
     processor.write(snapshot, 3)
     assert processor.recording  # not yet committed
     processor.committed()

@@ -228,7 +228,7 @@ mod tests {
 
     fn writes(partition: &mut Partition) -> HashMap<String, Vec<u8>> {
         let id = |state: &[u8]| stored::id_of(state).unwrap_or_default().to_string();
-        partition.writes().map(|(_, state)| (id(state), state.to_vec())).collect()
+        partition.writes(0..usize::MAX).map(|(_, state)| (id(state), state.to_vec())).collect()
     }
 
     fn checkpoint(partition: &mut Partition) -> usize {

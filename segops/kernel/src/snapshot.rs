@@ -1,6 +1,7 @@
 //! What a partition has to write: changed profiles, those in flight, and the index of their due times.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use crate::pages::Place;
 use crate::partition::Partition;
@@ -134,10 +135,11 @@ impl Partition {
         end < self.in_flight.len()
     }
 
-    /// What the snapshot writes, each with its stored form; all of it is encoded.
-    pub fn writes(&mut self) -> impl Iterator<Item = (&Written, &[u8])> {
+    /// What the snapshot writes of some profiles in flight, each with its stored form; all of it is encoded.
+    pub fn writes(&mut self, some: Range<usize>) -> impl Iterator<Item = (&Written, &[u8])> {
         self.encode(usize::MAX - self.encoded);
-        let written = self.in_flight.iter().filter_map(|(_, written)| written.as_ref());
+        let end = some.end.min(self.in_flight.len());
+        let written = self.in_flight[some.start.min(end)..end].iter().filter_map(|(_, written)| written.as_ref());
         written.map(|written| (written, self.pages.get(written.place)))
     }
 

@@ -17,7 +17,7 @@ in memory until the commit is complete (``BatchProducer.release``) and start the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from aiokafka import AIOKafkaProducer
@@ -80,14 +80,14 @@ class Transaction:
     # -- committing ----------------------------------------------------------------------------
 
     async def commit(
-        self, changelog: LogPartition, writes: Sequence[Write], positions: Positions
+        self, changelog: LogPartition, parts: Iterable[Iterable[Write]], positions: Positions
     ) -> int | None:
         """Commit everything appended before ``outputs.cut``, these states and these positions.
 
         Return the changelog offset of the last state committed so far, None if there is none. Without
         anything to commit there is no transaction. Raises OutOfTouch when another worker owns the partition.
         """
-        await log_states(self._states, changelog, writes)
+        await log_states(self._states, changelog, parts)
         with self._fenced():
             await self._deliver()
             if positions:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -17,6 +16,8 @@ from segops.stores.base import Write
 #: The most slices in which a snapshot is encoded, and the fewest profiles of a slice.
 _SLICES: Final = 4
 _SLICE: Final = 100
+#: The writes that are made durable at once.
+_PART: Final = 250
 
 
 class CachedProfile:
@@ -99,9 +100,16 @@ class ProfileSnapshot:
                 self._encode(entry)
         return len(few) == self._slice
 
-    @cached_property
-    def writes(self) -> list[Write]:
-        """The store writes of all profiles."""
+    def parts(self) -> Iterator[Iterable[Write]]:
+        """Yield the store writes of all profiles in parts, so that not all of them are in memory at once."""
         while self.encode():
             pass
-        return [entry.write for entry in self.entries if entry.write is not None]
+        written = (entry.write for entry in self.entries if entry.write is not None)
+        return parts_of(written)
+
+
+def parts_of(writes: Iterable[Write]) -> Iterator[Iterable[Write]]:
+    """Yield writes in parts of a few hundred, between which other work may run."""
+    rest = iter(writes)
+    while part := list(islice(rest, _PART)):
+        yield part

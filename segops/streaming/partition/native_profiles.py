@@ -45,14 +45,26 @@ class NativeSnapshot(ProfileSnapshot):
         more: bool = super().encode() or self._native.encode(_SLICE)
         return more
 
-    @property
-    def writes(self) -> list[Write]:
-        """The store writes of all profiles."""
-        if self._writes is None:
-            self._writes = [*super().writes, *self._native.writes(Write)]
-        return self._writes
+    def parts(self) -> Iterator[Iterable[Write]]:
+        """Yield the store writes of all profiles in parts, so that not all of them are in memory at once."""
+        yield from super().parts()
+        for start in range(0, self._number - len(self.entries), _SLICE):
+            yield NativeWrites(self._native, start, start + _SLICE)
 
-    _writes: list[Write] | None = None
+
+class NativeWrites:
+    """Store writes of the kernel, which become objects of Python where they are iterated over only."""
+
+    def __init__(self, native: Any, start: int, end: int) -> None:
+        self._native, self._start, self._end = native, start, end
+
+    def __iter__(self) -> Iterator[Write]:
+        """Yield the writes."""
+        return iter(self._native.writes(Write, self._start, self._end))
+
+    def append_to(self, outbox: Any, timestamp: int) -> None:
+        """Append them to an outbox of the kernel, as of a timestamp in milliseconds."""
+        outbox.append_snapshot(timestamp, self._native, self._start, self._end)
 
 
 class NativeProfiles(ProfileCache):

@@ -70,7 +70,7 @@ class NativeSegmentProcessor(SegmentProcessor):
         native: Any,
         limits: IdentityLimits = DEFAULT,
         max_state_bytes: int = 512 << 10,
-        cache_bytes: int = 96 << 20,
+        cache_bytes: int = 128 << 20,
         **kwargs: Any,
     ) -> None:
         def make_native(engine: Engine) -> Any:

@@ -382,11 +382,11 @@ class SegmentProcessor:
     def write(self, snapshot: PartitionSnapshot, changelog_offset: int | None) -> None:
         """Write states, due index and offsets to the store at once. Raises StateError on failure."""
         coverage, rows = self.backfill.writes(snapshot.offset)
-        writes, meta = snapshot.writes, {**snapshot.meta, **coverage}
+        meta = {**snapshot.meta, **coverage}
         if changelog_offset is not None:
             meta[CHANGELOG_META] = str(changelog_offset).encode()
-        if writes or not meta.keys().isdisjoint(STORED_ALONE):
-            self._store.write(writes, meta, rows)
+        if len(snapshot.profiles) or not meta.keys().isdisjoint(STORED_ALONE):
+            self._store.write(snapshot.writes, meta, rows)
         self._profiles.written()
         self.backfill.written()
 

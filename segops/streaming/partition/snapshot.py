@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from segops.schemas.backfills import BACKFILL_KEY
@@ -12,7 +13,7 @@ from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.schemas.positions import POSITIONS_KEY
 from segops.schemas.tallies import BUCKET_KEYS
 from segops.stores.base import Write
-from segops.streaming.partition.cached_profile import ProfileSnapshot
+from segops.streaming.partition.cached_profile import ProfileSnapshot, parts_of
 
 EVALUATED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
@@ -55,7 +56,7 @@ CHANGELOG_META: Final = "changelog_offset"
 
 @dataclass(frozen=True)
 class PartitionSnapshot:
-    """A partition as of one moment. ``records``: the input records since the snapshot before.
+    """A partition as of one moment, until it is written. ``records``: the input ones since the one before.
 
     ``leading``: changelog records that precede those of the profiles.
     """
@@ -73,13 +74,13 @@ class PartitionSnapshot:
         return self.profiles.encode()
 
     @property
-    def writes(self) -> list[Write]:
-        """The store writes of the changed profiles."""
-        return self.profiles.writes
+    def writes(self) -> Iterator[Write]:
+        """The store writes of the changed profiles, each made when it is taken."""
+        return chain.from_iterable(self.profiles.parts())
 
     @property
-    def logged(self) -> list[Write]:
-        """The changelog records in order, of which a crash may leave any first part.
+    def logged(self) -> Iterator[Iterable[Write]]:
+        """The changelog records in order, in parts. A crash may leave any first records of them.
 
         The base comes before the profiles: if those whose erasure raised it were durable without it, their
         sequences could be assigned again. Definitions follow the profiles that were evaluated before them.
@@ -91,4 +92,6 @@ class PartitionSnapshot:
             if name in self.meta
         }
         base = [logged.pop(BASE_KEY)] if BASE_KEY in logged else []
-        return [*self.leading, *base, *self.writes, *logged.values()]
+        yield from parts_of((*self.leading, *base))
+        yield from self.profiles.parts()
+        yield from parts_of(logged.values())

@@ -5,6 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::outbox::{Codec, Outbox, Ready};
+use crate::python::partition::PyPartition;
+use crate::stored;
 
 /// The batches of one partition: filled by `append`, taken by `take`.
 #[pyclass(name = "Outbox", module = "segops.kernel._native")]
@@ -44,6 +46,14 @@ impl PyOutbox {
             self.outbox.append(timestamp, Some(key.downcast::<PyString>()?.to_str()?.as_bytes()), state, &[]);
         }
         Ok(())
+    }
+
+    /// Append what the snapshot of a partition writes of the profiles from `start` to `end`.
+    fn append_snapshot(&mut self, timestamp: i64, partition: &mut PyPartition, start: usize, end: usize) {
+        for (_, state) in partition.inner.writes(start..end) {
+            let id = stored::id_of(state).unwrap_or_default();
+            self.outbox.append(timestamp, Some(id.as_bytes()), Some(state), &[]);
+        }
     }
 
     /// Take the full batches, or all.

@@ -310,10 +310,16 @@ impl PyPartition {
         self.inner.encode(few)
     }
 
-    /// What the snapshot writes: `make(id, state, old due, new due)` of each profile.
-    fn writes<'py>(&mut self, py: Python<'py>, make: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    /// What the snapshot writes of some profiles: `make(id, state, old due, new due)` of each.
+    fn writes<'py>(
+        &mut self,
+        py: Python<'py>,
+        make: &Bound<'py, PyAny>,
+        start: usize,
+        end: usize,
+    ) -> PyResult<Bound<'py, PyList>> {
         let found = PyList::empty(py);
-        for (written, state) in self.inner.writes() {
+        for (written, state) in self.inner.writes(start..end) {
             let id = stored::id_of(state).unwrap_or_default();
             found.append(make.call1((id, PyBytes::new(py, state), written.old_due, written.new_due))?)?;
         }
