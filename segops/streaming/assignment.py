@@ -37,7 +37,7 @@ from segops.streaming.native_route import native_route
 from segops.streaming.ownership.fresh_start import FreshStart, Persist
 from segops.streaming.ownership.origin import OriginCheck, origin_of
 from segops.streaming.partition.backfill.recorded import next_engine
-from segops.streaming.partition.cached_profile import parts_of
+from segops.streaming.partition.cached_profile import slices_of
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.engines import engine_of, packed_of
@@ -231,12 +231,12 @@ class AssignmentOpener:
         async def persist(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
             changelog = (self._settings.worker.changelog, number)
             if self._settings.exactly_once:
-                return await self._transactions.owned[number].commit(changelog, parts_of(writes), positions)
+                return await self._transactions.owned[number].commit(changelog, slices_of(writes), positions)
             self.fence.check()
             if positions:
                 await group.commit_positions(positions)
             outputs = self._make_outputs(self._dependencies.producer)
-            await log_states(outputs, changelog, parts_of(writes))
+            await log_states(outputs, changelog, slices_of(writes))
             await outputs.settle()
             return outputs.acknowledged.get(changelog)
 

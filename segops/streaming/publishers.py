@@ -167,11 +167,11 @@ class BatchProducer:
 
 
 async def log_states(
-    outputs: BatchProducer, changelog: LogPartition, parts: Iterable[Iterable[Write]]
+    outputs: BatchProducer, changelog: LogPartition, slices: Iterable[Iterable[Write]]
 ) -> None:
-    """Append store writes to the changelog, in parts between which other work may run."""
-    for part in parts:
-        outputs.append_writes(changelog, part)
+    """Append store writes to the changelog, in slices between which other work may run."""
+    for few in slices:
+        outputs.append_writes(changelog, few)
         await asyncio.sleep(0)
 
 

@@ -90,7 +90,7 @@ class Profiles:
                 self.known.discard(profile_id)
 
     def checkpoint(self, _profile_id: str) -> None:
-        self.store.write(chain.from_iterable(self.cache.snapshot().parts()), {})
+        self.store.write(chain.from_iterable(self.cache.snapshot().slices()), {})
         self.cache.written()
 
     def visited(self, ids: Sequence[str]) -> list[str]:

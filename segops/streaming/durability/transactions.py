@@ -80,14 +80,14 @@ class Transaction:
     # -- committing ----------------------------------------------------------------------------
 
     async def commit(
-        self, changelog: LogPartition, parts: Iterable[Iterable[Write]], positions: Positions
+        self, changelog: LogPartition, slices: Iterable[Iterable[Write]], positions: Positions
     ) -> int | None:
         """Commit everything appended before ``outputs.cut``, these states and these positions.
 
         Return the changelog offset of the last state committed so far, None if there is none. Without
         anything to commit there is no transaction. Raises OutOfTouch when another worker owns the partition.
         """
-        await log_states(self._states, changelog, parts)
+        await log_states(self._states, changelog, slices)
         with self._fenced():
             await self._deliver()
             if positions:

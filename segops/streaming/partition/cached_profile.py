@@ -17,7 +17,7 @@ from segops.stores.base import Write
 _SLICES: Final = 4
 _SLICE: Final = 100
 #: The writes that are made durable at once.
-_PART: Final = 250
+_WRITES: Final = 250
 
 
 class CachedProfile:
@@ -100,16 +100,16 @@ class ProfileSnapshot:
                 self._encode(entry)
         return len(few) == self._slice
 
-    def parts(self) -> Iterator[Iterable[Write]]:
-        """Yield the store writes of all profiles in parts, so that not all of them are in memory at once."""
+    def slices(self) -> Iterator[Iterable[Write]]:
+        """Yield the store writes of all profiles in slices, so that not all of them are in memory at once."""
         while self.encode():
             pass
         written = (entry.write for entry in self.entries if entry.write is not None)
-        return parts_of(written)
+        return slices_of(written)
 
 
-def parts_of(writes: Iterable[Write]) -> Iterator[Iterable[Write]]:
-    """Yield writes in parts of a few hundred, between which other work may run."""
+def slices_of(writes: Iterable[Write]) -> Iterator[Iterable[Write]]:
+    """Yield writes in slices of a few hundred, between which other work may run."""
     rest = iter(writes)
-    while part := list(islice(rest, _PART)):
-        yield part
+    while few := list(islice(rest, _WRITES)):
+        yield few

@@ -45,9 +45,9 @@ class NativeSnapshot(ProfileSnapshot):
         more: bool = super().encode() or self._native.encode(_SLICE)
         return more
 
-    def parts(self) -> Iterator[Iterable[Write]]:
-        """Yield the store writes of all profiles in parts, so that not all of them are in memory at once."""
-        yield from super().parts()
+    def slices(self) -> Iterator[Iterable[Write]]:
+        """Yield the store writes of all profiles in slices, so that not all of them are in memory at once."""
+        yield from super().slices()
         for start in range(0, self._number - len(self.entries), _SLICE):
             yield NativeWrites(self._native, start, start + _SLICE)
 

@@ -13,7 +13,7 @@ from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.schemas.positions import POSITIONS_KEY
 from segops.schemas.tallies import BUCKET_KEYS
 from segops.stores.base import Write
-from segops.streaming.partition.cached_profile import ProfileSnapshot, parts_of
+from segops.streaming.partition.cached_profile import ProfileSnapshot, slices_of
 
 EVALUATED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
@@ -76,11 +76,11 @@ class PartitionSnapshot:
     @property
     def writes(self) -> Iterator[Write]:
         """The store writes of the changed profiles, each made when it is taken."""
-        return chain.from_iterable(self.profiles.parts())
+        return chain.from_iterable(self.profiles.slices())
 
     @property
     def logged(self) -> Iterator[Iterable[Write]]:
-        """The changelog records in order, in parts. A crash may leave any first records of them.
+        """The changelog records in order, in slices. A crash may leave any first records of them.
 
         The base comes before the profiles: if those whose erasure raised it were durable without it, their
         sequences could be assigned again. Definitions follow the profiles that were evaluated before them.
@@ -92,6 +92,6 @@ class PartitionSnapshot:
             if name in self.meta
         }
         base = [logged.pop(BASE_KEY)] if BASE_KEY in logged else []
-        yield from parts_of((*self.leading, *base))
-        yield from self.profiles.parts()
-        yield from parts_of(logged.values())
+        yield from slices_of((*self.leading, *base))
+        yield from self.profiles.slices()
+        yield from slices_of(logged.values())
