@@ -46,7 +46,7 @@ class Writer:
         self.outputs.append((self._changes, 0), key=b"k", value=text.encode())
 
     async def commit(self, *writes: Write, positions: Any = None) -> int | None:
-        return await self.transactions.owned[0].commit(self._changelog, writes, positions or {})
+        return await self.transactions.owned[0].commit(self._changelog, [writes], positions or {})
 
 
 @asynccontextmanager
