@@ -51,7 +51,7 @@ class ReferenceEvaluator(Oracle):
     names other segments or has a policy.
     """
 
-    _own: dict[str, set[int]] = field(default_factory=dict)
+    _instants_of: dict[str, set[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,21 +64,21 @@ class ReferenceEvaluator(Oracle):
 
     def _instants(self, now_ms: int, until_ms: int) -> list[int]:
         found = {key: edges.between(self.history, now_ms, until_ms) for key, edges in self._apart.items()}
-        self._own = {key: set(instants) for key, instants in found.items()}
+        self._instants_of = {key: set(instants) for key, instants in found.items()}
         if len(found) < len(self.definitions):
             return super()._instants(now_ms, until_ms)
-        return sorted(set().union(*self._own.values()))
+        return sorted(set().union(*self._instants_of.values()))
 
     def _forward(
         self, memberships: Memberships, now_ms: int, until_ms: int
     ) -> Iterator[tuple[int, Memberships]]:
         yield from super()._forward(memberships, now_ms, until_ms)
-        self._own = {}
+        self._instants_of = {}
 
     def _after(
         self, definition: Definition, of: set[str], membership: MembershipState, now_ms: int
     ) -> MembershipState:
-        if now_ms not in self._own.get(definition.key, {now_ms}):
+        if now_ms not in self._instants_of.get(definition.key, {now_ms}):
             return membership
         return super()._after(definition, of, membership, now_ms)
 

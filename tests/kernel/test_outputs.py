@@ -65,11 +65,11 @@ def _native_records(outputs: NativeBatchProducer) -> dict[Any, list[Any]]:
     }
 
 
-def _records() -> list[Record]:
+def _records(users: int = 20) -> list[Record]:
     """Return events of customers with two devices each, all of one partition."""
     records: list[Record] = []
-    for number in range(60):
-        user, device = f"u{number % 20}", f"d{number}"
+    for number in range(3 * users):
+        user, device = f"u{number % users}", f"d{number}"
         event = {"type": "track", "event": "A", "messageId": f"m{number}"}
         event |= {"userId": user, "anonymousId": device}
         event["timestamp"] = format_instant(BASE_MS + number)
@@ -79,7 +79,7 @@ def _records() -> list[Record]:
     return records
 
 
-def _processed(outputs: BatchProducer, *, native: bool) -> None:
+def _processed(outputs: BatchProducer, *, native: bool, users: int = 20) -> SegmentProcessor:
     settings = load(topics={"partitions": PARTITIONS})
     made = NativeKafkaOutput if native else KafkaOutput
     output = made(("profile-events", 0), outputs, settings, Metrics(CollectorRegistry()))
@@ -87,7 +87,9 @@ def _processed(outputs: BatchProducer, *, native: bool) -> None:
     engine = Engine(SegmentSet([definition("s", {"did": "A", "count": {"gte": 2}})]))
     options: dict[str, Any] = {"native": NATIVE} if native else {}
     kind = NativeSegmentProcessor if native else SegmentProcessor
-    kind(MemoryStores().open(0), engine, start=start, output=output, **options).process(_records())
+    processor = kind(MemoryStores().open(0), engine, start=start, output=output, **options)
+    processor.process(_records(users))
+    return processor
 
 
 def test_messages_reach_the_partitions_of_their_receivers() -> None:
@@ -101,6 +103,16 @@ def test_messages_reach_the_partitions_of_their_receivers() -> None:
     assert len(sent) == PARTITIONS
     assert all(partition_of(row[0], PARTITIONS) == each[1] for each, rows in sent.items() for row in rows)
     assert by_kernel.has_waiters and by_python.has_waiters
+
+
+def test_a_snapshot_is_appended_to_the_changelog_as_it_is_written_to_the_store() -> None:
+    outputs, changelog = _by_kernel(), ("log", 1)
+    snapshot = _processed(_by_kernel(), native=True, users=1_200).snapshot()
+    for few in snapshot.profiles.slices():
+        outputs.append_writes(changelog, few)
+    writes = [(write.profile_id.encode(), write.state) for write in snapshot.writes]
+    assert [(row[0], row[1]) for row in _native_records(outputs)[changelog]] == writes
+    assert len({key for key, _ in writes}) == len(writes) == len(snapshot.profiles) >= 1_200
 
 
 def test_store_writes_are_appended_to_the_changelog() -> None:

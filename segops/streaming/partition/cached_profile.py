@@ -16,7 +16,7 @@ from segops.stores.base import Write
 #: The most slices in which a snapshot is encoded, and the fewest profiles of a slice.
 _SLICES: Final = 4
 _SLICE: Final = 100
-#: The writes that are made durable at once.
+#: The writes of a slice.
 _WRITES: Final = 250
 
 
@@ -101,7 +101,7 @@ class ProfileSnapshot:
         return len(few) == self._slice
 
     def slices(self) -> Iterator[Iterable[Write]]:
-        """Yield the store writes of all profiles in slices, so that not all of them are in memory at once."""
+        """Yield the store writes of all profiles, in slices between which other work may run."""
         while self.encode():
             pass
         written = (entry.write for entry in self.entries if entry.write is not None)
@@ -109,7 +109,7 @@ class ProfileSnapshot:
 
 
 def slices_of(writes: Iterable[Write]) -> Iterator[Iterable[Write]]:
-    """Yield writes in slices of a few hundred, between which other work may run."""
+    """Yield writes in slices of a few hundred."""
     rest = iter(writes)
     while few := list(islice(rest, _WRITES)):
         yield few

@@ -34,11 +34,11 @@ class NativeSnapshot(ProfileSnapshot):
     ) -> None:
         super().__init__(entries, encode)
         self._native = native
-        self._number: int = len(entries) + native.collect()
+        self._of_kernel: int = native.collect()
 
     def __len__(self) -> int:
         """Return the number of profiles."""
-        return self._number
+        return len(self.entries) + self._of_kernel
 
     def encode(self) -> bool:
         """Encode one slice; return whether more remain."""
@@ -48,12 +48,12 @@ class NativeSnapshot(ProfileSnapshot):
     def slices(self) -> Iterator[Iterable[Write]]:
         """Yield the store writes of all profiles in slices, so that not all of them are in memory at once."""
         yield from super().slices()
-        for start in range(0, self._number - len(self.entries), _SLICE):
+        for start in range(0, self._of_kernel, _SLICE):
             yield NativeWrites(self._native, start, start + _SLICE)
 
 
 class NativeWrites:
-    """Store writes of the kernel, which become objects of Python where they are iterated over only."""
+    """Store writes of the kernel, which become objects of Python only where they are iterated over."""
 
     def __init__(self, native: Any, start: int, end: int) -> None:
         self._native, self._start, self._end = native, start, end

@@ -56,8 +56,9 @@ CHANGELOG_META: Final = "changelog_offset"
 
 @dataclass(frozen=True)
 class PartitionSnapshot:
-    """A partition as of one moment, until it is written. ``records``: the input ones since the one before.
+    """A partition as of one moment; it can be read until it is written.
 
+    ``records``: the input records since the snapshot before.
     ``leading``: changelog records that precede those of the profiles.
     """
 

@@ -84,7 +84,7 @@ def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: Evalu
     if not history.events or now_ms - min(event.time_ms for event in history.events) < node.length_ms:
         return False
     begin = now_ms - node.length_ms
-    tried = {begin, now_ms, *(at for at in Edges([node]).between(history, begin, now_ms))}
+    tried = {begin, now_ms, *Edges([node]).between(history, begin, now_ms)}
     return all(node.test.holds(lookup(history.traits(at), node.path), at) for at in tried)
 
 

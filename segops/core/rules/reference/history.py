@@ -7,7 +7,7 @@ from typing import Any
 
 from segops.core.events import Event
 from segops.core.rules import model
-from segops.core.rules.reference.said import dates_in
+from segops.core.rules.reference.dates import dates_in
 from segops.core.rules.reference.values import value_at
 from segops.core.windows import Between, Calendar, Fixed, SinceLast, Window, Within, period
 

@@ -28,10 +28,10 @@ from segops.core.rules.figures import (
     figures_of,
     leaf_figures,
 )
+from segops.core.rules.reference.dates import dates_in, texts_in
 from segops.core.rules.reference.figures import clock_end, score, value_of
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.own import own_formula, own_instants
-from segops.core.rules.reference.said import dates_in, texts_in
 from segops.core.rules.reference.scores import moving_score, score_instants
 from segops.core.rules.reference.values import exact, is_number
 from segops.core.windows import Between, Calendar, Window, Within, period

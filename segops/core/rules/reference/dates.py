@@ -1,4 +1,4 @@
-"""What values may say to a rule that reads dates, for the slow and obvious evaluator."""
+"""The dates in values, for the slow and obvious evaluator."""
 
 from __future__ import annotations
 
